@@ -1,0 +1,56 @@
+"""Lagrangians to laws to certified runs. See the README for a tour.
+
+Names load their layer when first used, so that deriving equations never imports JAX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lagrangian.version import __version__
+
+_LAYERS = {
+    "lagrangian.symbolic.coordinates": ("coordinates", "time"),
+    "lagrangian.symbolic.blocks": (
+        "ConstantBlock",
+        "Inner",
+        "LinearMap",
+        "Loss",
+        "blocks",
+        "ones",
+    ),
+    "lagrangian.symbolic.system": ("Lagrangian",),
+    "lagrangian.symbolic.symmetry": (
+        "Rescale",
+        "Rotation",
+        "Scale",
+        "Symmetry",
+        "TimeTranslation",
+        "Translation",
+    ),
+    "lagrangian.symbolic.noether": ("Law", "noether"),
+    "lagrangian.flows.lower": ("lower",),
+    "lagrangian.errors": (
+        "CannotLower",
+        "IntegrationFailed",
+        "InvalidLagrangian",
+        "InvalidSymmetry",
+        "LagrangianError",
+        "TrainingStopped",
+        "UnknownBlock",
+    ),
+}
+_HOME = {name: module for module, names in _LAYERS.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module `lagrangian` has no attribute `{name}`")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,64 @@
+"""The errors that users meet: each says what was wrong, where, and what to write."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class LagrangianError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class InvalidLagrangian(LagrangianError, ValueError):
+    """A kinetic energy, potential or damping from which no dynamics follows."""
+
+
+class InvalidSymmetry(LagrangianError, ValueError):
+    """A generator that does not fit the Lagrangian that it is applied to."""
+
+
+class CannotLower(LagrangianError, ValueError):
+    """An expression without a JAX counterpart, or a symbol without a value."""
+
+
+class UnknownBlock(LagrangianError, KeyError):
+    """A block name that the model or pytree does not have."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the sentence
+        return str(self.args[0])
+
+
+class IntegrationFailed(LagrangianError, RuntimeError):
+    """The solver stopped before the end of the requested interval.
+
+    `trajectory` holds what was computed until then.
+    """
+
+    def __init__(self, message: str, trajectory: Any = None):
+        super().__init__(message)
+        self.trajectory = trajectory
+
+
+class TrainingStopped(LagrangianError, RuntimeError):
+    """Training met a loss that is not finite.
+
+    `step` is the first step whose loss or gradient is not finite; `run` holds
+    everything recorded before it.
+    """
+
+    def __init__(self, message: str, step: int, run: Any):
+        super().__init__(message)
+        self.step = step
+        self.run = run
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """A phrase that offers the known names closest to `name`."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=count, cutoff=0.3)
+    if close:
+        return "Nearest: " + ", ".join(f"`{c}`" for c in close) + "."
+    listed = ", ".join(f"`{k}`" for k in known[:12]) or "none"
+    return f"Known: {listed}{', ...' if len(known) > 12 else ''}."

@@ -1,0 +1,1 @@
+"""Lowered Lagrangians as flows: integration, trajectories."""

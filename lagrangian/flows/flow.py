@@ -1,0 +1,230 @@
+"""Flows: the explicit equations of a Lagrangian as JAX functions, and their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy as sp
+
+from lagrangian.errors import CannotLower, LagrangianError
+from lagrangian.flows.solve import solve
+from lagrangian.flows.trajectory import Trajectory
+from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.lowering.solve import solve_mass
+from lagrangian.symbolic.blocks import Applied, Inner
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.system import Lagrangian
+
+
+class Flow:
+    """The motion of one Lagrangian with its parameters; made by `lower`.
+
+    The state is a pair (q, v). Subclasses say how it is laid out: `ScalarFlow` as
+    arrays whose last axis runs over the coordinates, `BlockFlow` as dictionaries of
+    arrays by block name.
+    """
+
+    def __init__(
+        self,
+        lagrangian: Lagrangian,
+        parameters: Mapping[Any, Any],
+        losses: Mapping[str, Callable[..., Any]],
+    ):
+        self.lagrangian = lagrangian
+        self.parameters, self.losses = dict(parameters), dict(losses)
+        coordinates = lagrangian.coordinates
+        inputs = [*coordinates, *(q.dot for q in coordinates), time, *self.parameters]
+        check_lowerable(self._expressions(), inputs, self.losses)
+
+    def __repr__(self) -> str:
+        names = ", ".join(q.name for q in self.lagrangian.coordinates)
+        return f"{type(self).__name__}({names}; float64, {jax.default_backend()})"
+
+    def _expressions(self) -> dict[str, Any]:
+        """Everything that will be evaluated, by the name that errors give it."""
+        raise NotImplementedError
+
+    def _values(self, q: Any, v: Any, t: Any) -> dict[Any, Any]:
+        """A value for every symbol at one state."""
+        raise NotImplementedError
+
+    def _pack(self, state: Any, what: str) -> Any:
+        """The user's initial positions or velocities in the layout of the state."""
+        raise NotImplementedError
+
+    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        """The second time derivatives at a state, in its layout; a JAX function."""
+        raise NotImplementedError
+
+    def evaluate(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+        """Any SymPy expression in the coordinates at a state; a JAX function."""
+        return evaluate([expression], self._values(q, v, t), self.losses)[0]
+
+    def energy(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        """<p, v> - (T - V) at a state; a JAX function."""
+        return self.evaluate(self.lagrangian.energy, q, v, t)
+
+    @cached_property
+    def _field(self) -> Callable[..., Any]:
+        def field(t: Any, state: Any, _: Any) -> Any:
+            q, v = state
+            return v, self.acceleration(q, v, t)
+
+        return field
+
+    def integrate(
+        self,
+        q0: Any,
+        v0: Any,
+        t: Sequence[float],
+        *,
+        solver: Any = None,
+        tol: float = 1e-9,
+        points: int = 201,
+        max_steps: int = 1_000_000,
+    ) -> Trajectory:
+        """One trajectory in float64, whatever the global JAX configuration is.
+
+        Args:
+            q0, v0: the initial positions and velocities, as mappings from coordinates.
+            t: the output times, increasing; a pair is an interval, of which `points`
+                evenly spaced times are kept.
+            solver: a diffrax solver; `diffrax.Dopri8()` if None.
+            tol: relative and absolute tolerance of each step.
+            points: how many output times an interval has.
+            max_steps: where to give up.
+
+        Raises:
+            IntegrationFailed: `max_steps` did not reach the end, or the state stopped
+                being finite; carries the trajectory until then.
+        """
+        times = output_times(t, points)
+        with jax.enable_x64(True):
+            state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
+            return Trajectory(
+                self, *solve(self._field, state, times, solver, tol, max_steps)
+            )
+
+
+def output_times(t: Sequence[float], points: int) -> np.ndarray:
+    """The output times that `t` asks for, checked."""
+    times = np.asarray(t, np.float64)
+    if times.ndim != 1 or len(times) < 2 or not np.all(np.diff(times) > 0):
+        raise LagrangianError(
+            f"`t` must be increasing times, or a pair (start, end); got {t!r}."
+        )
+    return times if len(times) > 2 else np.linspace(times[0], times[1], points)
+
+
+class ScalarFlow(Flow):
+    """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates)."""
+
+    def _expressions(self) -> dict[str, Any]:
+        names = [q.name for q in self.lagrangian.coordinates]
+        return {
+            **{
+                f"mass matrix of `{name}`": sp.Tuple(*self.lagrangian.mass_matrix[i, :])
+                for i, name in enumerate(names)
+            },
+            **{
+                f"equation for `{name}`": self.lagrangian.forcing[i]
+                for i, name in enumerate(names)
+            },
+            "energy": self.lagrangian.energy,
+        }
+
+    def _values(self, q: Any, v: Any, t: Any) -> dict[Any, Any]:
+        values: dict[Any, Any] = {time: t, **self.parameters}
+        for i, c in enumerate(self.lagrangian.coordinates):
+            values[c], values[c.dot] = q[..., i], v[..., i]
+        return values
+
+    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        matrix, forcing = self.lagrangian.mass_matrix, self.lagrangian.forcing
+        flat = evaluate([*matrix, *forcing], self._values(q, v, t))
+        size = matrix.rows
+        entries = [flat[i * size : (i + 1) * size] for i in range(size)]
+        solution = solve_mass(matrix, entries, flat[size * size :])
+        return jnp.stack([jnp.broadcast_to(x, q.shape[:-1]) for x in solution], -1)
+
+    def _pack(self, state: Any, what: str) -> Any:
+        coordinates = self.lagrangian.coordinates
+        if not isinstance(state, Mapping):
+            array = jnp.asarray(state, jnp.float64)
+            if array.shape != (len(coordinates),):
+                raise LagrangianError(
+                    f"`{what}` has shape {array.shape}; expected one number for each "
+                    f"of {', '.join(f'`{c}`' for c in coordinates)}."
+                )
+            return array
+        if missing := [c for c in coordinates if c not in state]:
+            raise LagrangianError(
+                f"`{what}` has no value for {', '.join(f'`{c}`' for c in missing)}. "
+                f"Pass `{{{missing[0]}: 0.0, ...}}`."
+            )
+        return jnp.asarray([state[c] for c in coordinates], jnp.float64)
+
+
+class BlockFlow(Flow):
+    """A flow of blocks: q and v are dictionaries of arrays by block name."""
+
+    @cached_property
+    def _explicit(self) -> dict[Any, tuple[Any, Any]]:
+        """For each block (mass, forcing) in mass * qddot = forcing, elementwise."""
+        explicit = {}
+        still = {q.ddot: sp.S.Zero for q in self.lagrangian.coordinates}
+        for q, equation in zip(
+            self.lagrangian.coordinates, self.lagrangian.equations, strict=True
+        ):
+            rest = equation.lhs.xreplace(still)
+            mass = sp.cancel(sp.expand(equation.lhs - rest) / q.ddot)
+            if mass.has(*still) or mass.has(Applied) or _inside_inner(mass, still):
+                raise CannotLower(
+                    f"the equation of block `{q}` is not explicit in `{q.ddot}`: "
+                    f"{equation.lhs} = 0. Use a kinetic energy that is elementwise in "
+                    "the velocities."
+                )
+            explicit[q] = (mass, -rest)
+        return explicit
+
+    def _expressions(self) -> dict[str, Any]:
+        return {
+            f"equation for `{q}`": sp.Tuple(*parts)
+            for q, parts in self._explicit.items()
+        } | {"energy": self.lagrangian.energy}
+
+    def _values(self, q: Any, v: Any, t: Any) -> dict[Any, Any]:
+        values: dict[Any, Any] = {time: t, **self.parameters}
+        for c in self.lagrangian.coordinates:
+            values[c], values[c.dot] = q[c.name], v[c.name]
+        return values
+
+    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        flat = evaluate(
+            [part for parts in self._explicit.values() for part in parts],
+            self._values(q, v, t),
+            self.losses,
+        )
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return {
+            c.name: jnp.broadcast_to(forcing / mass, q[c.name].shape)
+            for c, (mass, forcing) in zip(self._explicit, pairs, strict=True)
+        }
+
+    def _pack(self, state: Any, what: str) -> Any:
+        by_name = {getattr(key, "name", key): value for key, value in state.items()}
+        names = [c.name for c in self.lagrangian.coordinates]
+        if missing := [name for name in names if name not in by_name]:
+            raise LagrangianError(
+                f"`{what}` has no array for {', '.join(f'`{n}`' for n in missing)}."
+            )
+        return {name: jnp.asarray(by_name[name], jnp.float64) for name in names}
+
+
+def _inside_inner(expression: Any, symbols: Any) -> bool:
+    return any(product.has(*symbols) for product in expression.atoms(Inner))

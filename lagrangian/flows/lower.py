@@ -1,0 +1,48 @@
+"""`lower`: from a derivation to functions that JAX can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lagrangian.errors import CannotLower
+from lagrangian.flows.flow import BlockFlow, Flow, ScalarFlow
+from lagrangian.lowering.laws import LoweredLaw
+from lagrangian.symbolic.noether import Law
+from lagrangian.symbolic.system import Lagrangian
+
+
+def lower(
+    source: Any,
+    parameters: Mapping[Any, Any] | None = None,
+    *,
+    losses: Mapping[str, Callable[..., Any]] | None = None,
+) -> Any:
+    """Lower a `Lagrangian` to a `Flow`, or a `Law` to a `LoweredLaw`.
+
+    Args:
+        source: what to lower.
+        parameters: a value for every symbol that is neither a coordinate nor time,
+            and a function for every linear map. None is ever defaulted.
+        losses: a JAX function for every opaque loss, by its name; it is called with
+            the arrays of its blocks, in their order.
+
+    Raises:
+        CannotLower: a symbol without a value, a function without a JAX counterpart,
+            or a `source` of another type.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> flow = lg.lower(lg.Lagrangian(x.dot**2/2, x**2/2))
+    >>> float(flow.integrate({x: 1.0}, {x: 0.0}, t=(0, 6.283185307179586))[x][-1])
+    1.0000000...
+    """
+    parameters, losses = dict(parameters or {}), dict(losses or {})
+    if isinstance(source, Law):
+        return LoweredLaw(source, parameters, losses)
+    if isinstance(source, Lagrangian):
+        kind: type[Flow] = BlockFlow if source.has_blocks else ScalarFlow
+        return kind(source, parameters, losses)
+    raise CannotLower(
+        f"`lower` takes a `Lagrangian` or a `Law`, and got {type(source).__name__}."
+    )

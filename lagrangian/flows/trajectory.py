@@ -1,0 +1,83 @@
+"""A computed path: its states, and any quantity along it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lagrangian.errors import IntegrationFailed
+from lagrangian.symbolic.coordinates import Coordinate
+from lagrangian.symbolic.noether import Law
+
+
+class Trajectory:
+    """States at the output times, in float64.
+
+    Attributes:
+        t: times, shape (times,).
+        q, v: positions and velocities; shape (times, coordinates) for scalars, and
+            dictionaries of arrays with the times first for blocks.
+        steps: how many steps the solver took.
+
+    `path[a]` and `path[a.dot]` are one coordinate or velocity, shape (times, ...).
+    """
+
+    def __init__(
+        self, flow: Any, t: np.ndarray, q: Any, v: Any, complete: bool, steps: int
+    ):
+        self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
+        if not complete:
+            last = f"t = {t[-1]:g}" if len(t) else "before the first output time"
+            raise IntegrationFailed(
+                f"the solver stopped after {steps} steps; the last finite state is at "
+                f"{last}. Loosen `tol`, raise `max_steps`, or look for a singularity "
+                "there (the error's `trajectory` holds the path until then).",
+                self,
+            )
+
+    def __repr__(self) -> str:
+        names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)
+        return (
+            f"Trajectory({names}; {len(self.t)} times in "
+            f"[{self.t[0]:g}, {self.t[-1]:g}]; {self.steps} steps; float64)"
+        )
+
+    def __getitem__(self, coordinate: Coordinate) -> np.ndarray:
+        state = (self.q, self.v)[coordinate.order]
+        if isinstance(state, dict):
+            return state[coordinate.name]
+        index = self.flow.lagrangian.coordinates.index(coordinate.base)
+        return state[:, index]
+
+    def evaluate(self, expression: Any) -> np.ndarray:
+        """Any SymPy expression in the coordinates along the path, times first."""
+        with jax.enable_x64(True):
+            values = jax.vmap(
+                lambda q, v, t: jnp.asarray(self.flow.evaluate(expression, q, v, t))
+            )(self.q, self.v, jnp.asarray(self.t))
+        return np.asarray(values)
+
+    @property
+    def energy(self) -> np.ndarray:
+        """The energy at each time."""
+        return self.evaluate(self.flow.lagrangian.energy)
+
+    @property
+    def energy_drift(self) -> float:
+        """The largest |E(t) - E(0)|, relative to |E(0)| or, if larger, to max |T|."""
+        energy = self.energy
+        scale = max(abs(energy[0]), np.abs(self.evaluate(self.flow.lagrangian.T)).max())
+        return float(np.abs(energy - energy[0]).max() / scale)
+
+    def charge(self, law: Law) -> np.ndarray:
+        """The charge of a law at each time."""
+        return self.evaluate(law.charge)
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of every coordinate and of the energy error."""
+        from lagrangian.plots import plot_trajectory
+
+        return plot_trajectory(self)

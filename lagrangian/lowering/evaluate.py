@@ -1,0 +1,244 @@
+"""From a SymPy expression to JAX operations, shared subexpressions computed once.
+
+The expression graph is walked while JAX traces, so nothing is printed and executed:
+what comes out is an ordinary JAX function of its inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import sympy as sp
+
+from lagrangian.errors import CannotLower
+from lagrangian.symbolic.blocks import (
+    Applied,
+    Block,
+    Gradient,
+    Inner,
+    LinearMap,
+    Loss,
+    ones,
+)
+
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    sp.sin: jnp.sin,
+    sp.cos: jnp.cos,
+    sp.tan: jnp.tan,
+    sp.cot: lambda x: 1 / jnp.tan(x),
+    sp.asin: jnp.arcsin,
+    sp.acos: jnp.arccos,
+    sp.atan: jnp.arctan,
+    sp.atan2: jnp.arctan2,
+    sp.sinh: jnp.sinh,
+    sp.cosh: jnp.cosh,
+    sp.tanh: jnp.tanh,
+    sp.asinh: jnp.arcsinh,
+    sp.acosh: jnp.arccosh,
+    sp.atanh: jnp.arctanh,
+    sp.exp: jnp.exp,
+    sp.log: jnp.log,
+    sp.Abs: jnp.abs,
+    sp.sign: jnp.sign,
+    sp.Min: lambda *x: reduce(jnp.minimum, x),
+    sp.Max: lambda *x: reduce(jnp.maximum, x),
+    sp.erf: jax.scipy.special.erf,
+    sp.Heaviside: lambda x, at_zero: jnp.heaviside(x, at_zero),
+}
+
+_LOWERED = (sp.Piecewise, *_FUNCTIONS)
+
+
+def check_lowerable(
+    expressions: Mapping[str, Any], inputs: Iterable[Any], opaque: Iterable[Any] = ()
+) -> None:
+    """Raise before any tracing if an expression cannot be evaluated.
+
+    Args:
+        expressions: what will be lowered, by the name that an error should give it.
+        inputs: the symbols, and linear maps, that will have values.
+        opaque: names of the losses that will have an implementation.
+
+    Raises:
+        CannotLower: a symbol without a value, or a function without a JAX counterpart.
+    """
+    inputs, opaque = set(inputs) | {ones}, set(opaque)
+    seen: set[Any] = set()
+    for place, expression in expressions.items():
+        pending = [sp.sympify(expression)]
+        while pending:
+            node = pending.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            _check_node(node, place, inputs, opaque)
+            # The names and invariances inside a loss are not evaluated.
+            pending += node.blocks if isinstance(node, Loss) else node.args
+
+
+def _check_node(node: Any, place: str, inputs: set[Any], opaque: set[Any]) -> None:
+    if isinstance(node, sp.Symbol) and node not in inputs:
+        raise CannotLower(
+            f"`lower` got no value for `{node}`, which the {place} contains. "
+            f"Pass `{{{node}: ...}}`."
+        )
+    if isinstance(node, LinearMap) and node.base not in inputs:
+        raise CannotLower(
+            f"`lower` got no function for the linear map `{node.base}`, which the "
+            f"{place} contains. Pass `{{{node.base}: function}}`."
+        )
+    if isinstance(node, Loss) and node.name not in opaque:
+        raise CannotLower(
+            f"`lower` got no function for the loss `{node}`, which the {place} "
+            f"contains. Pass `losses={{{node.name!r}: function}}`."
+        )
+    if isinstance(node, sp.Function) and not isinstance(node, _LOWERED):
+        raise CannotLower(
+            f"`{node.func}` in the {place} has no JAX counterpart here: {node}."
+        )
+
+
+def evaluate(
+    expressions: Iterable[Any],
+    values: Mapping[Any, Any],
+    losses: Mapping[str, Callable[..., Any]] | None = None,
+) -> list[Any]:
+    """The values of `expressions` under `values`, as JAX arrays.
+
+    Args:
+        expressions: SymPy scalars or blocks; equal subexpressions are evaluated once.
+        values: an array for each symbol, a function for each linear map.
+        losses: an implementation for each opaque loss by name, called with its blocks
+            in their order.
+    """
+    known: dict[Any, Any] = dict(values)
+    walk = _Walk(known, losses or {})
+    return [walk(expression) for expression in expressions]
+
+
+class _Walk:
+    """One evaluation: remembers every node that it has met."""
+
+    def __init__(self, known: dict[Any, Any], losses: Mapping[str, Any]):
+        self.known, self.losses = known, losses
+
+    def __call__(self, node: Any) -> Any:
+        if node not in self.known:
+            self.known[node] = self.node(node)
+        return self.known[node]
+
+    def node(self, node: Any) -> Any:
+        if node.is_Integer:
+            return int(node)
+        if node.is_number and not node.args or node.is_Rational:
+            return float(node)
+        if node == ones:
+            return 1.0
+        if node.is_Add:
+            return reduce(lambda a, b: a + b, map(self, node.args))
+        if node.is_Mul:
+            return self.product(node)
+        if node.is_Pow:
+            return self.power(node)
+        if isinstance(node, Inner):
+            return self.inner(node)
+        if isinstance(node, Applied):
+            return self.applied(node)
+        if isinstance(node, Gradient):
+            return self.gradients(node.loss)[node.loss.blocks.index(node.block)]
+        if isinstance(node, Loss):
+            return self.losses[node.name](*map(self, node.blocks))
+        if isinstance(node, sp.Piecewise):
+            return self.piecewise(node)
+        if isinstance(node, sp.Rel):
+            return _RELATIONS[node.rel_op](self(node.lhs), self(node.rhs))
+        if node in (sp.true, sp.false):
+            return bool(node)
+        if type(node) in _FUNCTIONS:
+            return _FUNCTIONS[type(node)](*map(self, node.args))
+        raise CannotLower(f"`{type(node).__name__}` has no JAX counterpart: {node}")
+
+    def product(self, node: Any) -> Any:
+        # One division for all negative powers, as numer()/denom() would be written.
+        above, below = [], []
+        for factor in node.args:
+            base, exponent = factor.as_base_exp()
+            if exponent.is_Integer and exponent < 0:
+                below.append(base**-exponent)
+            else:
+                above.append(factor)
+        value = reduce(lambda a, b: a * b, map(self, above)) if above else 1.0
+        if below:
+            value = value / reduce(lambda a, b: a * b, map(self, below))
+        return value
+
+    def power(self, node: Any) -> Any:
+        base, exponent = node.args
+        if exponent == sp.S.Half:
+            return jnp.sqrt(self(base))
+        if exponent == -sp.S.Half:
+            return 1 / jnp.sqrt(self(base))
+        if exponent.is_Integer:
+            value = self(base)
+            whole = value ** abs(int(exponent))
+            return whole if exponent > 0 else 1 / whole
+        if base == sp.E:
+            return jnp.exp(self(exponent))
+        return self(base) ** self(exponent)
+
+    def inner(self, node: Any) -> Any:
+        left, right = (jnp.asarray(self(argument)) for argument in node.args)
+        axes = {block.unit_axis for block in node.atoms(Block)} or {None}
+        if len(axes) > 1:
+            raise CannotLower(
+                f"{node} joins blocks whose `unit_axis` differ: {sorted(map(str, axes))}"
+                ". Make them with the same one."
+            )
+        return inner_product(left, right, axes.pop())
+
+    def applied(self, node: Any) -> Any:
+        linear_map, argument = node.args[0], self(node.args[1])
+        function = self.known[linear_map.base]
+        if linear_map.transposed:
+            return jax.linear_transpose(function, argument)(argument)[0]
+        return function(argument)
+
+    def gradients(self, loss: Loss) -> Any:
+        key = ("gradients", loss)
+        if key not in self.known:
+            function = self.losses[loss.name]
+            arguments = tuple(map(self, loss.blocks))
+            self.known[key] = jax.grad(function, tuple(range(len(arguments))))(
+                *arguments
+            )
+        return self.known[key]
+
+    def piecewise(self, node: Any) -> Any:
+        value: Any = math.nan
+        for expression, condition in reversed(node.args):
+            value = jnp.where(self(condition), self(expression), value)
+        return value
+
+
+_RELATIONS: dict[str, Callable[..., Any]] = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+}
+
+
+def inner_product(left: Any, right: Any, unit_axis: int | None = None) -> Any:
+    """The sum of left * right over all axes, or over all but `unit_axis`."""
+    if unit_axis is None:
+        return jnp.sum(left * right)
+    array = left * right
+    axes = tuple(a for a in range(array.ndim) if a != unit_axis % array.ndim)
+    return jnp.sum(array, axis=axes)

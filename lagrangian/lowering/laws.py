@@ -1,0 +1,65 @@
+"""Laws lowered to functions of states: arrays for scalars, pytrees for blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.noether import Law
+from lagrangian.symbolic.system import Lagrangian
+
+
+class LoweredLaw:
+    """A law as JAX functions of (q, v, t): calling it gives every term by name.
+
+    For blocks, `q` and `v` are pytrees that have the law's blocks among their leaves
+    (a Flax state, a dictionary by dotted path); for scalars, mappings from coordinates
+    to numbers. Works under `jit`, `grad` and `vmap`.
+
+    The terms are those of the `Law`, together with `rate` and, where the law is an
+    oscillator, `quantity` and `source`.
+    """
+
+    def __init__(
+        self,
+        law: Law,
+        parameters: Mapping[Any, Any],
+        losses: Mapping[str, Callable[..., Any]],
+    ):
+        self.law = law
+        self._parameters, self._losses = dict(parameters), dict(losses)
+        self._terms = law.terms() | {"rate": law.rate}
+        if law.oscillator is not None:
+            self._terms["quantity"] = law.oscillator.quantity
+            self._terms["source"] = law.oscillator.source
+        coordinates = law.lagrangian.coordinates
+        symbols = [*coordinates, *(q.dot for q in coordinates), time]
+        check_lowerable(
+            {f"{name} term of the law": e for name, e in self._terms.items()},
+            [*self._parameters, *symbols],
+            self._losses,
+        )
+
+    def __call__(self, q: Any, v: Any, t: Any = 0.0) -> dict[str, Any]:
+        values = bind(self.law.lagrangian, q, v, t, self._parameters)
+        results = evaluate(self._terms.values(), values, self._losses)
+        return dict(zip(self._terms, results, strict=True))
+
+
+def bind(
+    lagrangian: Lagrangian, q: Any, v: Any, t: Any, parameters: Mapping[Any, Any]
+) -> dict[Any, Any]:
+    """The values of all symbols at a state given as pytrees or as mappings."""
+    values: dict[Any, Any] = {**parameters, time: t}
+    for state, order, what in ((q, 0, "position"), (v, 1, "velocity")):
+        if lagrangian.has_blocks:
+            names = [c.name for c in lagrangian.coordinates]
+            chosen = pick(named_leaves(state), names, f"the {what}")
+        else:
+            chosen = {c.name: state[c] for c in lagrangian.coordinates}
+        for c in lagrangian.coordinates:
+            values[(c, c.dot)[order]] = chosen[c.name]
+    return values

@@ -1,0 +1,68 @@
+"""Solving with a mass matrix of known symbolic structure, without inverting it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import sympy as sp
+
+#: Above this size an unrolled factorisation compiles slowly, and LAPACK is as fast.
+UNROLLED = 8
+
+
+def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
+    """The accelerations M^-1 forcing from the numeric `entries` of `matrix`.
+
+    Diagonal matrices divide; small ones are factored as L D L^T in place, with the
+    symbolic zeros of `matrix` left out; large ones, and those with a zero on
+    the diagonal, go to LU. None assumes a positive definite M, which kinetic energies
+    of indefinite metric do not have.
+
+    Args:
+        matrix: the symbolic mass matrix, for its structure.
+        entries: `entries[i][j]`, scalars or arrays of one batch shape.
+        forcing: the right-hand side, one entry a coordinate.
+    """
+    size = matrix.rows
+    if matrix.is_diagonal():
+        return [forcing[i] / entries[i][i] for i in range(size)]
+    if size > UNROLLED or any(matrix[i, i] == 0 for i in range(size)):
+        dense = jnp.stack(
+            [jnp.stack(jnp.broadcast_arrays(*row), -1) for row in entries], -2
+        )
+        right = jnp.stack(jnp.broadcast_arrays(*forcing), -1)
+        solution = jnp.linalg.solve(dense, right[..., None])[..., 0]
+        return [solution[..., i] for i in range(size)]
+    return _solve_ldl(matrix, entries, forcing)
+
+
+def _solve_ldl(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
+    size = matrix.rows
+    lower: dict[tuple[int, int], Any] = {}
+    pivots: list[Any] = []
+    for j in range(size):
+        held = [(k, lower[j, k]) for k in range(j) if (j, k) in lower]
+        pivot = entries[j][j]
+        for k, factor in held:
+            pivot = pivot - factor * factor * pivots[k]
+        pivots.append(pivot)
+        for i in range(j + 1, size):
+            fill = [(k, f) for k, f in held if (i, k) in lower]
+            if matrix[i, j] == 0 and not fill:
+                continue
+            value = entries[i][j]
+            for k, factor in fill:
+                value = value - lower[i, k] * factor * pivots[k]
+            lower[i, j] = value / pivot
+    solution = list(forcing)
+    for i in range(size):
+        for j in range(i):
+            if (i, j) in lower:
+                solution[i] = solution[i] - lower[i, j] * solution[j]
+    solution = [x / d for x, d in zip(solution, pivots, strict=True)]
+    for i in reversed(range(size)):
+        for j in range(i + 1, size):
+            if (j, i) in lower:
+                solution[i] = solution[i] - lower[j, i] * solution[j]
+    return solution

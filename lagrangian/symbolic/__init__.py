@@ -1,0 +1,1 @@
+"""Derivation: coordinates, Lagrangians, symmetries and Noether laws, in SymPy alone."""

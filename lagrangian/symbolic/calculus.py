@@ -1,0 +1,147 @@
+"""Differentiation of scalars and blocks: one directional derivative carries it all.
+
+`variation` is the derivative along a motion of the symbols. The total time derivative
+is the variation along the velocities; a gradient is read off a variation by moving
+every factor away from the direction; and a Noether law is the variation of the
+Lagrangian along the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sympy as sp
+
+from lagrangian.symbolic.blocks import (
+    Applied,
+    Block,
+    ConstantBlock,
+    Gradient,
+    Inner,
+    Loss,
+    is_block,
+)
+from lagrangian.symbolic.coordinates import Coordinate, time
+
+_direction = ConstantBlock("_direction")
+
+
+def variation(expression: Any, motion: Mapping[Any, Any]) -> Any:
+    """The derivative of `expression` as every symbol s moves by `motion[s]`.
+
+    Symbols that `motion` does not name stand still. Linear in the motion; scalars stay
+    scalars and blocks stay blocks.
+    """
+    expression = sp.sympify(expression)
+    motion = {s: sp.sympify(d) for s, d in motion.items()}
+    if not expression.has(Inner, Loss, Block, ConstantBlock, Applied):
+        return sp.Add(
+            *(
+                expression.diff(symbol) * direction
+                for symbol, direction in motion.items()
+                if direction != 0 and expression.has(symbol)
+            )
+        )
+    return _vary(expression, motion, {})
+
+
+def _vary(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> Any:
+    if node in motion:
+        return motion[node]
+    if node not in known:
+        known[node] = _vary_node(node, motion, known)
+    return known[node]
+
+
+def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> Any:
+    if not node.free_symbols & motion.keys():
+        return sp.S.Zero
+    if isinstance(node, Loss):
+        moving = {b: motion[b] for b in node.blocks if b in motion}
+        if node.is_invariant(moving):
+            return sp.S.Zero
+        return sp.Add(*(Inner(Gradient(node, b), d) for b, d in moving.items()))
+    if isinstance(node, Gradient):
+        raise NotImplementedError(
+            f"the derivative of `{node}` needs the Hessian of an opaque loss, which "
+            "the block calculus does not have. Keep the loss out of `T`."
+        )
+    if isinstance(node, Applied):
+        return node.args[0](_vary(node.args[1], motion, known))
+    if isinstance(node, Inner):
+        left, right = node.args
+        return Inner(_vary(left, motion, known), right) + Inner(
+            left, _vary(right, motion, known)
+        )
+    moved = [_vary(argument, motion, known) for argument in node.args]
+    if node.is_Add:
+        return sp.Add(*moved)
+    if node.is_Mul:
+        return sp.Add(
+            *(
+                sp.Mul(*node.args[:i], change, *node.args[i + 1 :])
+                for i, change in enumerate(moved)
+                if change != 0
+            )
+        )
+    if node.is_Pow:
+        base, exponent = node.args
+        return (
+            exponent * base ** (exponent - 1) * moved[0]
+            + node * sp.log(base) * moved[1]
+        )
+    if isinstance(node, sp.Function):
+        return sp.Add(
+            *(node.fdiff(i + 1) * change for i, change in enumerate(moved) if change)
+        )
+    raise NotImplementedError(f"no derivative rule for `{type(node).__name__}`: {node}")
+
+
+def gradient(expression: Any, symbol: Any) -> Any:
+    """The gradient of a scalar `expression` with respect to a scalar or block symbol.
+
+    For a block, the block g with `variation(expression, {symbol: d}) == <g, d>` for
+    every d.
+    """
+    expression = sp.sympify(expression)
+    if not isinstance(symbol, Block | ConstantBlock):
+        return variation(expression, {symbol: sp.S.One})
+    change = sp.expand_mul(variation(expression, {symbol: _direction}))
+    total = sp.S.Zero
+    for term in sp.Add.make_args(change):
+        if term == 0:
+            continue
+        products = [f for f in sp.Mul.make_args(term) if f.has(_direction)]
+        if len(products) != 1 or not isinstance(products[0], Inner):
+            raise TypeError(f"`{expression}` is not a scalar function of `{symbol}`.")
+        (product,) = products
+        left, right = product.args
+        if left.has(_direction):
+            left, right = right, left
+        total += (term / product) * _release(left, right)
+    return total
+
+
+def _release(free: Any, bound: Any) -> Any:
+    """The block g with <free, bound> == <g, direction>."""
+    if bound == _direction:
+        return free
+    if isinstance(bound, Applied):
+        return _release(bound.args[0].T(free), bound.args[1])
+    held = [factor for factor in bound.args if factor.has(_direction)]
+    return _release(free * bound / held[0], held[0])
+
+
+def total_derivative(expression: Any) -> Any:
+    """d/dt along any path: every coordinate moves with its own `dot`, and time runs."""
+    expression = sp.sympify(expression)
+    motion: dict[Any, Any] = {c: c.dot for c in expression.atoms(Coordinate)}
+    return variation(expression, motion | {time: sp.S.One})
+
+
+def pairing(left: Any, right: Any) -> Any:
+    """The product of two scalars, or the inner product of two blocks."""
+    if left == 0 or right == 0:
+        return sp.S.Zero
+    return Inner(left, right) if is_block(left) or is_block(right) else left * right

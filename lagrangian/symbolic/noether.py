@@ -1,0 +1,211 @@
+"""Noether's theorem with broken symmetries: a charge, and all that moves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+
+from lagrangian.errors import InvalidSymmetry
+from lagrangian.symbolic.blocks import Inner
+from lagrangian.symbolic.calculus import pairing, total_derivative, variation
+from lagrangian.symbolic.coordinates import Coordinate, jets, time
+from lagrangian.symbolic.symmetry import Symmetry
+from lagrangian.symbolic.system import Lagrangian
+
+
+@dataclass(frozen=True)
+class Oscillator:
+    """A law as the motion of one quantity x: mass x'' + damping x' + stiffness x = S.
+
+    `quantity` is x as an expression in the coordinates, and `source` is S.
+    """
+
+    quantity: Any
+    mass: Any
+    damping: Any
+    stiffness: Any
+    source: Any
+
+    def __str__(self) -> str:
+        left = f"{self.mass}*x'' + {self.damping}*x' + {self.stiffness}*x"
+        return f"{left} = {self.source}   with x = {self.quantity}"
+
+    def _repr_latex_(self) -> str:
+        mass, damping, stiffness, source, x = map(
+            sp.latex,
+            (self.mass, self.damping, self.stiffness, self.source, self.quantity),
+        )
+        return (
+            rf"$\displaystyle {mass}\,\ddot x + {damping}\,\dot x + {stiffness}\,x = "
+            rf"{source}, \qquad x = {x}$"
+        )
+
+
+@dataclass(frozen=True)
+class Law:
+    """A charge c and its rate of change on shell, split by what causes it.
+
+    dc/dt = kinetic + potential + explicit_time + friction. With L = exp(sigma)(T - V):
+
+    - `kinetic`: the variation of T along the generator (kinetic symmetry breaking);
+    - `potential`: minus the variation of V;
+    - `explicit_time`: tau times the explicit time derivative of T - V;
+    - `friction`: the damping, -sigma' (c - tau (T - V)).
+    """
+
+    lagrangian: Lagrangian
+    symmetry: Symmetry
+    charge: Any
+    kinetic: Any
+    potential: Any
+    explicit_time: Any
+    friction: Any
+
+    @property
+    def rate(self) -> Any:
+        """dc/dt along every solution of the Euler-Lagrange equations."""
+        return self.kinetic + self.potential + self.explicit_time + self.friction
+
+    @cached_property
+    def is_conserved(self) -> bool | None:
+        """True or False where it is decided; None where it is not.
+
+        True when the rate reduces to zero; False when it is not zero at one of a few
+        random points, in 50-digit arithmetic; None when neither shows.
+        """
+        rate = sp.expand(self.rate)
+        reduced = sp.cancel(rate) if rate.has(Inner) else sp.simplify(rate)
+        if reduced == 0:
+            return True
+        if rate.has(Inner):
+            # Distinct inner products in normal form are linearly independent.
+            return False
+        for seed in range(3):
+            values = {
+                s: sp.Rational(2 + (7 * i + 5 * seed) % 11, 3 + (5 * i + seed) % 7)
+                for i, s in enumerate(sorted(rate.free_symbols, key=str))
+            }
+            number = rate.evalf(50, subs=values)
+            if number.is_number and abs(number) > sp.Float("1e-40"):
+                return False
+        return None
+
+    @cached_property
+    def oscillator(self) -> Oscillator | None:
+        """The law as a driven damped oscillator, or None if the charge is no rate.
+
+        Where the charge is the time derivative of some R(q), the law is a second-order
+        equation for R (for time-independent mass and the moment of inertia, the
+        Lagrange-Jacobi identity); the part of the rate proportional to R itself is its
+        stiffness.
+        """
+        moment = _antiderivative(self.charge)
+        if moment is None or self.symmetry.tau != 0:
+            return None
+        mass, quantity = _content(moment)
+        stiffness = sp.cancel(-self.potential / quantity)
+        source = self.kinetic + self.explicit_time
+        if jets(stiffness) or stiffness.has(Inner):
+            stiffness, source = sp.S.Zero, source + self.potential
+        return Oscillator(
+            quantity=quantity,
+            mass=mass,
+            damping=mass * self.lagrangian.friction_rate,
+            stiffness=stiffness,
+            source=source,
+        )
+
+    def terms(self) -> dict[str, Any]:
+        """The terms by name, in the order in which a law is always shown."""
+        return {
+            "charge": self.charge,
+            "kinetic": self.kinetic,
+            "potential": self.potential,
+            "explicit time": self.explicit_time,
+            "friction": self.friction,
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:>13}: {term}" for name, term in self.terms().items())
+
+    def __repr__(self) -> str:
+        return f"Law of {self.symmetry!r}\n{self}"
+
+    def _repr_latex_(self) -> str:
+        rows = r" \\ ".join(
+            rf"\text{{{name}}} &: {sp.latex(term)}"
+            for name, term in self.terms().items()
+        )
+        return rf"$\displaystyle \begin{{aligned}} {rows} \end{{aligned}}$"
+
+
+def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
+    """The law of the charge c = <p, xi> - tau E for any generator, symmetric or not.
+
+    Noether's theorem with its symmetry broken (Tanaka & Kunin, "Noether's Learning
+    Dynamics", 2021): dc/dt = delta T - delta V - sigma' c, and the terms from the
+    motion of time where tau is not zero.
+
+    Raises:
+        InvalidSymmetry: the generator moves coordinates that `lagrangian` lacks.
+    """
+    if foreign := [q for q in symmetry.xi if q not in lagrangian.coordinates]:
+        raise InvalidSymmetry(
+            f"{symmetry!r} moves {', '.join(f'`{q}`' for q in foreign)}, which this "
+            "Lagrangian does not have. Its coordinates are "
+            f"{', '.join(f'`{q}`' for q in lagrangian.coordinates)}."
+        )
+    xi, tau = symmetry.xi, symmetry.tau
+    momenta, friction_rate = lagrangian.momenta, lagrangian.friction_rate
+    charge = (
+        sp.Add(*(pairing(momenta[q], direction) for q, direction in xi.items()))
+        - tau * lagrangian.energy
+    )
+
+    stretch = total_derivative(tau)
+    motion: dict[Any, Any] = dict(xi)
+    for q in lagrangian.coordinates:
+        motion[q.dot] = total_derivative(xi.get(q, sp.S.Zero)) - q.dot * stretch
+
+    def change(energy: Any) -> Any:
+        return sp.expand_mul(variation(energy, motion) + energy * stretch)
+
+    return Law(
+        lagrangian=lagrangian,
+        symmetry=symmetry,
+        charge=sp.expand_mul(charge),
+        kinetic=change(lagrangian.T),
+        potential=-change(lagrangian.V),
+        explicit_time=tau * variation(lagrangian.undamped, {time: 1}),
+        friction=sp.expand_mul(
+            -friction_rate * (charge - tau * lagrangian.undamped)
+        ),
+    )
+
+
+def _antiderivative(charge: Any) -> Any | None:
+    """R(q) with total derivative `charge`, for charges polynomial in the coordinates.
+
+    A term of R of degree n in q contributes n times itself when every velocity in its
+    derivative is replaced by its coordinate, which is Euler's theorem.
+    """
+    along = sp.expand(charge.xreplace({v: v.base for v in jets(charge, order=1)}))
+    stretch = sp.Dummy("s", positive=True)
+    moment = sp.S.Zero
+    for term in sp.Add.make_args(along):
+        scaled = sp.expand(term.xreplace({q: stretch * q for q in jets(term)}))
+        degree = scaled.as_coeff_exponent(stretch)[1]
+        if not degree.is_Integer or degree <= 0:
+            return None
+        moment += term / degree
+    if sp.expand(total_derivative(moment) - charge) != 0:
+        return None
+    return moment
+
+
+def _content(expression: Any) -> tuple[Any, Any]:
+    """The coefficient without coordinates, and the rest."""
+    return sp.factor_terms(expression).as_independent(Coordinate, Inner, as_Add=False)
