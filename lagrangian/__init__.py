@@ -29,6 +29,11 @@ _LAYERS = {
     ),
     "lagrangian.symbolic.noether": ("Law", "noether"),
     "lagrangian.flows.lower": ("lower",),
+    "lagrangian.learning.rules": ("HeavyBall",),
+    "lagrangian.learning.train": ("train",),
+    "lagrangian.learning.run": ("Run",),
+    "lagrangian.learning.predict": ("predict",),
+    "lagrangian.learning.check": ("Report", "check"),
     "lagrangian.errors": (
         "CannotLower",
         "IntegrationFailed",

@@ -1,0 +1,1 @@
+"""Learning rules as kinetic energies, and training runs that their laws certify."""

@@ -1,0 +1,219 @@
+"""`check`: the laws of a run certified, refuted, or found not to apply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lagrangian.learning.predict import predict
+from lagrangian.learning.run import Run
+from lagrangian.symbolic.noether import Law
+
+HOLDS = "holds"
+APPROXIMATE = "approximate symmetry"
+ABSENT = "symmetry absent"
+FAILS = "law fails"
+
+#: Rounding of sums and gradients, in units of the dtype's machine epsilon.
+ROUNDING = 256
+#: A symmetry whose defect is above this share of |grad f| |xi| is no symmetry.
+PRESENT = 1e-2
+
+
+@dataclass(frozen=True)
+class Row:
+    """The check of one law: every number that the verdict rests on.
+
+    Attributes:
+        symmetry, block: what was checked; `units` charges side by side.
+        discrete: residual of the exact discrete law, the largest over steps and units,
+            relative to the Cauchy-Schwarz bound of its terms.
+        balance: the same with the measured <grad f, xi> put in: the rounding of the
+            optimiser alone.
+        defect: <grad f, xi> relative to |grad f| |xi|, root mean square over the run,
+            the largest over units.
+        rounding: what counts as zero for this dtype.
+        continuous: |predicted - measured| of the charge, the largest over the run,
+            relative to the range over which the charge moved; the worst unit.
+        verdict, reason: in words.
+    """
+
+    symmetry: str
+    block: str
+    units: int
+    discrete: float
+    balance: float
+    defect: float
+    rounding: float
+    continuous: float
+    verdict: str
+    reason: str
+
+    @property
+    def holds(self) -> bool:
+        return self.verdict == HOLDS
+
+
+@dataclass(frozen=True)
+class Report:
+    """The rows of a check; prints as a table."""
+
+    rows: tuple[Row, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every law holds."""
+        return all(row.holds for row in self.rows)
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [_HEADER] + [
+            (
+                row.symmetry,
+                row.block,
+                str(row.units),
+                f"{row.discrete:.1e}",
+                f"{row.defect:.1e}",
+                f"{row.continuous:.2%}",
+                row.verdict,
+            )
+            for row in self.rows
+        ]
+
+    def __str__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+            for line in cells
+        ]
+        lines.insert(1, "  ".join("-" * w for w in widths))
+        reasons = [f"{r.symmetry} of {r.block}: {r.reason}" for r in self.rows]
+        return "\n".join([*lines, "", *reasons])
+
+    def _repr_markdown_(self) -> str:
+        header, *rows = self._cells()
+        lines = ["| " + " | ".join(line) + " |" for line in (header, *rows)]
+        lines.insert(1, "|" + " --- |" * len(header))
+        reasons = [f"- {r.symmetry} of `{r.block}`: {r.reason}" for r in self.rows]
+        return "\n".join([*lines, "", *reasons])
+
+    def to_json(self) -> str:
+        """Every number of every row."""
+        return json.dumps([asdict(row) for row in self.rows], indent=2)
+
+
+_HEADER = (
+    "symmetry",
+    "block",
+    "units",
+    "discrete residual",
+    "symmetry defect",
+    "continuous error",
+    "verdict",
+)
+
+
+def check(run: Run, laws: Sequence[Law], tolerance: float = 0.05) -> Report:
+    """Check every law against a run: one row each.
+
+    Two laws are checked. The discrete one is exact at any learning rate: its residual
+    must be at the rounding level of the dtype at every step. The continuous one is
+    solved from the initial state (see `predict`): its prediction must stay within
+    `tolerance` of the measured charge, as a share of the range over which the charge
+    moved.
+
+    Args:
+        run: what `train` returned.
+        laws: laws that the run observed.
+        tolerance: largest error of the continuous prediction for the verdict 'holds'.
+    """
+    return Report(tuple(_row(run, law, tolerance) for law in laws))
+
+
+def _row(run: Run, law: Law, tolerance: float) -> Row:
+    record = run[law]
+    rounding = ROUNDING * float(np.finfo(run.dtype).eps)
+    discrete = _largest(record.discrete, record.scale)
+    balance = _largest(record.balance, record.scale)
+    defect = _root_mean_square(record.defect, record.defect_scale)
+    measured, predicted = record.quantity.astype(np.float64), predict(run, law)
+    # A charge that hardly moves is judged against its rounding, not against its motion.
+    span = np.maximum(
+        np.ptp(measured, axis=0), rounding * np.abs(measured).max(axis=0)
+    )
+    error = np.abs(predicted - measured).max(axis=0)
+    continuous = float(np.max(error / np.where(span > 0, span, 1.0)))
+    verdict, reason = _judge(
+        discrete, balance, defect, rounding, continuous, tolerance, run
+    )
+    return Row(
+        symmetry=law.symmetry.name,
+        block=", ".join(q.name for q in law.symmetry.xi),
+        units=int(np.prod(measured.shape[1:])),
+        discrete=discrete,
+        balance=balance,
+        defect=defect,
+        rounding=rounding,
+        continuous=continuous,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _judge(
+    discrete: float,
+    balance: float,
+    defect: float,
+    rounding: float,
+    continuous: float,
+    tolerance: float,
+    run: Run,
+) -> tuple[str, str]:
+    level = f"{run.dtype} rounding ({rounding:.1e})"
+    share = f"<grad f, xi> is {defect:.2g} of |grad f| |xi|"
+    if balance > rounding:
+        return FAILS, (
+            f"even with the measured <grad f, xi> the update misses the rule by "
+            f"{balance:.1e}, above {level}: the run was not made by {run.rule}"
+        )
+    if defect > PRESENT:
+        return ABSENT, f"{share}: the loss is not invariant, and no law follows"
+    if discrete > rounding:
+        return APPROXIMATE, (
+            f"{share}, and the residual reaches {discrete:.1e}, above {level}: something "
+            "small breaks the symmetry, such as the epsilon inside a normalisation"
+        )
+    if continuous > tolerance:
+        return FAILS, (
+            f"the discrete law is exact, but the continuous prediction misses by "
+            f"{continuous:.1%} of the charge's range (tolerance {tolerance:.1%}): the "
+            "learning rate is too large for the flow"
+        )
+    return HOLDS, (
+        f"residual {discrete:.1e} is within {level}; prediction within "
+        f"{continuous:.2%} of the charge's range"
+    )
+
+
+def _largest(values: Any, scale: Any) -> float:
+    values, scale = np.abs(values.astype(np.float64)), scale.astype(np.float64)
+    return float(np.max(values / np.where(scale > 0, scale, 1.0)))
+
+
+def _root_mean_square(values: Any, scale: Any) -> float:
+    squares = (values.astype(np.float64) ** 2).sum(axis=0)
+    bounds = (scale.astype(np.float64) ** 2).sum(axis=0)
+    return float(np.sqrt(np.max(squares / np.where(bounds > 0, bounds, 1.0))))

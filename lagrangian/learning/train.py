@@ -1,0 +1,263 @@
+"""Training a Flax model in one jitted scan while its laws are recorded."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from tqdm.auto import tqdm
+
+from lagrangian.errors import LagrangianError, TrainingStopped
+from lagrangian.learning.observe import Observer
+from lagrangian.learning.rules import HeavyBall
+from lagrangian.learning.run import Record, Run
+from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.symbolic.noether import Law
+
+
+def train(
+    model: nnx.Module,
+    loss: Callable[[Any, Any], Any],
+    data: Any,
+    rule: HeavyBall,
+    steps: int,
+    *,
+    observe: Sequence[Law] = (),
+    batch_size: int | None = 128,
+    seed: int = 0,
+    save: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train a copy of `model` by minibatches and record the laws in `observe`.
+
+    The steps run in jitted scans; the charges are computed on the device beside the
+    update, from the very arrays that optax used.
+
+    Args:
+        model: a Flax NNX module; its batch statistics and random streams are carried
+            along. It is not changed: the trained copy is `run.model`.
+        loss: `loss(model, batch)`, a scalar.
+        data: arrays with one leading axis, in any pytree; a batch has its structure.
+        rule: the learning rule.
+        steps: how many updates.
+        observe: laws of blocks that are named by the paths of the parameters.
+        batch_size: examples a step, drawn without replacement in each epoch; None for
+            all of the data in every step.
+        seed: of the order of the examples.
+        save: a `.npz` file for the records, written at the end and also when the
+            training stops early.
+        progress: whether a terminal shows a progress bar (after two seconds).
+
+    Raises:
+        UnknownBlock: a law names a block that the model does not have.
+        TrainingStopped: the loss was not finite at some step; the error carries the
+            step and the run until then.
+        LagrangianError: a loss that is not a scalar, or a model that is not NNX.
+    """
+    if not isinstance(model, nnx.Module):
+        raise LagrangianError(
+            f"`model` is a {type(model).__name__}; `train` takes a `flax.nnx.Module`."
+        )
+    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+    dtype = _dtype(parameters)
+    with jax.enable_x64(dtype == np.float64):
+        data = jax.tree.map(jnp.asarray, data)
+        observers = [Observer(law, rule) for law in observe]
+        for observer in observers:
+            pick(named_leaves(parameters), observer.names, type(model).__name__)
+        size = _size(data)
+        batch = size if batch_size is None else min(batch_size, size)
+        order = _order(size, batch, seed, shuffled=batch_size is not None)
+        step, carry = _prepare(graph, parameters, rest, loss, rule, observers)
+        _check_scalar(step, carry, data, batch)
+
+        def scan(carry: Any, data: Any, chosen: Any) -> Any:
+            def body(carry: Any, rows: Any) -> Any:
+                return step(carry, jax.tree.map(lambda a: a[rows], data))
+
+            return jax.lax.scan(body, carry, chosen)
+
+        recorder = _Recorder(
+            observe, rule=rule, dtype=dtype, seed=seed, batch_size=batch
+        )
+        jitted, length = jax.jit(scan), _chunk_length(steps)
+        try:
+            # tqdm's `disable=None` is silence where the output is no terminal.
+            with tqdm(
+                total=steps, unit="step", delay=2, disable=None if progress else True
+            ) as bar:
+                while recorder.steps < steps:
+                    rows = min(length, steps - recorder.steps)
+                    chosen = np.stack([next(order) for _ in range(rows)])
+                    after, records = jitted(carry, data, chosen)
+                    bad_loss = recorder.extend(jax.device_get(records))
+                    if bad_loss is not None:
+                        raise _stopped(recorder, bad_loss, _model(graph, carry))
+                    carry = after
+                    bar.update(rows)
+        finally:
+            run = recorder.run(_model(graph, carry)) if recorder.chunks else None
+            if save is not None and run is not None:
+                run.save(save)
+    return run
+
+
+def _model(graph: Any, carry: Any) -> Any:
+    _, parameters, rest, _ = carry
+    return nnx.merge(graph, parameters, rest)
+
+
+def _stopped(recorder: _Recorder, loss: float, model: Any) -> TrainingStopped:
+    return TrainingStopped(
+        f"training stopped at step {recorder.steps}: the loss is {loss}"
+        f"{'' if np.isnan(loss) or np.isinf(loss) else ' and a gradient is not finite'}"
+        ". Everything until then is in this error's `run`. Lower the learning rate, or "
+        "check the data.",
+        recorder.steps,
+        recorder.run(model),
+    )
+
+
+def _prepare(
+    graph: Any,
+    parameters: Any,
+    rest: Any,
+    loss: Callable[[Any, Any], Any],
+    rule: HeavyBall,
+    observers: Sequence[Observer],
+) -> tuple[Callable[[Any, Any], Any], Any]:
+    """The step (carry, batch) -> (carry, record), and the carry to start from."""
+    transformation = rule.optax()
+
+    def value(parameters: Any, rest: Any, batch: Any) -> Any:
+        # Copied, so that the variables belong to this trace and may be updated in it.
+        model = nnx.merge(graph, parameters, rest, copy=True)
+        result = loss(model, batch)
+        return result, nnx.split(model, nnx.Param, ...)[2]
+
+    def step(carry: Any, batch: Any) -> tuple[Any, Any]:
+        count, parameters, rest, state = carry
+        (result, new_rest), gradient = jax.value_and_grad(value, has_aux=True)(
+            parameters, rest, batch
+        )
+        updates, new_state = transformation.update(gradient, state, parameters)
+        new_parameters = optax.apply_updates(parameters, updates)
+        rate = jnp.asarray(rule.rate(count))
+        before = named_leaves(parameters)
+        states = {
+            "trace": named_leaves(optax.tree.get(state, "trace")),
+            "gradient": named_leaves(gradient),
+            "next": named_leaves(new_parameters),
+            "next trace": named_leaves(optax.tree.get(new_state, "trace")),
+        }
+        record = {
+            "loss": result,
+            "rate": rate,
+            "laws": [observer.step(before, states, rate) for observer in observers],
+        }
+        return (count + 1, new_parameters, new_rest, new_state), record
+
+    start = (jnp.asarray(0), parameters, rest, transformation.init(parameters))
+    return step, start
+
+
+class _Recorder:
+    """Collects the records of the chunks and makes a `Run` of them."""
+
+    def __init__(self, laws: Sequence[Law], **about: Any):
+        self.laws, self.about = laws, about
+        self.chunks: list[dict[str, Any]] = []
+
+    @property
+    def steps(self) -> int:
+        return sum(len(chunk["loss"]) for chunk in self.chunks)
+
+    def extend(self, records: dict[str, Any]) -> float | None:
+        """Add one chunk up to its first step that is not finite.
+
+        Returns the loss of that step, or None if all are finite.
+        """
+        finite = np.isfinite(records["loss"])
+        for law in records["laws"]:
+            scale = law["scale"].reshape(len(finite), -1)
+            finite = finite & np.isfinite(scale).all(axis=1)
+        good = len(finite) if finite.all() else int(np.argmin(finite))
+        self.chunks.append(jax.tree.map(lambda a: a[:good], records))
+        return None if good == len(finite) else float(records["loss"][good])
+
+    def run(self, model: Any) -> Run:
+        whole = jax.tree.map(lambda *parts: np.concatenate(parts), *self.chunks)
+        return Run(
+            model=model,
+            losses=whole["loss"],
+            learning_rates=whole["rate"].astype(np.float64),
+            records={
+                law: Record(**terms)
+                for law, terms in zip(self.laws, whole["laws"], strict=True)
+            },
+            **self.about,
+        )
+
+
+def _dtype(parameters: Any) -> np.dtype:
+    found = {
+        np.dtype(leaf.dtype)
+        for leaf in jax.tree.leaves(parameters)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    }
+    if len(found) > 1:
+        names = ", ".join(sorted(map(str, found)))
+        warnings.warn(
+            f"the parameters mix dtypes ({names}); residuals are judged by the "
+            "coarsest. Give every layer the same `param_dtype`.",
+            stacklevel=3,
+        )
+    return min(found, key=lambda d: d.itemsize)
+
+
+def _size(data: Any) -> int:
+    lengths = {a.shape[0] if a.ndim else None for a in jax.tree.leaves(data)}
+    if len(lengths) != 1 or None in lengths:
+        raise LagrangianError(
+            "the arrays of `data` need one common leading axis, the examples; "
+            f"their lengths are {sorted(map(str, lengths))}."
+        )
+    return lengths.pop()
+
+
+def _order(size: int, batch: int, seed: int, shuffled: bool) -> Iterator[np.ndarray]:
+    """Rows of the data, a batch at a time; what an epoch leaves over is dropped."""
+    generator = np.random.default_rng(seed)
+    while True:
+        rows = generator.permutation(size) if shuffled else np.arange(size)
+        for start in range(0, size - batch + 1, batch):
+            yield rows[start : start + batch]
+
+
+def _check_scalar(step: Any, carry: Any, data: Any, batch: int) -> None:
+    sample = jax.tree.map(lambda a: a[:batch], data)
+    try:
+        jax.eval_shape(step, carry, sample)
+    except TypeError as error:
+        if "scalar-output" not in str(error):
+            raise
+        raise LagrangianError(
+            f"`loss` must return a scalar for a batch. Reduce it, as in "
+            f"`losses.mean()`. ({str(error).splitlines()[0]})"
+        ) from None
+
+
+def _chunk_length(steps: int) -> int:
+    """How many steps one scan does: a divisor of `steps` near 50 if there is one.
+
+    A last chunk of another length would have to be compiled again.
+    """
+    divisors = [n for n in range(10, min(steps, 200) + 1) if steps % n == 0]
+    return min(divisors, key=lambda n: abs(n - 50), default=min(steps, 100))

@@ -1,0 +1,1 @@
+"""Ready-made systems for examples, tests and the command line."""
