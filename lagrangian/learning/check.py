@@ -38,7 +38,8 @@ class Row:
             the largest over units.
         rounding: what counts as zero for this dtype.
         continuous: |predicted - measured| of the charge, the largest over the run,
-            relative to the range over which the charge moved; the worst unit.
+            relative to the range over which the charge moved (or, if larger, to the
+        rounding summed over the steps); the worst unit.
         verdict, reason: in words.
     """
 
@@ -150,10 +151,10 @@ def _row(run: Run, law: Law, tolerance: float) -> Row:
     balance = _largest(record.balance, record.scale)
     defect = _root_mean_square(record.defect, record.defect_scale)
     measured, predicted = record.quantity.astype(np.float64), predict(run, law)
-    # A charge that hardly moves is judged against its rounding, not against its motion.
-    span = np.maximum(
-        np.ptp(measured, axis=0), rounding * np.abs(measured).max(axis=0)
-    )
+    # A charge that stands still is judged against the rounding that every step adds.
+    rates = run.learning_rates.reshape(-1, *[1] * (measured.ndim - 1))
+    noise = rounding * (rates * record.scale).sum(axis=0)
+    span = np.maximum(np.ptp(measured, axis=0), noise)
     error = np.abs(predicted - measured).max(axis=0)
     continuous = float(np.max(error / np.where(span > 0, span, 1.0)))
     verdict, reason = _judge(

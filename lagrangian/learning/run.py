@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lagrangian.errors import LagrangianError
+from lagrangian.files import write_atomically
 from lagrangian.learning.rules import HeavyBall
 from lagrangian.symbolic.noether import Law
 
@@ -86,17 +85,4 @@ class Run:
         for law, record in self.records.items():
             for name, array in vars(record).items():
                 arrays[f"{law.symmetry!r}/{name}"] = array
-        write_atomically(Path(path), lambda file: np.savez_compressed(file, **arrays))
-
-
-def write_atomically(path: Path, write: Any) -> None:
-    """Let `write` fill a temporary file and move it into place when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        write_atomically(path, lambda file: np.savez_compressed(file, **arrays))

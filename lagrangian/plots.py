@@ -1,0 +1,127 @@
+"""Figures. Draws what it is given: nothing is computed here, and no layer is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+MEASURED = {"color": "0.15", "linewidth": 2.4, "alpha": 0.45}
+PREDICTED = {"linewidth": 1.0, "linestyle": "--"}
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=size, layout="constrained", squeeze=False
+    )
+    # Closed for pyplot, so that a notebook shows it once: as the value returned.
+    pyplot.close(figure)
+    return figure, axes.ravel()
+
+
+def plot_trajectory(trajectory: Any) -> Any:
+    """Every scalar coordinate against time, and the relative energy error below."""
+    figure, (above, below) = _figure(2, 1, (7, 5))
+    for coordinate in trajectory.flow.lagrangian.coordinates:
+        above.plot(trajectory.t, trajectory[coordinate], label=f"${_tex(coordinate)}$")
+    above.set_ylabel("coordinates")
+    above.legend()
+    energy = trajectory.energy
+    below.plot(trajectory.t, energy - energy[0], color="0.3")
+    below.set(xlabel="t", ylabel="E(t) - E(0)")
+    return figure
+
+
+def plot_charge(predicted: np.ndarray, measured: np.ndarray, title: str) -> Any:
+    """Predicted against measured charge, a line a unit."""
+    figure, (axes,) = _figure(1, 1, (7, 4))
+    _charges(axes, {title: (predicted, measured)})
+    return figure
+
+
+def plot_first_light(
+    charges: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    averages: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    angles: Mapping[str, np.ndarray],
+    equilibrium: float,
+    control: tuple[str, np.ndarray, np.ndarray],
+) -> Any:
+    """The four panels of the main job.
+
+    Args:
+        charges, averages: by block, (predicted, measured) of shape (steps, units).
+        angles: by block, the angle of each step averaged over units, (steps - 1,).
+        equilibrium: the predicted angle.
+        control: the name of the block without the symmetry, predicted and measured.
+    """
+    figure, (first, second, third, fourth) = _figure(2, 2, (12, 8))
+    _charges(first, charges)
+    first.set_title("charges: predicted from the law, and measured")
+
+    for i, (block, (predicted, measured)) in enumerate(averages.items()):
+        second.plot(measured.mean(axis=1), **MEASURED)
+        second.plot(
+            predicted.mean(axis=1), label=f"{block}", color=f"C{i}", **PREDICTED
+        )
+    second.set(
+        title=r"$|w|^4$ (grey) is RMSProp's average of $|\nabla f|^2$ (dashed)",
+        xlabel="step",
+        ylabel="mean over units",
+        yscale="log",
+    )
+    second.legend()
+
+    for i, (block, values) in enumerate(angles.items()):
+        third.plot(values, label=block, color=f"C{i}", linewidth=0.6, alpha=0.8)
+    third.axhline(
+        equilibrium,
+        color="k",
+        linestyle="--",
+        label=r"$\sqrt{2\eta\lambda/(1+\beta)}$",
+    )
+    third.set(
+        title="angle per step (root mean square over units)",
+        xlabel="step",
+        ylabel="rad",
+        yscale="log",
+    )
+    third.legend()
+
+    block, predicted, measured = control
+    fourth.plot(measured, label="measured", **MEASURED)
+    fourth.plot(predicted, label="predicted", color="C3", **PREDICTED)
+    fourth.set(
+        title=f"control: {block}, which no normalisation follows",
+        xlabel="step",
+        ylabel="squared norm",
+    )
+    fourth.legend()
+    return figure
+
+
+def _charges(axes: Any, charges: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """A few units of each block, each drawn as a share of its initial charge."""
+    for i, (block, (predicted, measured)) in enumerate(charges.items()):
+        predicted = predicted.reshape(len(predicted), -1)
+        measured = measured.reshape(len(measured), -1)
+        strongest = np.argsort(-np.abs(measured[0]))[:4]
+        for unit in strongest:
+            start = measured[0, unit] or 1.0
+            axes.plot(measured[:, unit] / start, **MEASURED)
+            axes.plot(
+                predicted[:, unit] / start,
+                color=f"C{i}",
+                label=block if unit == strongest[0] else None,
+                **PREDICTED,
+            )
+    axes.set(xlabel="step", ylabel="charge / initial charge")
+    axes.legend(title="dashed: predicted; grey: measured")
+
+
+def _tex(symbol: Any) -> str:
+    from sympy import latex
+
+    return latex(symbol)

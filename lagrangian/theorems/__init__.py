@@ -1,0 +1,1 @@
+"""Results of the theory, one file each: statement, prediction and measurement."""
