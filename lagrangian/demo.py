@@ -112,7 +112,7 @@ def first_light(
     found, absent = symmetries()
     laws = [noether(RULE.lagrangian(s.loss), s) for s in found]
     control = noether(RULE.lagrangian(absent.loss), absent)
-    say(derivation(laws[0], laws[2]))
+    say(derivation())
 
     data, held_out = load_digits(seed)
     model = ConvolutionalNetwork(nnx.Rngs(seed))
@@ -141,17 +141,20 @@ def first_light(
     )
 
 
-def derivation(scale: Law, translation: Law) -> str:
-    """The derived equations in words and symbols."""
-    (equation,) = scale.lagrangian.equations
+def derivation() -> str:
+    """What the engine derives for any block w of the network, in text."""
+    scale, translation = Scale("w"), Translation("w")
+    by_scale = noether(RULE.lagrangian(scale.loss), scale)
+    by_translation = noether(RULE.lagrangian(translation.loss), translation)
+    (equation,) = by_scale.lagrangian.equations
     return (
         "A learning rule is a kinetic energy, a loss is a potential.\n"
-        f"  {scale.lagrangian!r}\n"
-        f"Euler-Lagrange:\n  {equation.lhs} = 0\n\n"
-        f"Noether, {scale.symmetry!r}:\n{scale}\n"
-        f"  as an oscillator: {scale.oscillator}\n\n"
-        f"Noether, {translation.symmetry!r}:\n"
-        f"  as an oscillator: {translation.oscillator}\n"
+        f"  {by_scale.lagrangian!r}\n"
+        f"Euler-Lagrange:\n  {equation.lhs} = 0\n"
+        f"Noether, if f does not change with the scale of w:\n{by_scale}\n"
+        f"  that is, {by_scale.oscillator}\n"
+        "Noether, if f does not change when all entries of w move together:\n"
+        f"  {by_translation.oscillator}\n"
         "with m = eta (1 + beta)/2, mu = 1 - beta, t = eta step."
     )
 

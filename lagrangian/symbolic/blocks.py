@@ -9,7 +9,7 @@ gradients, and the invariances that somebody declared, are known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sympy as sp
@@ -233,52 +233,50 @@ def block_terms(expression: Any) -> list[tuple[Any, Any]]:
 
 
 def _canonical_pair(left: Any, right: Any) -> Any:
-    """The inner product of two single terms, in the one form that stands for it."""
-    for gradient_side, other in ((left, right), (right, left)):
-        if isinstance(gradient_side, Gradient) and gradient_side.loss.is_invariant(
-            {gradient_side.block: other}
-        ):
-            return sp.S.Zero
-    left_word, left = _strip(left)
-    right_word, right = _strip(right)
-    word = [*(m for m in _transpose(left_word)), *right_word]
-    sign = sp.Integer(-1) ** sum(m.parity == -1 for m in left_word)
-    if not word:
-        left, *others = sorted(_factors(left * right), key=default_sort_key)
-        return sp.Expr.__new__(Inner, left, sp.Mul(*others))
-    mirrored = _transpose(word)
-    mirror_sign = sp.Integer(-1) ** sum(m.parity == -1 for m in word)
-    this, mirror = (left, word, right), (right, mirrored, left)
-    if this == mirror and mirror_sign == -1:
-        return sp.S.Zero
-    if _pair_key(mirror) < _pair_key(this):
-        (left, word, right), sign = mirror, sign * mirror_sign
-    for linear_map in reversed(word):
-        right = sp.Expr.__new__(Applied, linear_map, right)
-    return sign * sp.Expr.__new__(Inner, left, right)
+    """The inner product of two single terms, in the one form that stands for it.
+
+    The sum of a product of factors, some of which are maps of further products, is a
+    tree: its nodes are elementwise products and its edges linear maps. Transposing a
+    map moves the root along its edge, so one inner product has as many forms as nodes;
+    the smallest one stands for all of them.
+    """
+    forms: dict[tuple, int] = {}
+    for sign, factors in _rootings(_factors(left * right)):
+        if forms.setdefault(factors, sign) != sign:
+            return sp.S.Zero  # equal to its own negative
+        for i, factor in enumerate(factors):
+            if isinstance(factor, Gradient):
+                other = sp.Mul(*factors[:i], *factors[i + 1 :])
+                rewritten = factor.loss.rewrite(factor.block, other)
+                if rewritten is not None:
+                    return sign * rewritten
+    factors = min(forms, key=_form_key)
+    first, *others = factors
+    return forms[factors] * sp.Expr.__new__(Inner, first, sp.Mul(*others))
 
 
-def _strip(term: Any) -> tuple[list[LinearMap], Any]:
-    """The maps applied to a term, outermost first, and what they are applied to."""
-    word = []
-    while isinstance(term, Applied):
-        word.append(term.args[0])
-        term = term.args[1]
-    return word, term
+def _rootings(factors: list[Any], came_from: Any = None) -> Iterator[tuple[int, tuple]]:
+    """Every root of the tree as (sign, sorted factors of the root's product).
+
+    `came_from` is the factor that leads back to the node from which the walk came.
+    """
+    yield 1, tuple(sorted(factors, key=default_sort_key))
+    for position, factor in enumerate(factors):
+        if not isinstance(factor, Applied) or factor is came_from:
+            continue
+        linear_map, inside = factor.args
+        others = sp.Mul(*factors[:position], *factors[position + 1 :])
+        transposed = linear_map if linear_map.parity else linear_map.T
+        back = sp.Expr.__new__(Applied, transposed, others)
+        sign = -1 if linear_map.parity == -1 else 1
+        for further, form in _rootings([back, *_factors(inside)], back):
+            yield sign * further, form
 
 
-def _transpose(word: list[LinearMap]) -> list[LinearMap]:
-    """The word of the transposed product; antisymmetric signs are counted elsewhere."""
-    return [m if m.parity else m.T for m in reversed(word)]
-
-
-def _pair_key(pair: tuple) -> tuple:
-    left, word, right = pair
-    return (
-        default_sort_key(left),
-        default_sort_key(right),
-        [default_sort_key(m) for m in word],
-    )
+def _form_key(factors: tuple) -> tuple:
+    """Fewer maps at the root first, for the eye; then any fixed order."""
+    mapped = sum(isinstance(factor, Applied) for factor in factors)
+    return mapped, [default_sort_key(factor) for factor in factors]
 
 
 def _factors(product: Any) -> list[Any]:
@@ -337,6 +335,27 @@ class Loss(sp.Expr):
         if not motion:
             return True
         return any(_is_multiple(motion, generator) for generator in self.args[2])
+
+    def rewrite(self, block: Block, direction: Any) -> Any | None:
+        """<grad f, direction> by a declared invariance, where one determines it.
+
+        Of the terms of an invariance, which sum to zero, the last is the one that the
+        others stand for. None if no invariance ends in this term.
+        """
+        for generator in self.args[2]:
+            terms = [
+                (b, coefficient, core)
+                for b in self.blocks
+                for coefficient, core in block_terms(generator.get(b, sp.S.Zero))
+            ]
+            if not terms:
+                continue
+            *others, (last, scale, core) = terms
+            if last == block and core == direction:
+                return -sp.Add(
+                    *(c * Inner(Gradient(self, b), x) / scale for b, c, x in others)
+                )
+        return None
 
     def _eval_derivative(self, symbol: Any) -> Any:
         return self.gradient(symbol)
