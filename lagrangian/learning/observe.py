@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from lagrangian.learning.rules import HeavyBall
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
-from lagrangian.symbolic.blocks import ones
+from lagrangian.symbolic.blocks import LinearMap, ones
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.discrete import (
     ROLES,
@@ -36,8 +36,13 @@ class Observer:
     - `balance`: the same residual with the measured defect taken into account.
     """
 
-    def __init__(self, law: Law, rule: HeavyBall):
-        self.law, self.rule = law, rule
+    def __init__(
+        self,
+        law: Law,
+        rule: HeavyBall,
+        maps: Mapping[LinearMap, Callable[..., Any]] | None = None,
+    ):
+        self.law, self.rule, self.maps = law, rule, dict(maps or {})
         self.blocks = law.lagrangian.coordinates
         self.names = [w.name for w in self.blocks]
         discrete = discrete_law(law.symmetry)
@@ -57,7 +62,7 @@ class Observer:
         hyper = [learning_rate, momentum, weight_decay]
         check_lowerable(
             {f"observed {name}": e for name, e in self.expressions.items()},
-            [*symbols, *hyper, *rule.parameters(1.0)],
+            [*symbols, *hyper, *rule.parameters(1.0), *self.maps],
         )
 
     def _values(self, rate: Any) -> dict[Any, Any]:
@@ -66,6 +71,7 @@ class Observer:
             momentum: self.rule.momentum,
             weight_decay: self.rule.weight_decay,
             **self.rule.parameters(rate),
+            **self.maps,
         }
 
     def step(

@@ -15,7 +15,8 @@ def predict(run: Run, law: Law) -> np.ndarray:
     Integrates mass x'' + damping x' + stiffness x = S from the initial state alone,
     with S measured (constant within a step) and the propagator of each step exact. The
     initial velocity is that of a heavy ball at rest, -grad F/(1 + beta), with which
-    the error is of second order in the learning rate. A law that is no oscillator is
+    the error is of second order in the learning rate once the initial layer, a few
+    times 1/(1 - beta) steps, is over (and of first order inside it). A law that is no oscillator is
     the balance of its charge: c' = S.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from lagrangian.learning.observe import Observer
 from lagrangian.learning.rules import HeavyBall
 from lagrangian.learning.run import Record, Run
 from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.symbolic.blocks import LinearMap
 from lagrangian.symbolic.noether import Law
 
 
@@ -30,6 +31,7 @@ def train(
     steps: int,
     *,
     observe: Sequence[Law] = (),
+    maps: Mapping[LinearMap, Callable[..., Any]] | None = None,
     batch_size: int | None = 128,
     seed: int = 0,
     save: str | os.PathLike[str] | None = None,
@@ -48,6 +50,7 @@ def train(
         rule: the learning rule.
         steps: how many updates.
         observe: laws of blocks that are named by the paths of the parameters.
+        maps: a function for every linear map that the laws contain.
         batch_size: examples a step, drawn without replacement in each epoch; None for
             all of the data in every step.
         seed: of the order of the examples.
@@ -69,7 +72,7 @@ def train(
     dtype = _dtype(parameters)
     with jax.enable_x64(dtype == np.float64):
         data = jax.tree.map(jnp.asarray, data)
-        observers = [Observer(law, rule) for law in observe]
+        observers = [Observer(law, rule, maps) for law in observe]
         for observer in observers:
             pick(named_leaves(parameters), observer.names, type(model).__name__)
         size = _size(data)

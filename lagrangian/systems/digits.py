@@ -33,7 +33,7 @@ class ConvolutionalNetwork(nnx.Module):
 
     The convolutions have no bias and BatchNorm follows each, so that the kernel of
     every output channel is scale-symmetric. BatchNorm's `epsilon` is what breaks that
-    symmetry; at the default here it does so below the rounding of float32.
+    symmetry; at the default here it does so below any rounding.
 
     Args:
         rngs: streams for the initial parameters.
@@ -45,7 +45,7 @@ class ConvolutionalNetwork(nnx.Module):
     def __init__(
         self,
         rngs: nnx.Rngs,
-        epsilon: float = 1e-12,
+        epsilon: float = 1e-20,
         channels: tuple[int, int] = (16, 32),
         param_dtype: Any = jnp.float32,
     ):
@@ -54,9 +54,13 @@ class ConvolutionalNetwork(nnx.Module):
 
         def normalise(features: int) -> nnx.BatchNorm:
             # The two-pass variance: the one-pass formula cancels digits.
-            return nnx.BatchNorm(
+            layer = nnx.BatchNorm(
                 features, epsilon=epsilon, use_fast_variance=False, **kinds
             )
+            # Flax makes the running statistics float32 whatever `param_dtype` is.
+            for statistic in (layer.mean, layer.var):
+                statistic.set_value(statistic.get_value().astype(param_dtype))
+            return layer
 
         self.conv1 = nnx.Conv(1, first, (3, 3), use_bias=False, **kinds)
         self.norm1 = normalise(first)

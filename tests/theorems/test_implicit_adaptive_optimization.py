@@ -1,0 +1,77 @@
+"""Normalisation as RMSProp, in the noise equilibrium whose figures are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import lagrangian as lg
+from lagrangian.theorems.implicit_adaptive_optimization import (
+    angles,
+    equilibrium_angle,
+    rmsprop_average,
+)
+
+DIMENSIONS = 20
+
+
+class Direction(nnx.Module):
+    """A normalised vector: the smallest network with a scale symmetry."""
+
+    def __init__(self):
+        self.w = nnx.Param(jnp.ones(DIMENSIONS))
+
+    def __call__(self):
+        w = self.w[...]
+        return w / jnp.sqrt(jnp.sum(w**2))
+
+
+def noise_loss(model, noise):
+    """White-noise gradients on the sphere: a batch is one noise vector."""
+    return jnp.sum(noise[0] * model())
+
+
+def observe(rule, steps=6000):
+    symmetry = lg.Scale("w")
+    law = lg.noether(rule.lagrangian(symmetry.loss), symmetry)
+    noise = np.random.default_rng(0).normal(size=(steps, DIMENSIONS))
+    with jax.enable_x64(True):
+        run = lg.train(
+            Direction(), noise_loss, noise, rule, steps, observe=[law], batch_size=1
+        )
+    return run, law
+
+
+@pytest.mark.parametrize(
+    ("eta", "beta", "decay"), [(0.1, 0.9, 0.01), (0.1, 0.0, 0.01), (0.05, 0.5, 0.02)]
+)
+def test_the_equilibrium_of_angle_and_norm(eta, beta, decay):
+    rule = lg.HeavyBall(eta, beta, decay)
+    run, law = observe(rule)
+    late = slice(run.steps // 2, None)
+    measured = np.sqrt(np.mean(angles(run, law)[late] ** 2))
+    assert measured == pytest.approx(equilibrium_angle(rule), rel=0.02)
+    # White noise: r^4 = eta E|g|^2/(2 lambda (1 - beta)), |g|^2 of the tangent noise.
+    norm = np.mean(run[law].quantity[late] ** 2)
+    expected = eta * (DIMENSIONS - 1) / (2 * decay * (1 - beta))
+    assert norm == pytest.approx(expected, rel=0.15)
+
+
+def test_the_angle_without_decay_goes_to_zero():
+    """The control: no weight decay, no equilibrium."""
+    run, law = observe(lg.HeavyBall(0.1, 0.5, 0.0))
+    turned = angles(run, law)
+    assert np.mean(turned[-500:] ** 2) < 0.2 * np.mean(turned[:500] ** 2)
+    assert equilibrium_angle(run.rule) == 0
+
+
+def test_the_norm_is_the_average_that_rmsprop_would_keep():
+    run, law = observe(lg.HeavyBall(0.02, 0.5, 0.01))
+    norm = run[law].quantity ** 2
+    average = rmsprop_average(run, law)
+    assert np.median(np.abs(average / norm - 1)) < 0.02
+    # The control: a quarter of the decay is another average.
+    wrong = lg.HeavyBall(0.02, 0.5, 0.0025)
+    run.rule = wrong
+    assert np.median(np.abs(rmsprop_average(run, law) / norm - 1)) > 0.2
