@@ -4,7 +4,7 @@ Names load their layer when first used, so that deriving equations never imports
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lagrangian.version import __version__
 

@@ -174,7 +174,7 @@ def figure(result: FirstLight) -> Any:
             for law in moving
         },
         averages={
-            block: (rmsprop_average(run, law), run[law].quantity**2)
+            block: (rmsprop_average(run, law), run[law].quantity ** 2)
             for block, law in scales.items()
         },
         angles={

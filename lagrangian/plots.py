@@ -1,4 +1,4 @@
-"""Figures. Draws what it is given: nothing is computed here, and no layer is imported."""
+"""Figures: draws what it is given, computes nothing and imports no layer."""
 
 from __future__ import annotations
 

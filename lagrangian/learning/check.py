@@ -194,8 +194,9 @@ def _judge(
         return ABSENT, f"{share}: the loss is not invariant, and no law follows"
     if discrete > rounding:
         return APPROXIMATE, (
-            f"{share}, and the residual reaches {discrete:.1e}, above {level}: something "
-            "small breaks the symmetry, such as the epsilon inside a normalisation"
+            f"{share}, and the residual reaches {discrete:.1e}, above {level}: "
+            "something small breaks the symmetry, such as the epsilon inside a "
+            "normalisation"
         )
     if continuous > tolerance:
         return FAILS, (

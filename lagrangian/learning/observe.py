@@ -47,10 +47,15 @@ class Observer:
         self.names = [w.name for w in self.blocks]
         discrete = discrete_law(law.symmetry)
         oscillator = law.oscillator
+        if oscillator is None:
+            quantity, velocity, source = law.charge, law.rate, law.rate
+        else:
+            quantity, source = oscillator.quantity, oscillator.source
+            velocity = law.charge / oscillator.mass
         self.expressions = {
-            "quantity": law.charge if oscillator is None else oscillator.quantity,
-            "velocity": law.rate if oscillator is None else law.charge / oscillator.mass,
-            "source": law.rate if oscillator is None else oscillator.source,
+            "quantity": quantity,
+            "velocity": velocity,
+            "source": source,
             "discrete": discrete.residual,
             "scale": discrete.scale,
             "defect": discrete.loss,

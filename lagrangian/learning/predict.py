@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import expm
 
+from lagrangian.learning.rules import HeavyBall
 from lagrangian.learning.run import Run
-from lagrangian.symbolic.noether import Law
+from lagrangian.symbolic.noether import Law, Oscillator
 
 
 def predict(run: Run, law: Law) -> np.ndarray:
@@ -16,8 +17,8 @@ def predict(run: Run, law: Law) -> np.ndarray:
     with S measured (constant within a step) and the propagator of each step exact. The
     initial velocity is that of a heavy ball at rest, -grad F/(1 + beta), with which
     the error is of second order in the learning rate once the initial layer, a few
-    times 1/(1 - beta) steps, is over (and of first order inside it). A law that is no oscillator is
-    the balance of its charge: c' = S.
+    times 1/(1 - beta) steps, is over (and of first order inside it). A law that is no
+    oscillator is the balance of its charge: c' = S.
 
     Returns:
         float64 of shape (steps,) or (steps, units).
@@ -26,7 +27,8 @@ def predict(run: Run, law: Law) -> np.ndarray:
     source = record.source.astype(np.float64)
     rates = run.learning_rates
     predicted = np.empty_like(source)
-    if law.oscillator is None:
+    oscillator = law.oscillator
+    if oscillator is None:
         predicted[0] = record.quantity[0]
         predicted[1:] = record.quantity[0] + np.cumsum(
             (source.T * rates).T[:-1], axis=0
@@ -35,7 +37,7 @@ def predict(run: Run, law: Law) -> np.ndarray:
     state = np.stack(
         [record.quantity[0], record.velocity[0] / (1 + run.rule.momentum)]
     ).astype(np.float64)
-    propagators = {rate: _propagator(run, law, rate) for rate in np.unique(rates)}
+    propagators = {rate: _propagator(oscillator, run.rule, rate) for rate in np.unique(rates)}
     for k, rate in enumerate(rates):
         predicted[k] = state[0]
         free, driven = propagators[rate]
@@ -43,9 +45,11 @@ def predict(run: Run, law: Law) -> np.ndarray:
     return predicted
 
 
-def _propagator(run: Run, law: Law, rate: float) -> tuple[np.ndarray, np.ndarray]:
+def _propagator(
+    oscillator: Oscillator, rule: HeavyBall, rate: float
+) -> tuple[np.ndarray, np.ndarray]:
     """One step of the oscillator: the 2 x 2 matrix, and the response to S."""
-    oscillator, values = law.oscillator, run.rule.parameters(rate)
+    values = rule.parameters(rate)
     mass, damping, stiffness = (
         float(term.xreplace(values))
         for term in (oscillator.mass, oscillator.damping, oscillator.stiffness)

@@ -8,6 +8,7 @@ from typing import Any
 
 import optax
 import sympy as sp
+from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
 from lagrangian.symbolic.blocks import Inner, Loss
@@ -90,11 +91,13 @@ class HeavyBall:
 
     def rate(self, step: Any) -> Any:
         """The learning rate of one step."""
-        return self.learning_rate(step) if callable(self.learning_rate) else (
-            self.learning_rate
+        return (
+            self.learning_rate(step)
+            if callable(self.learning_rate)
+            else (self.learning_rate)
         )
 
-    def optax(self) -> optax.GradientTransformation:
+    def optax(self) -> GradientTransformation:
         """The optax transformation that this rule is.
 
         It keeps a trace at momentum 0 also, so that the trace can always be observed.

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError, TrainingStopped
 from lagrangian.learning.observe import Observer
@@ -106,10 +106,9 @@ def train(
                     carry = after
                     bar.update(rows)
         finally:
-            run = recorder.run(_model(graph, carry)) if recorder.chunks else None
-            if save is not None and run is not None:
-                run.save(save)
-    return run
+            if save is not None and recorder.chunks:
+                recorder.run(_model(graph, carry)).save(save)
+        return recorder.run(_model(graph, carry))
 
 
 def _model(graph: Any, carry: Any) -> Any:
@@ -226,8 +225,8 @@ def _dtype(parameters: Any) -> np.dtype:
 
 
 def _size(data: Any) -> int:
-    lengths = {a.shape[0] if a.ndim else None for a in jax.tree.leaves(data)}
-    if len(lengths) != 1 or None in lengths:
+    lengths = {a.shape[0] if a.ndim else -1 for a in jax.tree.leaves(data)}
+    if len(lengths) != 1 or -1 in lengths:
         raise LagrangianError(
             "the arrays of `data` need one common leading axis, the examples; "
             f"their lengths are {sorted(map(str, lengths))}."

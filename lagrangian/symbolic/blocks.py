@@ -16,6 +16,7 @@ import sympy as sp
 from sympy import default_sort_key
 from sympy.core.symbol import Str
 from sympy.printing.precedence import PRECEDENCE
+from sympy.printing.pretty.stringpict import prettyForm
 
 from lagrangian.symbolic.coordinates import Coordinate, _latex_name, _make
 
@@ -77,6 +78,16 @@ def is_block(expression: Any) -> bool:
     return any(is_block(argument) for argument in expression.args)
 
 
+class _Expression(sp.Expr):
+    """What block expressions share: they commute, and pretty-print as their text."""
+
+    is_commutative = True
+    args: Any
+
+    def _pretty(self, printer: Any) -> Any:
+        return prettyForm(sp.sstr(self))
+
+
 # ------------------------------------------------------------------ linear maps
 
 
@@ -96,6 +107,8 @@ class LinearMap(sp.Basic):
         transposed = sp.sympify(bool(transposed)) if parity == 0 else sp.false
         name = name if isinstance(name, Str) else Str(str(name))
         return sp.Basic.__new__(cls, name, parity, transposed)
+
+    args: Any
 
     @property
     def name(self) -> str:
@@ -133,10 +146,8 @@ class LinearMap(sp.Basic):
         return _latex_name(self.name, printer) + ("^{T}" if self.transposed else "")
 
 
-class Applied(sp.Expr):
+class Applied(_Expression):
     """A linear map applied to a block; linear in the block by construction."""
-
-    is_commutative = True
 
     def __new__(cls, linear_map: LinearMap, block: sp.Expr) -> Any:
         terms = [
@@ -158,7 +169,7 @@ class Applied(sp.Expr):
 # ------------------------------------------------------------------ inner products
 
 
-class Inner(sp.Expr):
+class Inner(_Expression):
     """`<a, b>`: the sum of the elementwise product of two blocks.
 
     Bilinear and symmetric; maps are moved to the right argument by transposition and
@@ -169,7 +180,6 @@ class Inner(sp.Expr):
     <v, w> + 2*|w|^2
     """
 
-    is_commutative = True
     is_extended_real = True
 
     def __new__(cls, left: Any, right: Any) -> Any:
@@ -207,11 +217,6 @@ class Inner(sp.Expr):
         if left == right:
             return rf"\left|{left}\right|^{{2}}"
         return rf"\left\langle {left},\, {right}\right\rangle"
-
-    def _pretty(self, printer: Any) -> Any:
-        from sympy.printing.pretty.stringpict import prettyForm
-
-        return prettyForm(sp.sstr(self))
 
 
 def block_terms(expression: Any) -> list[tuple[Any, Any]]:
@@ -294,14 +299,13 @@ def _factors(product: Any) -> list[Any]:
 # ------------------------------------------------------------------ opaque losses
 
 
-class Loss(sp.Expr):
+class Loss(_Expression):
     """An opaque scalar function of blocks, with the invariances declared for it.
 
     `invariances` are generators, each a mapping from a block to its motion, along
     which the loss does not change: sum over blocks of <grad f, xi> = 0.
     """
 
-    is_commutative = True
     is_extended_real = True
 
     def __new__(cls, name: Any, arguments: Any, invariances: Any = ()) -> Loss:
@@ -381,10 +385,8 @@ def _is_multiple(motion: Mapping[Any, Any], generator: Mapping[Any, Any]) -> boo
     return len(ratios) == 1
 
 
-class Gradient(sp.Expr):
+class Gradient(_Expression):
     """The gradient of an opaque loss with respect to one of its blocks."""
-
-    is_commutative = True
 
     def __new__(cls, loss: Loss, block: Block) -> Gradient:
         return sp.Expr.__new__(cls, loss, block)

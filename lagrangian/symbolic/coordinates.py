@@ -12,8 +12,10 @@ from functools import cache
 from typing import Any
 
 import sympy as sp
+from sympy.core.cache import cacheit
+from sympy.printing.pretty.stringpict import prettyForm
 
-#: Time. Real, and the only symbol by which `total_derivative` differentiates explicitly.
+#: Time, the one symbol by which `total_derivative` differentiates explicitly.
 time = sp.Symbol("t", real=True)
 
 
@@ -24,7 +26,7 @@ class Coordinate(sp.Symbol):
     `q.order` counts the dots and `q.base` is the coordinate without them.
     """
 
-    # Two coordinates of one name but of different order or class must not compare equal.
+    # Coordinates of one name but of different order or class must not compare equal.
     __slots__ = ("order",)
     order: int
 
@@ -67,13 +69,18 @@ class Coordinate(sp.Symbol):
         """The coordinate whose `order`-th time derivative this symbol is."""
         return self._at(0)
 
+    @cacheit
     def sort_key(self, order: Any = None) -> tuple:
-        key = super().sort_key(order)
-        return key[0], (1, (self.name, str(self.order))), *key[2:]
+        # After the plain symbols, so that a product reads m x.dot; then by dots.
+        rest = super().sort_key(order)[2:]
+        name = type(self).__name__
+        return (2, 1, name), (1, (self.name, str(self.order))), *rest
 
     def _sympystr(self, printer: Any) -> str:
-        return self.name + ("", ".dot", ".ddot")[min(self.order, 2)] + (
-            ".dot" * max(self.order - 2, 0)
+        return (
+            self.name
+            + ("", ".dot", ".ddot")[min(self.order, 2)]
+            + (".dot" * max(self.order - 2, 0))
         )
 
     def _latex(self, printer: Any) -> str:
@@ -85,8 +92,6 @@ class Coordinate(sp.Symbol):
         return f"\\{'d' * self.order}ot{{{text}}}"
 
     def _pretty(self, printer: Any) -> Any:
-        from sympy.printing.pretty.stringpict import prettyForm
-
         return prettyForm(self._sympystr(printer))
 
 

@@ -180,9 +180,7 @@ def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
         kinetic=change(lagrangian.T),
         potential=-change(lagrangian.V),
         explicit_time=tau * variation(lagrangian.undamped, {time: 1}),
-        friction=sp.expand_mul(
-            -friction_rate * (charge - tau * lagrangian.undamped)
-        ),
+        friction=sp.expand_mul(-friction_rate * (charge - tau * lagrangian.undamped)),
     )
 
 

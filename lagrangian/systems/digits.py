@@ -49,7 +49,11 @@ class ConvolutionalNetwork(nnx.Module):
         channels: tuple[int, int] = (16, 32),
         param_dtype: Any = jnp.float32,
     ):
-        kinds = {"param_dtype": param_dtype, "dtype": param_dtype, "rngs": rngs}
+        kinds: dict[str, Any] = {
+            "param_dtype": param_dtype,
+            "dtype": param_dtype,
+            "rngs": rngs,
+        }
         first, second = channels
 
         def normalise(features: int) -> nnx.BatchNorm:
@@ -64,9 +68,7 @@ class ConvolutionalNetwork(nnx.Module):
 
         self.conv1 = nnx.Conv(1, first, (3, 3), use_bias=False, **kinds)
         self.norm1 = normalise(first)
-        self.conv2 = nnx.Conv(
-            first, second, (3, 3), strides=2, use_bias=False, **kinds
-        )
+        self.conv2 = nnx.Conv(first, second, (3, 3), strides=2, use_bias=False, **kinds)
         self.norm2 = normalise(second)
         self.dense = nnx.Linear(16 * second, 10, **kinds)
 

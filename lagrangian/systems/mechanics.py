@@ -28,9 +28,9 @@ class System:
 
 
 def double_pendulum() -> System:
-    """Two equal point masses on massless rods of equal length; angles from the vertical.
+    """Two equal point masses on massless rods of equal length.
 
-    m in kg, l in m, g in m/s^2, angles in rad.
+    m in kg, l in m, g in m/s^2; angles from the vertical in rad.
     """
     a, b = coordinates("a b")
     m, l, g = sp.symbols("m l g", positive=True)

@@ -4,7 +4,8 @@ Statement. Let the loss be invariant under the scale of a block q = r u, |u| = 1
 train it by the heavy ball with learning rate eta, momentum beta and weight decay
 lambda. On the slow manifold G = r^4 obeys
 
-    G' = -(4 lambda / mu) G + (4 m / mu^3) |grad f(u)|^2,    u' = -grad f(u)/(mu sqrt(G)):
+    G' = -(4 lambda / mu) G + (4 m / mu^3) |grad f(u)|^2,
+    u' = -grad f(u) / (mu sqrt(G)):
 
 the fourth power of the norm is RMSProp's moving average of the squared gradient, with
 decay 1 - 4 eta lambda/(1 - beta) a step, and the direction takes RMSProp's step. In

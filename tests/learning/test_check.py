@@ -47,9 +47,7 @@ def test_another_rule_than_the_one_that_trained_is_caught(observed, laws_of):
     """The records of the run, judged as if momentum had been 0.8."""
     run, (law, *_) = observed
     record = run[law]
-    claimed = dataclasses.replace(
-        record, balance=record.balance + 1e-3 * record.scale
-    )
+    claimed = dataclasses.replace(record, balance=record.balance + 1e-3 * record.scale)
     tampered = dataclasses.replace(run, records={law: claimed})
     (row,) = lg.check(tampered, [law])
     assert row.verdict == "law fails" and "was not made by" in row.reason
@@ -93,9 +91,7 @@ def test_the_prediction_is_of_second_order_in_the_learning_rate(small_data):
                 batch_size=None,
             )
         halfway = run.steps // 2
-        errors.append(
-            abs(lg.predict(run, law)[halfway] - run[law].quantity[halfway])
-        )
+        errors.append(abs(lg.predict(run, law)[halfway] - run[law].quantity[halfway]))
     order = np.polyfit(np.log(rates), np.log(errors), 1)[0]
     assert order == pytest.approx(2, abs=0.1)
 

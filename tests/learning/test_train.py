@@ -138,9 +138,7 @@ def test_a_loss_must_be_a_scalar(network, small_data):
 def test_the_data_need_one_leading_axis(network, small_data):
     images, labels = small_data
     with pytest.raises(lg.LagrangianError, match="one common leading axis"):
-        lg.train(
-            network(), cross_entropy, (images, labels[:5]), RULES["schedule"], 3
-        )
+        lg.train(network(), cross_entropy, (images, labels[:5]), RULES["schedule"], 3)
 
 
 def test_the_model_must_be_nnx(small_data):

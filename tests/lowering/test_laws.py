@@ -61,9 +61,9 @@ def test_the_gradient_of_an_opaque_loss_is_taken_by_jax(state):
     symmetry = lg.Scale("w")
     (w,) = symmetry.blocks
     law = lg.noether(RULE.lagrangian(lg.Loss("f", w)), symmetry)
-    terms = lg.lower(
-        law, RULE.parameters(), losses={"f": lambda w: (w**3).sum()}
-    )({"w": q}, {"w": v})
+    terms = lg.lower(law, RULE.parameters(), losses={"f": lambda w: (w**3).sum()})(
+        {"w": q}, {"w": v}
+    )
     expected = -(3 * q**3).sum() - 0.01 * (q * q).sum()
     np.testing.assert_allclose(terms["potential"], expected, rtol=1e-4)
 
@@ -76,9 +76,7 @@ def test_linear_maps_are_functions(state):
     law = lg.noether(RULE.lagrangian(symmetry.loss), symmetry)
     parameters = RULE.parameters() | {A: lambda x: matrix @ x}
     terms = lg.lower(law, parameters)({"w": q}, {"w": v})
-    np.testing.assert_allclose(
-        terms["charge"], M * (v * (matrix @ q)).sum(), rtol=1e-4
-    )
+    np.testing.assert_allclose(terms["charge"], M * (v * (matrix @ q)).sum(), rtol=1e-4)
 
 
 def test_errors_name_what_is_missing(state):

@@ -21,7 +21,7 @@ def test_the_split_is_disjoint_and_depends_on_the_seed_alone():
 
 
 def test_the_network_is_unchanged_by_finite_symmetry_transformations():
-    """Scaled kernels and shifted logits leave the loss; a scaled last layer does not."""
+    """Scaled kernels, shifted logits: the same loss. A scaled last layer: not so."""
     batch = tuple(jnp.asarray(a[:32]) for a in load_digits()[0])
     with jax.enable_x64(True):
         model = ConvolutionalNetwork(
