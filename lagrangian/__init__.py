@@ -10,13 +10,15 @@ from lagrangian.version import __version__
 
 _LAYERS = {
     "lagrangian.symbolic.coordinates": ("coordinates", "time"),
-    "lagrangian.symbolic.blocks": (
-        "ConstantBlock",
-        "Inner",
-        "LinearMap",
-        "Loss",
-        "blocks",
-        "ones",
+    "lagrangian.symbolic.blocks": ("ConstantBlock", "LinearMap", "blocks", "ones"),
+    "lagrangian.symbolic.matrices": ("matmul", "transpose"),
+    "lagrangian.symbolic.losses": ("Loss",),
+    "lagrangian.symbolic.inner": ("Inner",),
+    "lagrangian.symbolic.calculus": ("gradient", "total_derivative", "variation"),
+    "lagrangian.symbolic.backward_error": (
+        "ModifiedFlow",
+        "Recursion",
+        "modified_flow",
     ),
     "lagrangian.symbolic.system": ("Lagrangian",),
     "lagrangian.symbolic.symmetry": (
@@ -28,6 +30,12 @@ _LAYERS = {
         "Translation",
     ),
     "lagrangian.symbolic.noether": ("Law", "noether"),
+    "lagrangian.symbolic.hamiltonian": (
+        "Hamiltonian",
+        "cyclic",
+        "hamiltonian",
+        "routh",
+    ),
     "lagrangian.flows.lower": ("lower",),
     "lagrangian.learning.rules": ("HeavyBall",),
     "lagrangian.learning.train": ("train",),

@@ -16,8 +16,9 @@ from lagrangian.flows.solve import solve
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.solve import solve_mass
-from lagrangian.symbolic.blocks import Applied, Inner
+from lagrangian.symbolic.blocks import Applied
 from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.system import Lagrangian
 
 

@@ -37,7 +37,9 @@ def predict(run: Run, law: Law) -> np.ndarray:
     state = np.stack(
         [record.quantity[0], record.velocity[0] / (1 + run.rule.momentum)]
     ).astype(np.float64)
-    propagators = {rate: _propagator(oscillator, run.rule, rate) for rate in np.unique(rates)}
+    propagators = {
+        rate: _propagator(oscillator, run.rule, rate) for rate in np.unique(rates)
+    }
     for k, rate in enumerate(rates):
         predicted[k] = state[0]
         free, driven = propagators[rate]

@@ -11,8 +11,9 @@ import sympy as sp
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
-from lagrangian.symbolic.blocks import Inner, Loss
 from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.system import Lagrangian
 
 mass, friction = sp.symbols("m mu", positive=True)

@@ -16,15 +16,10 @@ import jax.numpy as jnp
 import sympy as sp
 
 from lagrangian.errors import CannotLower
-from lagrangian.symbolic.blocks import (
-    Applied,
-    Block,
-    Gradient,
-    Inner,
-    LinearMap,
-    Loss,
-    ones,
-)
+from lagrangian.symbolic.blocks import Applied, Block, LinearMap, ones
+from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.losses import Gradient, Loss
+from lagrangian.symbolic.matrices import Matmul, Transposed
 
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sp.sin: jnp.sin,
@@ -149,8 +144,12 @@ class _Walk:
             return self.inner(node)
         if isinstance(node, Applied):
             return self.applied(node)
+        if isinstance(node, Matmul):
+            return reduce(jnp.matmul, map(self, node.args))
+        if isinstance(node, Transposed):
+            return jnp.swapaxes(self(node.args[0]), -1, -2)
         if isinstance(node, Gradient):
-            return self.gradients(node.loss)[node.loss.blocks.index(node.block)]
+            return self.gradient(node)
         if isinstance(node, Loss):
             return self.losses[node.name](*map(self, node.blocks))
         if isinstance(node, sp.Piecewise):
@@ -196,8 +195,8 @@ class _Walk:
         axes = {block.unit_axis for block in node.atoms(Block)} or {None}
         if len(axes) > 1:
             raise CannotLower(
-                f"{node} joins blocks whose `unit_axis` differ: {sorted(map(str, axes))}"
-                ". Make them with the same one."
+                f"{node} joins blocks whose `unit_axis` differ: "
+                f"{sorted(map(str, axes))}. Make them with the same one."
             )
         return inner_product(left, right, axes.pop())
 
@@ -207,6 +206,22 @@ class _Walk:
         if linear_map.transposed:
             return jax.linear_transpose(function, argument)(argument)[0]
         return function(argument)
+
+    def gradient(self, node: Gradient) -> Any:
+        index = node.loss.blocks.index(node.block)
+        if not node.directions:
+            return self.gradients(node.loss)[index]
+        arguments = tuple(map(self, node.loss.blocks))
+        function = jax.grad(self.losses[node.loss.name], index)
+        for block, direction in node.directions:
+            tangents = tuple(
+                jnp.broadcast_to(self(direction), value.shape)
+                if b == block
+                else jnp.zeros_like(value)
+                for b, value in zip(node.loss.blocks, arguments, strict=True)
+            )
+            function = _along(function, tangents)
+        return function(*arguments)
 
     def gradients(self, loss: Loss) -> Any:
         key = ("gradients", loss)
@@ -223,6 +238,11 @@ class _Walk:
         for expression, condition in reversed(node.args):
             value = jnp.where(self(condition), self(expression), value)
         return value
+
+
+def _along(function: Callable[..., Any], tangents: tuple) -> Callable[..., Any]:
+    """The directional derivative of a function, as a function of the same arguments."""
+    return lambda *arguments: jax.jvp(function, arguments, tangents)[1]
 
 
 _RELATIONS: dict[str, Callable[..., Any]] = {

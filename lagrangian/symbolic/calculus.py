@@ -16,13 +16,15 @@ import sympy as sp
 from lagrangian.symbolic.blocks import (
     Applied,
     Block,
+    BlockExpression,
     ConstantBlock,
-    Gradient,
-    Inner,
-    Loss,
     is_block,
 )
 from lagrangian.symbolic.coordinates import Coordinate, time
+from lagrangian.symbolic.graph import partials
+from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.losses import Gradient, Loss
+from lagrangian.symbolic.matrices import Matmul, Transposed, matmul, transpose
 
 _direction = ConstantBlock("_direction")
 
@@ -35,13 +37,11 @@ def variation(expression: Any, motion: Mapping[Any, Any]) -> Any:
     """
     expression = sp.sympify(expression)
     motion = {s: sp.sympify(d) for s, d in motion.items()}
-    if not expression.has(Inner, Loss, Block, ConstantBlock, Applied):
+    if not expression.has(Block, ConstantBlock, BlockExpression):
+        moving = {symbol: d for symbol, d in motion.items() if d != 0}
+        slopes = partials(expression, moving)
         return sp.Add(
-            *(
-                expression.diff(symbol) * direction
-                for symbol, direction in motion.items()
-                if direction != 0 and expression.has(symbol)
-            )
+            *(sp.Mul(term, moving[symbol]) for symbol in moving for term in slopes[symbol])
         )
     return _vary(expression, motion, {})
 
@@ -63,12 +63,20 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
             return sp.S.Zero
         return sp.Add(*(Inner(Gradient(node, b), d) for b, d in moving.items()))
     if isinstance(node, Gradient):
-        raise NotImplementedError(
-            f"the derivative of `{node}` needs the Hessian of an opaque loss, which "
-            "the block calculus does not have. Keep the loss out of `T`."
-        )
+        return _vary_gradient(node, motion, known)
     if isinstance(node, Applied):
         return node.args[0](_vary(node.args[1], motion, known))
+    if isinstance(node, Transposed):
+        return transpose(_vary(node.args[0], motion, known))
+    if isinstance(node, Matmul):
+        changes = [_vary(factor, motion, known) for factor in node.args]
+        return sp.Add(
+            *(
+                matmul(*node.args[:i], change, *node.args[i + 1 :])
+                for i, change in enumerate(changes)
+                if change != 0
+            )
+        )
     if isinstance(node, Inner):
         left, right = node.args
         return Inner(_vary(left, motion, known), right) + Inner(
@@ -98,6 +106,20 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
     raise NotImplementedError(f"no derivative rule for `{type(node).__name__}`: {node}")
 
 
+def _vary_gradient(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> Any:
+    """Its blocks move along one more direction, and its directions move themselves."""
+    further = [
+        Gradient(node.loss, node.block, *node.directions, (b, motion[b]))
+        for b in node.loss.blocks
+        if b in motion
+    ]
+    for i, (b, direction) in enumerate(node.directions):
+        turned = (b, _vary(direction, motion, known))
+        others = node.directions[:i] + node.directions[i + 1 :]
+        further.append(Gradient(node.loss, node.block, *others, turned))
+    return sp.Add(*further)
+
+
 def gradient(expression: Any, symbol: Any) -> Any:
     """The gradient of a scalar `expression` with respect to a scalar or block symbol.
 
@@ -124,11 +146,28 @@ def gradient(expression: Any, symbol: Any) -> Any:
 
 
 def _release(free: Any, bound: Any) -> Any:
-    """The block g with <free, bound> == <g, direction>."""
+    """The block g with <free, bound> == <g, direction>, by transposition."""
     if bound == _direction:
         return free
     if isinstance(bound, Applied):
         return _release(bound.args[0].T(free), bound.args[1])
+    if isinstance(bound, Transposed):
+        return _release(transpose(free), bound.args[0])
+    if isinstance(bound, Matmul):
+        (i,) = (i for i, factor in enumerate(bound.args) if factor.has(_direction))
+        before = [transpose(factor) for factor in reversed(bound.args[:i])]
+        behind = [transpose(factor) for factor in reversed(bound.args[i + 1 :])]
+        return _release(matmul(*before, free, *behind), bound.args[i])
+    if isinstance(bound, Gradient):
+        # Second derivatives commute: <a, D grad_u f[v: d]> = <D grad_v f[u: a], d>.
+        ((i, (moved, direction)),) = (
+            (i, pair)
+            for i, pair in enumerate(bound.directions)
+            if pair[1].has(_direction)
+        )
+        others = bound.directions[:i] + bound.directions[i + 1 :]
+        turned = Gradient(bound.loss, moved, *others, (bound.block, free))
+        return _release(turned, direction)
     held = [factor for factor in bound.args if factor.has(_direction)]
     return _release(free * bound / held[0], held[0])
 

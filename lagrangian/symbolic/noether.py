@@ -9,9 +9,9 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidSymmetry
-from lagrangian.symbolic.blocks import Inner
 from lagrangian.symbolic.calculus import pairing, total_derivative, variation
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
+from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.symmetry import Symmetry
 from lagrangian.symbolic.system import Lagrangian
 

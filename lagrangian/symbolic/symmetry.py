@@ -8,8 +8,9 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidSymmetry
-from lagrangian.symbolic.blocks import Block, LinearMap, Loss, is_block, ones
+from lagrangian.symbolic.blocks import Block, LinearMap, is_block, ones
 from lagrangian.symbolic.coordinates import Coordinate
+from lagrangian.symbolic.losses import Loss
 
 
 class Symmetry:

@@ -14,9 +14,9 @@ from lagrangian.symbolic.calculus import (
     gradient,
     pairing,
     total_derivative,
-    variation,
 )
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
+from lagrangian.symbolic.graph import degree, partials
 
 
 class Lagrangian:
@@ -64,7 +64,8 @@ class Lagrangian:
                 f"`T` or `V` contains {_names(high)}. Only coordinates and velocities "
                 "are supported; accelerations follow from the equations."
             )
-        inert = [q for q in self.coordinates if not self.T.has(q.dot)]
+        moving = set(jets(self.T, order=1))
+        inert = [q for q in self.coordinates if q.dot not in moving]
         if inert:
             name = inert[0].name
             raise InvalidLagrangian(
@@ -105,15 +106,48 @@ class Lagrangian:
         return any(isinstance(q, Block) for q in self.coordinates)
 
     @cached_property
+    def _slopes(self) -> dict[Any, list[Any]]:
+        """The terms of d(T - V) by every coordinate and velocity."""
+        symbols = [*self.coordinates, *(q.dot for q in self.coordinates)]
+        return partials(self.undamped, symbols)
+
+    @cached_property
     def momenta(self) -> dict[Any, Any]:
         """d(T - V)/d(velocity) by coordinate, without the damping factor."""
-        return {q: gradient(self.undamped, q.dot) for q in self.coordinates}
+        if self.has_blocks:
+            return {q: gradient(self.undamped, q.dot) for q in self.coordinates}
+        return {q: sp.Add(*self._slopes[q.dot]) for q in self.coordinates}
+
+    @cached_property
+    def _momentum_slopes(self) -> list[dict[Any, list[Any]]]:
+        """For each momentum the terms of its derivatives, one sweep each.
+
+        Of the velocities only those from its own on: the rest follows by symmetry.
+        """
+        velocities = [q.dot for q in self.coordinates]
+        return [
+            partials(p, [*self.coordinates, *velocities[i:], time])
+            for i, p in enumerate(self.momenta.values())
+        ]
 
     @cached_property
     def energy(self) -> Any:
         """<p, qdot> - (T - V), without the damping factor."""
-        work = (pairing(p, q.dot) for q, p in self.momenta.items())
-        return sp.Add(*work) - self.undamped
+        velocities = [q.dot for q in self.coordinates]
+        if self.has_blocks:
+            work = (pairing(p, q.dot) for q, p in self.momenta.items())
+            return sp.Add(*work) - self.undamped
+        energy = []
+        for term in sp.Add.make_args(self.undamped):
+            # Euler's theorem: a term of degree k in the velocities gives k - 1 times
+            # itself, so that T + V stays in the form in which it was written.
+            power = degree(term, velocities)
+            if power is None:
+                slopes = partials(term, velocities)
+                energy += [sp.Mul(s, v) for v in velocities for s in slopes[v]] + [-term]
+            else:
+                energy.append((power - 1) * term)
+        return sp.Add(*energy)
 
     @property
     def friction_rate(self) -> Any:
@@ -126,40 +160,59 @@ class Lagrangian:
 
         The damping factor is divided out: d/dt p + sigma' p - d(T - V)/dq = 0.
         """
-        return [
-            sp.Eq(
+        if self.has_blocks:
+            left = [
                 sp.expand_mul(total_derivative(p) + self.friction_rate * p)
-                - gradient(self.undamped, q),
-                0,
-                evaluate=False,
-            )
-            for q, p in self.momenta.items()
-        ]
+                - gradient(self.undamped, q)
+                for q, p in self.momenta.items()
+            ]
+        else:
+            left = [
+                sp.Add(
+                    *(
+                        sp.Mul(term, q.ddot)
+                        for j, q in enumerate(self.coordinates)
+                        for term in self._inertia(i, j)
+                    ),
+                    *(-term for term in sp.Add.make_args(force)),
+                )
+                for i, force in enumerate(self.forcing)
+            ]
+        return [sp.Eq(side, 0, evaluate=False) for side in left]
+
+    def _inertia(self, i: int, j: int) -> list[Any]:
+        """The terms of entry (i, j) of the mass matrix."""
+        i, j = min(i, j), max(i, j)
+        return self._momentum_slopes[i][self.coordinates[j].dot]
 
     @cached_property
     def mass_matrix(self) -> Any:
         """M in M qddot = forcing, the Hessian of T - V in the velocities."""
         self._scalars_only("mass_matrix")
-        return sp.Matrix(
-            [
-                [variation(p, {q.dot: 1}) for q in self.coordinates]
-                for p in self.momenta.values()
-            ]
-        )
+        size = len(self.coordinates)
+        upper = {
+            (i, j): sp.Add(*self._inertia(i, j))
+            for i in range(size)
+            for j in range(i, size)
+        }
+        return sp.Matrix(size, size, lambda i, j: upper[min(i, j), max(i, j)])
 
     @cached_property
     def forcing(self) -> Any:
         """The right-hand side of M qddot = forcing, a column."""
         self._scalars_only("forcing")
-        drift: dict[Any, Any] = {q: q.dot for q in self.coordinates} | {time: 1}
-        return sp.Matrix(
-            [
-                gradient(self.undamped, q)
-                - variation(p, drift)
-                - self.friction_rate * p
-                for q, p in self.momenta.items()
-            ]
-        )
+        drift: dict[Any, Any] = {q: -q.dot for q in self.coordinates} | {time: -1}
+        rate = self.friction_rate
+        rows = []
+        for (q, p), slopes in zip(
+            self.momenta.items(), self._momentum_slopes, strict=True
+        ):
+            terms = [*self._slopes[q]]
+            terms += [sp.Mul(term, d) for s, d in drift.items() for term in slopes[s]]
+            if rate != 0:  # SymPy would look for infinities in 0 * p
+                terms += [sp.Mul(-1, rate, term) for term in sp.Add.make_args(p)]
+            rows.append(_shortest_sum(terms))
+        return sp.Matrix(rows)
 
     def _scalars_only(self, what: str) -> None:
         if self.has_blocks:
@@ -167,6 +220,31 @@ class Lagrangian:
                 f"`{what}` is for scalar coordinates; this Lagrangian has blocks. "
                 "Read `equations` instead."
             )
+
+
+def _shortest_sum(terms: list[Any]) -> Any:
+    """The sum of the terms, sums of velocities in them multiplied out if that is shorter.
+
+    Terms of dL/dq and of dp/dt that cancel may meet as (v + w) x here and as v x + w x
+    there, as in a chain of relative angles.
+    """
+    written = sp.Add(*terms)
+    spread = []
+    for term in sp.Add.make_args(written):
+        factors = sp.Mul.make_args(term)
+        sums = [f for f in factors if f.is_Add and all(map(_is_velocity, f.args))]
+        if sums:
+            others = [f for f in factors if f is not sums[0]]
+            spread += [sp.Mul(*others, part) for part in sums[0].args]
+        else:
+            spread.append(term)
+    multiplied_out = sp.Add(*spread)
+    return min(written, multiplied_out, key=lambda x: len(sp.Add.make_args(x)))
+
+
+def _is_velocity(term: Any) -> bool:
+    symbol = term.as_coeff_Mul()[1]
+    return isinstance(symbol, Coordinate) and symbol.order == 1
 
 
 def _names(symbols: Sequence[Any]) -> str:

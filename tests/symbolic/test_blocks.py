@@ -2,7 +2,8 @@ import pytest
 import sympy as sp
 
 import lagrangian as lg
-from lagrangian.symbolic.blocks import Gradient, is_block
+from lagrangian.symbolic.blocks import is_block
+from lagrangian.symbolic.losses import Gradient
 
 w, v, d = lg.blocks("w v d")
 k = sp.Symbol("k", real=True)
@@ -78,5 +79,5 @@ def test_a_loss_takes_blocks_only():
 
 
 def test_a_parity_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="`parity` of the linear map `A` is 2"):
+    with pytest.raises(ValueError, match="`parity` of `A` is 2"):
         lg.LinearMap("A", parity=2)

@@ -9,6 +9,7 @@ import sympy as sp
 import lagrangian as lg
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.calculus import gradient, total_derivative, variation
+from lagrangian.symbolic.losses import Gradient
 
 w, v = lg.blocks("w v")
 D = lg.ConstantBlock("D")
@@ -75,7 +76,58 @@ def test_an_invariant_loss_does_not_vary_along_its_symmetry():
     assert variation(f, {w: w, v: v}) != 0
 
 
-def test_the_hessian_of_an_opaque_loss_is_refused_in_words():
-    f = lg.Loss("f", w)
-    with pytest.raises(NotImplementedError, match="Hessian of an opaque loss"):
-        variation(lg.Inner(f.gradient(w), v), {w: v})
+def test_derivatives_of_an_opaque_gradient_are_symmetric():
+    f = lg.Loss("f", [w, v])
+    a, b = lg.ConstantBlock("a"), lg.ConstantBlock("b")
+    along = variation(f.gradient(w), {v: a, w: 2 * b})
+    assert along == Gradient(f, w, (v, a)) + 2 * Gradient(f, w, (w, b))
+    assert Gradient(f, w, (w, a), (w, b)) == Gradient(f, w, (w, b), (w, a))
+    # <a, D grad_w f[v: b]> = <D grad_v f[w: a], b>
+    assert gradient(lg.Inner(f.gradient(w), a), v) == Gradient(f, v, (w, a))
+
+
+def test_matrix_products_follow_the_product_rule_and_transpose():
+    x, y = lg.blocks("x y")
+    M = lg.ConstantBlock("M")
+    product = lg.matmul(x, M, lg.transpose(y))
+    assert total_derivative(product) == lg.matmul(
+        x.dot, M, lg.transpose(y)
+    ) + lg.matmul(x, M, lg.transpose(y.dot))
+    assert gradient(lg.Inner(product, x), M) == lg.matmul(lg.transpose(x), x, y)
+
+
+MATRICES = [
+    lg.Inner(lg.matmul(w, v), lg.matmul(v, w)),
+    lg.Inner(lg.matmul(w, lg.transpose(w)), lg.matmul(v, D)),
+    lg.Inner(lg.matmul(w, w, w), lg.transpose(v)) * lg.Inner(w, D),
+    lg.Inner(lg.matmul(w * v, D), w),
+]
+
+
+@pytest.mark.parametrize("expression", MATRICES, ids=str)
+def test_matrix_gradients_are_those_of_automatic_differentiation(expression):
+    generator = np.random.default_rng(2)
+    with jax.enable_x64(True):
+        values = {s: jnp.asarray(generator.normal(size=(3, 3))) for s in (w, v, D)}
+        (symbolic,) = evaluate([gradient(expression, w)], values)
+        oracle = jax.grad(lambda x: evaluate([expression], values | {w: x})[0])(
+            values[w]
+        )
+        np.testing.assert_allclose(symbolic, oracle, rtol=1e-11)
+
+
+def test_hessian_products_are_lowered():
+    f = lg.Loss("f", [w, v])
+    a = lg.ConstantBlock("a")
+    third = Gradient(f, w, (v, a), (w, a))
+
+    def loss(w, v):
+        return jnp.sum(jnp.sin(w) * v**2) + jnp.sum(w) ** 3 * jnp.sum(v)
+
+    generator = np.random.default_rng(2)
+    with jax.enable_x64(True):
+        values = {s: jnp.asarray(generator.normal(size=3)) for s in (w, v, a)}
+        (number,) = evaluate([third], values, {"f": loss})
+        mixed = jax.jacfwd(jax.jacfwd(jax.grad(loss, 0), 1), 0)(values[w], values[v])
+        expected = jnp.einsum("ijk,j,k->i", mixed, values[a], values[a])
+        np.testing.assert_allclose(number, expected, rtol=1e-12)

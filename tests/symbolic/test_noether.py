@@ -4,8 +4,8 @@ import pytest
 import sympy as sp
 
 import lagrangian as lg
-from lagrangian.symbolic.blocks import Inner
 from lagrangian.symbolic.calculus import total_derivative
+from lagrangian.symbolic.inner import Inner
 
 x, y = lg.coordinates("x y")
 m, k, mu, decay = sp.symbols("m k mu lambda", positive=True)

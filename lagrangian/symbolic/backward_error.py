@@ -1,0 +1,153 @@
+"""Backward error analysis: the flow that a discrete update follows, order by order.
+
+A map with step eta is, up to higher order in eta, the time-eta flow of a modified
+vector field f_0 + eta f_1 + eta^2 f_2 + ... (Hairer, Lubich & Wanner, "Geometric
+Numerical Integration", chapter IX). For gradient descent the first correction is the
+implicit gradient regularisation of Barrett & Dherin (2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+
+from lagrangian.errors import LagrangianError
+from lagrangian.symbolic.calculus import variation
+from lagrangian.symbolic.coordinates import Coordinate
+from lagrangian.symbolic.discrete import learning_rate
+
+
+@dataclass(frozen=True)
+class Recursion:
+    """q_{k+1} - q_k = momentum (q_k - q_{k-1}) + displacement(q_k).
+
+    Attributes:
+        displacement: for each coordinate or block, an expression in them and in the
+            step size, zero at step size zero.
+        momentum: 0 for a one-step map.
+        step_size: the symbol of the step size.
+    """
+
+    displacement: Mapping[Any, Any]
+    momentum: Any = sp.S.Zero
+    step_size: Any = learning_rate
+
+    def __post_init__(self) -> None:
+        for q, change in self.displacement.items():
+            if not isinstance(q, Coordinate) or q.order:
+                raise LagrangianError(
+                    f"`displacement` moves `{q}`, which is no coordinate. Make one "
+                    'with `lg.coordinates("q")` or `lg.blocks("w")`.'
+                )
+            if sp.sympify(change).subs(self.step_size, 0) != 0:
+                raise LagrangianError(
+                    f"the displacement of `{q}` is {change}, which does not vanish "
+                    f"with the step size `{self.step_size}`. Backward error analysis "
+                    "needs a map near the identity."
+                )
+
+
+@dataclass(frozen=True)
+class ModifiedFlow:
+    """The modified vector field: `terms[n][q]` is the coefficient of eta^n."""
+
+    terms: tuple[Mapping[Any, Any], ...]
+    step_size: Any
+
+    @property
+    def order(self) -> int:
+        """The highest power of the step size; the error is of one power more."""
+        return len(self.terms) - 1
+
+    @cached_property
+    def velocity(self) -> dict[Any, Any]:
+        """The whole field: for each coordinate its velocity."""
+        return {
+            q: sp.Add(*(self.step_size**n * f[q] for n, f in enumerate(self.terms)))
+            for q in self.terms[0]
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(f"{q.dot} = {v}" for q, v in self.velocity.items())
+
+    def _repr_latex_(self) -> str:
+        rows = r" \\ ".join(
+            f"{sp.latex(q.dot)} &= {sp.latex(v)}" for q, v in self.velocity.items()
+        )
+        return rf"$\displaystyle \begin{{aligned}} {rows} \end{{aligned}}$"
+
+
+def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:
+    """The modified flow of a learning rule or of a map, through eta^order.
+
+    Followed for a fixed time, it agrees with the discrete run to O(eta^(order + 1)); a
+    rule with momentum has to be on its slow manifold (THEORY: the initial layer).
+
+    Args:
+        rule: a learning rule (its flow is given for one block `w` and an opaque loss),
+            or a `Recursion`, or a mapping from each coordinate to its next value, in
+            the coordinates and the symbol `eta` (nonnegative, real).
+        order: the highest power of eta, 0 or more.
+
+    Raises:
+        LagrangianError: a map that is not near the identity, or a negative order.
+
+    With D the derivative along f = sum eta^n f_n, the flow moves q by
+    sum_j eta^j D^j q / j!, and the previous step by the same with -eta; so
+    sum_j c_j eta^j D^j q / j! = displacement, c_j = 1 + (-1)^j momentum, is solved for
+    f_n power by power.
+    """
+    if order < 0:
+        raise LagrangianError(f"`order` is {order}; pass 0 or more.")
+    recursion = _as_recursion(rule)
+    eta, momentum = recursion.step_size, recursion.momentum
+    powers = {
+        q: _powers(sp.sympify(change), eta, order + 1)
+        for q, change in recursion.displacement.items()
+    }
+    weight = [1 + (-1) ** j * momentum for j in range(order + 2)]
+    # derivatives[j - 1][n][q] is the coefficient of eta^n in D^j q.
+    derivatives: list[list[dict[Any, Any]]] = [[] for _ in range(order + 1)]
+    for n in range(order + 1):
+        known = {q: powers[q][n + 1] for q in powers}
+        for j in range(2, n + 2):
+            term = _along(derivatives, j, n + 1 - j)
+            derivatives[j - 1].append(term)
+            for q in known:
+                known[q] -= weight[j] * term[q] / sp.factorial(j)
+        derivatives[0].append(
+            {q: sp.expand(change / weight[1]) for q, change in known.items()}
+        )
+    return ModifiedFlow(tuple(derivatives[0]), eta)
+
+
+def _along(derivatives: list[list[dict[Any, Any]]], j: int, n: int) -> dict[Any, Any]:
+    """The coefficient of eta^n in D^j q, from those of D^(j-1) q and of f."""
+    inner, field = derivatives[j - 2], derivatives[0]
+    return {
+        q: sp.expand(
+            sp.Add(*(variation(inner[n - i][q], field[i]) for i in range(n + 1)))
+        )
+        for q in field[0]
+    }
+
+
+def _powers(expression: Any, eta: Any, highest: int) -> list[Any]:
+    """The Taylor coefficients of `expression` in eta, from 0 to `highest`."""
+    coefficients = []
+    for n in range(highest + 1):
+        coefficients.append(expression.subs(eta, 0) / sp.factorial(n))
+        expression = variation(expression, {eta: sp.S.One})
+    return coefficients
+
+
+def _as_recursion(rule: Any) -> Recursion:
+    if isinstance(rule, Recursion):
+        return rule
+    if isinstance(rule, Mapping):
+        return Recursion({q: sp.expand(after - q) for q, after in rule.items()})
+    return rule.recursion()
