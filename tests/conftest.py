@@ -13,9 +13,9 @@ import lagrangian as lg
 @pytest.fixture
 def learning_symbols():
     """m, mu and lambda, as learning rules use them."""
-    from lagrangian.learning.rules import friction, mass, weight_decay_symbol
+    from lagrangian.learning.rules import friction, mass, weight_decay
 
-    return mass, friction, weight_decay_symbol
+    return mass, friction, weight_decay
 
 
 @pytest.fixture

@@ -12,12 +12,14 @@ from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
 from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.discrete import learning_rate, momentum, weight_decay
+from lagrangian.symbolic.backward_error import Recursion
+from lagrangian.symbolic.blocks import Block
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.system import Lagrangian
 
 mass, friction = sp.symbols("m mu", positive=True)
-weight_decay_symbol = sp.Symbol("lambda", nonnegative=True, real=True)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class HeavyBall:
         kinetic = sp.Add(*(Inner(w.dot, w.dot) for w in loss.blocks))
         return Lagrangian(
             mass / 2 * kinetic,
-            loss + weight_decay_symbol / 2 * squares,
+            loss + weight_decay / 2 * squares,
             damping=friction / mass * time,
             coordinates=loss.blocks,
         )
@@ -72,9 +74,25 @@ class HeavyBall:
     def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
         """The first-order flow: for each block its velocity, -grad F / mu."""
         return {
-            w: -(loss.gradient(w) + weight_decay_symbol * w) / friction
+            w: -(loss.gradient(w) + weight_decay * w) / friction
             for w in loss.blocks
         }
+
+    def recursion(self, loss: Loss | None = None) -> Recursion:
+        """Its update as a two-step recursion, for backward error analysis.
+
+        In the symbols eta, beta and lambda; for one block `w` and an opaque loss if
+        none is given.
+        """
+        if loss is None:
+            loss = Loss("f", Block("w"))
+        return Recursion(
+            {
+                w: -learning_rate * (loss.gradient(w) + weight_decay * w)
+                for w in loss.blocks
+            },
+            momentum,
+        )
 
     def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
         """Values for the symbols of `lagrangian`, at the given or the constant eta."""
@@ -87,16 +105,13 @@ class HeavyBall:
         return {
             mass: eta * (1 + self.momentum) / 2,
             friction: 1 - self.momentum,
-            weight_decay_symbol: self.weight_decay,
+            weight_decay: self.weight_decay,
         }
 
     def rate(self, step: Any) -> Any:
         """The learning rate of one step."""
-        return (
-            self.learning_rate(step)
-            if callable(self.learning_rate)
-            else (self.learning_rate)
-        )
+        eta = self.learning_rate
+        return eta(step) if callable(eta) else eta
 
     def optax(self) -> GradientTransformation:
         """The optax transformation that this rule is.
