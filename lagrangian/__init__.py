@@ -14,6 +14,7 @@ _LAYERS = {
     "lagrangian.symbolic.matrices": ("matmul", "transpose"),
     "lagrangian.symbolic.losses": ("Loss",),
     "lagrangian.symbolic.inner": ("Inner",),
+    "lagrangian.symbolic.bregman": ("bregman_lagrangian",),
     "lagrangian.symbolic.calculus": ("gradient", "total_derivative", "variation"),
     "lagrangian.symbolic.backward_error": (
         "ModifiedFlow",
@@ -22,6 +23,7 @@ _LAYERS = {
     ),
     "lagrangian.symbolic.system": ("Lagrangian",),
     "lagrangian.symbolic.symmetry": (
+        "GeneralLinear",
         "Rescale",
         "Rotation",
         "Scale",

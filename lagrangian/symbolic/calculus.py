@@ -58,7 +58,7 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
     if not node.free_symbols & motion.keys():
         return sp.S.Zero
     if isinstance(node, Loss):
-        moving = {b: motion[b] for b in node.blocks if b in motion}
+        moving = {b: _vary(b, motion, known) for b in node.blocks}
         if node.is_invariant(moving):
             return sp.S.Zero
         return sp.Add(*(Inner(Gradient(node, b), d) for b, d in moving.items()))
@@ -82,6 +82,8 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
         return Inner(_vary(left, motion, known), right) + Inner(
             left, _vary(right, motion, known)
         )
+    if not node.has(Block, ConstantBlock, BlockExpression):
+        return variation(node, motion)
     moved = [_vary(argument, motion, known) for argument in node.args]
     if node.is_Add:
         return sp.Add(*moved)
@@ -109,9 +111,8 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
 def _vary_gradient(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> Any:
     """Its blocks move along one more direction, and its directions move themselves."""
     further = [
-        Gradient(node.loss, node.block, *node.directions, (b, motion[b]))
+        Gradient(node.loss, node.block, *node.directions, (b, _vary(b, motion, known)))
         for b in node.loss.blocks
-        if b in motion
     ]
     for i, (b, direction) in enumerate(node.directions):
         turned = (b, _vary(direction, motion, known))

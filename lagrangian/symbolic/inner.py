@@ -94,6 +94,13 @@ def _rootings(left: Any, right: Any) -> Iterator[tuple[Any, Any, Any]]:
     if traces:
         yield from traces
         return
+    for side, other in ((left, right), (right, left)):
+        # <x, D grad f[d]> is symmetric in x and every d.
+        if isinstance(side, Gradient) and side.directions:
+            for i, (block, direction) in enumerate(side.directions):
+                rest = side.directions[:i] + side.directions[i + 1 :]
+                turned = Gradient(side.loss, block, *rest, (side.block, other))
+                yield 1, direction, turned
     for sign, factors in _tree_rootings(_factors(left * right)):
         for i, factor in enumerate(factors):
             # Any factor may stand alone on one side; a gradient has to be tried so.

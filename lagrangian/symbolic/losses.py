@@ -15,8 +15,12 @@ from lagrangian.symbolic.blocks import Block, BlockExpression, block_terms, is_b
 class Loss(BlockExpression):
     """An opaque scalar function of blocks, with the invariances declared for it.
 
-    `invariances` are generators, each a mapping from a block to its motion, along
-    which the loss does not change: sum over blocks of <grad f, xi> = 0.
+    Args:
+        name: how it prints, and the key of its implementation in `lower`.
+        arguments: a block, or several. They may be expressions: a distance-generating
+            function h at `q + exp(-alpha) q.dot` is `Loss("h", q + sp.exp(-alpha)*q.dot)`.
+        invariances: generators, each a mapping from a block to its motion, along which
+            the loss does not change: sum over blocks of <grad f, xi> = 0.
     """
 
     is_extended_real = True
@@ -24,10 +28,10 @@ class Loss(BlockExpression):
 
     def __new__(cls, name: Any, arguments: Any, invariances: Any = ()) -> Loss:
         name = name if isinstance(name, Str) else Str(str(name))
-        if isinstance(arguments, Block):
+        if isinstance(arguments, sp.Expr):
             arguments = (arguments,)
         for block in arguments:
-            if not isinstance(block, Block) or block.order:
+            if not is_block(sp.sympify(block)):
                 raise TypeError(
                     f"`Loss` takes blocks, and `{block}` is none. "
                     'Make one with `lg.blocks("w")`.'
@@ -40,7 +44,8 @@ class Loss(BlockExpression):
         return self.args[0].name
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[Any, ...]:
+        """Its arguments."""
         return tuple(self.args[1])
 
     def gradient(self, block: Block) -> Any:
@@ -134,7 +139,9 @@ class Gradient(BlockExpression):
     def _sympystr(self, printer: Any) -> str:
         single = len(self.loss.blocks) == 1
         where = "" if single else f"[{printer._print(self.block)}]"
-        text = f"grad{where} {self.loss.name}"
+        plain = all(b.is_Symbol for b in self.loss.blocks)
+        point = self.loss.name if plain else printer._print(self.loss)
+        text = f"grad{where} {point}"
         if not self.directions:
             return text
         along = ", ".join(
@@ -146,7 +153,9 @@ class Gradient(BlockExpression):
     def _latex(self, printer: Any) -> str:
         single = len(self.loss.blocks) == 1
         where = "" if single else f"_{{{printer._print(self.block)}}}"
-        text = rf"\nabla{where} {self.loss.name}"
+        plain = all(b.is_Symbol for b in self.loss.blocks)
+        point = self.loss.name if plain else printer._print(self.loss)
+        text = rf"\nabla{where} {point}"
         if not self.directions:
             return text
         power = "" if len(self.directions) == 1 else f"^{{{len(self.directions)}}}"

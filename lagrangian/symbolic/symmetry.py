@@ -11,6 +11,7 @@ from lagrangian.errors import InvalidSymmetry
 from lagrangian.symbolic.blocks import Block, LinearMap, is_block, ones
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.losses import Loss
+from lagrangian.symbolic.matrices import matmul
 
 
 class Symmetry:
@@ -118,6 +119,23 @@ class Scale(Symmetry):
     def __init__(self, *coordinates: Any, unit_axis: int | None = None):
         scaled = [_coordinate(q, unit_axis) for q in coordinates]
         super().__init__({q: q for q in scaled}, name="scale")
+
+
+class GeneralLinear(Symmetry):
+    """W1 -> W1 (1 + s A), W2 -> (1 - s A) W2: two linear layers with nothing between.
+
+    Args:
+        first, second: blocks, or paths of Flax kernels (inputs, outputs), so that the
+            product `first @ second` does not change.
+        generator: the matrix A of shape (width, width); a `ConstantBlock` whose
+            parity selects the symmetric or the antisymmetric half of the group.
+    """
+
+    def __init__(self, first: Any, second: Any, generator: Any):
+        a, b = _coordinate(first, None), _coordinate(second, None)
+        super().__init__(
+            {a: matmul(a, generator), b: -matmul(generator, b)}, name="general linear"
+        )
 
 
 class Rescale(Symmetry):

@@ -1,0 +1,60 @@
+"""The Bregman Lagrangian: accelerated learning rules with a non-Euclidean metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sympy as sp
+
+from lagrangian.symbolic.calculus import gradient
+from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.losses import Loss
+from lagrangian.symbolic.system import Lagrangian
+
+
+def bregman_lagrangian(
+    loss: Loss,
+    alpha: Any,
+    beta: Any,
+    gamma: Any,
+    h: Callable[[Any], Any] | None = None,
+) -> Lagrangian:
+    """L = exp(gamma) [exp(alpha) D_h(q + exp(-alpha) qdot, q) - exp(alpha + beta) f(q)].
+
+    D_h(x, q) = h(x) - h(q) - <grad h(q), x - q>. Under ideal scaling,
+    gamma' = exp(alpha), its equation is
+
+        qddot + (exp(alpha) - alpha') qdot
+            + exp(2 alpha + beta) [Hess h(q + exp(-alpha) qdot)]^-1 grad f(q) = 0
+
+    (Wibisono, Wilson & Jordan, "A variational perspective on accelerated methods in
+    optimization", 2016). Nesterov's method is alpha = log(2/t), beta = log(t^2/4),
+    gamma = 2 log t with the Euclidean h.
+
+    Args:
+        loss: an opaque loss of one block.
+        alpha, beta, gamma: functions of `lg.time`, or constants.
+        h: the distance-generating function, from a block expression to a scalar; opaque
+            as `lambda x: lg.Loss("h", x)`. By default |x|^2/2.
+
+    Raises:
+        ValueError: a loss of several blocks.
+    """
+    if len(loss.blocks) != 1:
+        raise ValueError(
+            f"`loss` is {loss}; the Bregman Lagrangian takes a loss of one block. "
+            "Sum the Lagrangians of several."
+        )
+    (q,) = loss.blocks
+    alpha, beta = sp.sympify(alpha), sp.sympify(beta)
+    distance = h or (lambda x: Inner(x, x) / 2)
+    shift = sp.exp(-alpha) * q.dot
+    divergence = (
+        distance(q + shift) - distance(q) - Inner(gradient(distance(q), q), shift)
+    )
+    return Lagrangian(
+        sp.expand_mul(sp.exp(alpha) * divergence),
+        sp.exp(alpha + beta) * loss,
+        damping=gamma,
+    )

@@ -1,0 +1,71 @@
+"""Bregman Lagrangians: known equations, and Noether's law with the metric term."""
+
+import pytest
+import sympy as sp
+
+import lagrangian as lg
+from lagrangian.symbolic.losses import Gradient
+
+w = lg.blocks("w")
+t = sp.Symbol("t", positive=True)
+
+
+def alpha(time=lg.time):
+    return sp.Function("alpha")(time)
+
+
+def test_nesterovs_equation():
+    """qddot + (3/t) qdot + grad f = 0 (Su, Boyd & Candes)."""
+    f = lg.Loss("f", w)
+    system = lg.bregman_lagrangian(
+        f, sp.log(2 / lg.time), sp.log(lg.time**2 / 4), 2 * sp.log(lg.time)
+    )
+    (equation,) = system.equations
+    left = sp.expand(sp.simplify(equation.lhs.xreplace({lg.time: t})))
+    mass = left.coeff(w.ddot)
+    expected = w.ddot + 3 / t * w.dot + f.gradient(w)
+    assert sp.expand(sp.expand(left / mass) - expected) == 0
+
+
+def test_the_equation_of_an_opaque_h_under_ideal_scaling():
+    f, h = lg.Loss("f", w), lambda x: lg.Loss("h", x)
+    gamma = sp.Function("gamma")(lg.time)
+    system = lg.bregman_lagrangian(f, alpha(), 0, gamma, h)
+    (equation,) = system.equations
+    # gamma' = exp(alpha), by which the terms in grad h cancel.
+    left = equation.lhs.xreplace({gamma.diff(lg.time): sp.exp(alpha())})
+    point = w + sp.exp(-alpha()) * w.dot
+    bent = Gradient(
+        h(point), point, (point, w.ddot + (sp.exp(alpha()) - alpha().diff()) * w.dot)
+    )
+    expected = sp.exp(-alpha()) * bent + sp.exp(alpha()) * f.gradient(w)
+    assert sp.simplify(sp.expand(left - expected)) == 0
+
+
+def test_the_metric_term_of_noethers_law():
+    """kinetic = e^alpha <D - e^-alpha Hess h qdot, a>, D = grad h(x) - grad h(q)."""
+    symmetry = lg.Translation(w, lg.ConstantBlock("a"))
+    (direction,) = symmetry.xi.values()
+    system = lg.bregman_lagrangian(
+        symmetry.loss, alpha(), 0, lg.time, lambda x: lg.Loss("h", x)
+    )
+    law = lg.noether(system, symmetry)
+    point = w + sp.exp(-alpha()) * w.dot
+    here, there = lg.Loss("h", w), lg.Loss("h", point)
+    D = Gradient(there, point) - Gradient(here, w)
+    bent = Gradient(here, w, (w, w.dot))
+    assert sp.simplify(law.charge - lg.Inner(D, direction)) == 0
+    metric = sp.exp(alpha()) * lg.Inner(D, direction) - lg.Inner(bent, direction)
+    assert sp.simplify(sp.expand(law.kinetic - metric)) == 0
+    assert law.potential == 0 and law.kinetic != 0
+
+
+def test_the_euclidean_h_has_no_metric_term():
+    symmetry = lg.Translation(w)
+    system = lg.bregman_lagrangian(symmetry.loss, alpha(), 0, lg.time)
+    assert sp.simplify(lg.noether(system, symmetry).kinetic) == 0
+
+
+def test_one_block_at_a_time():
+    with pytest.raises(ValueError, match="takes a loss of one block"):
+        lg.bregman_lagrangian(lg.Loss("f", lg.blocks("u v")), 0, 0, 0)
