@@ -16,6 +16,7 @@ from lagrangian.flows.solve import solve
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.solve import solve_mass
+from lagrangian.lowering.source import source
 from lagrangian.symbolic.blocks import Applied
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.inner import Inner
@@ -57,6 +58,9 @@ class Flow:
     def _pack(self, state: Any, what: str) -> Any:
         """The user's initial positions or velocities in the layout of the state."""
         raise NotImplementedError
+
+    def _check_start(self, q: Any, v: Any, t: Any) -> None:
+        """Raise if the initial state is not one of this system."""
 
     def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
         """The second time derivatives at a state, in its layout; a JAX function."""
@@ -107,6 +111,7 @@ class Flow:
         times = output_times(t, points)
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
+            self._check_start(*state, times[0])
             return Trajectory(
                 self, *solve(self._field, state, times, solver, tol, max_steps)
             )
@@ -136,8 +141,30 @@ class ScalarFlow(Flow):
                 f"equation for `{name}`": self.lagrangian.forcing[i]
                 for i, name in enumerate(names)
             },
+            **{
+                f"constraint {constraint} = 0": sp.Tuple(level, curvature)
+                for constraint, level, curvature in zip(
+                    self.lagrangian.constraints.expressions,
+                    self.lagrangian.constraints.velocity_level,
+                    self.lagrangian.constraints.curvature,
+                    strict=True,
+                )
+            },
             "energy": self.lagrangian.energy,
         }
+
+    @property
+    def source(self) -> str:
+        """Mass matrix M (upper half) and forcing F, as code with shared parts named."""
+        matrix, forcing = self.lagrangian.mass_matrix, self.lagrangian.forcing
+        names = [c.name for c in self.lagrangian.coordinates]
+        upper = [(i, j) for i in range(len(names)) for j in range(i, len(names))]
+        velocities = [c.dot for c in self.lagrangian.coordinates]
+        return source(
+            {f"M[{names[i]}, {names[j]}]": matrix[i, j] for i, j in upper}
+            | {f"F[{name}]": forcing[i] for i, name in enumerate(names)},
+            [*self.lagrangian.coordinates, *velocities, time, *self.parameters],
+        )
 
     def _values(self, q: Any, v: Any, t: Any) -> dict[Any, Any]:
         values: dict[Any, Any] = {time: t, **self.parameters}
@@ -145,13 +172,46 @@ class ScalarFlow(Flow):
             values[c], values[c.dot] = q[..., i], v[..., i]
         return values
 
-    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    @cached_property
+    def _system(self) -> tuple[Any, Any]:
+        """The matrix and right-hand side whose solution is (qddot, -lambda)."""
         matrix, forcing = self.lagrangian.mass_matrix, self.lagrangian.forcing
-        flat = evaluate([*matrix, *forcing], self._values(q, v, t))
+        constraints = self.lagrangian.constraints
+        if not constraints.expressions:
+            return matrix, forcing
+        jacobian = constraints.jacobian
+        empty = sp.zeros(jacobian.rows)
+        saddle = sp.Matrix([[matrix, jacobian.T], [jacobian, empty]])
+        return saddle, sp.Matrix([*forcing, *constraints.curvature])
+
+    def _solution(self, q: Any, v: Any, t: Any) -> Any:
+        matrix, right = self._system
+        flat = evaluate([*matrix, *right], self._values(q, v, t))
         size = matrix.rows
         entries = [flat[i * size : (i + 1) * size] for i in range(size)]
         solution = solve_mass(matrix, entries, flat[size * size :])
         return jnp.stack([jnp.broadcast_to(x, q.shape[:-1]) for x in solution], -1)
+
+    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        return self._solution(q, v, t)[..., : len(self.lagrangian.coordinates)]
+
+    def multipliers(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        """The multipliers lambda of the constraints at a state, in their order."""
+        return -self._solution(q, v, t)[..., len(self.lagrangian.coordinates) :]
+
+    def _check_start(self, q: Any, v: Any, t: Any) -> None:
+        constraints = self.lagrangian.constraints
+        values = self._values(q, v, t)
+        for written, level in zip(
+            constraints.expressions, constraints.velocity_level, strict=True
+        ):
+            for part, what in ((written, "`q0`"), (level, "`v0`")):
+                missed = float(evaluate([part], values)[0])
+                if abs(missed) > 1e-8:
+                    raise LagrangianError(
+                        f"{what} violates the constraint {part} = 0: it is {missed:g}. "
+                        "Start on the constraint; it is then kept."
+                    )
 
     def _pack(self, state: Any, what: str) -> Any:
         coordinates = self.lagrangian.coordinates

@@ -72,6 +72,13 @@ class Trajectory:
         scale = max(abs(energy[0]), np.abs(self.evaluate(self.flow.lagrangian.T)).max())
         return float(np.abs(energy - energy[0]).max() / scale)
 
+    @property
+    def multipliers(self) -> np.ndarray:
+        """The multipliers of the constraints, shape (times, constraints)."""
+        with jax.enable_x64(True):
+            values = jax.vmap(self.flow.multipliers)(self.q, self.v, self.t)
+        return np.asarray(values)
+
     def charge(self, law: Law) -> np.ndarray:
         """The charge of a law at each time."""
         return self.evaluate(law.charge)

@@ -7,7 +7,7 @@ what comes out is an ordinary JAX function of its inputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from typing import Any
 
@@ -16,37 +16,21 @@ import jax.numpy as jnp
 import sympy as sp
 
 from lagrangian.errors import CannotLower
+from lagrangian.lowering.functions import (
+    FUNCTIONS,
+    LOGIC,
+    ORDERED,
+    ORDERS,
+    fraction,
+    has_counterpart,
+    number,
+    rational_power,
+)
+from lagrangian.lowering.levels import evaluate_levels, is_large
 from lagrangian.symbolic.blocks import Applied, Block, LinearMap, ones
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.losses import Gradient, Loss
 from lagrangian.symbolic.matrices import Matmul, Transposed
-
-_FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    sp.sin: jnp.sin,
-    sp.cos: jnp.cos,
-    sp.tan: jnp.tan,
-    sp.cot: lambda x: 1 / jnp.tan(x),
-    sp.asin: jnp.arcsin,
-    sp.acos: jnp.arccos,
-    sp.atan: jnp.arctan,
-    sp.atan2: jnp.arctan2,
-    sp.sinh: jnp.sinh,
-    sp.cosh: jnp.cosh,
-    sp.tanh: jnp.tanh,
-    sp.asinh: jnp.arcsinh,
-    sp.acosh: jnp.arccosh,
-    sp.atanh: jnp.arctanh,
-    sp.exp: jnp.exp,
-    sp.log: jnp.log,
-    sp.Abs: jnp.abs,
-    sp.sign: jnp.sign,
-    sp.Min: lambda *x: reduce(jnp.minimum, x),
-    sp.Max: lambda *x: reduce(jnp.maximum, x),
-    sp.erf: jax.scipy.special.erf,
-    sp.Heaviside: lambda x, at_zero: jnp.heaviside(x, at_zero),
-}
-
-_LOWERED = (sp.Piecewise, *_FUNCTIONS)
 
 
 def check_lowerable(
@@ -65,12 +49,15 @@ def check_lowerable(
     inputs, opaque = set(inputs) | {ones}, set(opaque)
     seen: set[Any] = set()
     for place, expression in expressions.items():
-        pending = [sp.sympify(expression)]
+        is_matrix = isinstance(expression, sp.MatrixBase)
+        pending = list(expression) if is_matrix else [sp.sympify(expression)]
         while pending:
             node = pending.pop()
             if node in seen:
                 continue
             seen.add(node)
+            if isinstance(node, sp.Expr) and node.is_number and node.is_extended_real:
+                continue  # evaluated exactly, by SymPy
             _check_node(node, place, inputs, opaque)
             # The names and invariances inside a loss are not evaluated.
             pending += node.blocks if isinstance(node, Loss) else node.args
@@ -92,9 +79,12 @@ def _check_node(node: Any, place: str, inputs: set[Any], opaque: set[Any]) -> No
             f"`lower` got no function for the loss `{node}`, which the {place} "
             f"contains. Pass `losses={{{node.name!r}: function}}`."
         )
-    if isinstance(node, sp.Function) and not isinstance(node, _LOWERED):
+    if not has_counterpart(node):
+        name = node.func if isinstance(node, sp.Function) else type(node).__name__
+        orders = ORDERS.get(type(node))
+        reason = f" (the order must be one of {list(orders)})" if orders else ""
         raise CannotLower(
-            f"`{node.func}` in the {place} has no JAX counterpart here: {node}."
+            f"`{name}` in the {place} has no JAX counterpart here{reason}: {node}."
         )
 
 
@@ -105,22 +95,52 @@ def evaluate(
 ) -> list[Any]:
     """The values of `expressions` under `values`, as JAX arrays.
 
+    Numbers are rounded once, to the precision of the values, whose type the results
+    have. Many scalars at one state are evaluated together, level by level.
+
     Args:
-        expressions: SymPy scalars or blocks; equal subexpressions are evaluated once.
+        expressions: SymPy scalars, blocks or matrices; equal subexpressions are
+            evaluated once. A matrix gives an array of shape (..., rows, columns).
         values: an array for each symbol, a function for each linear map.
         losses: an implementation for each opaque loss by name, called with its blocks
             in their order.
     """
-    known: dict[Any, Any] = dict(values)
-    walk = _Walk(known, losses or {})
-    return [walk(expression) for expression in expressions]
+    expressions = list(expressions)
+    flat: list[Any] = []
+    for expression in expressions:
+        is_matrix = isinstance(expression, sp.MatrixBase)
+        flat += list(expression) if is_matrix else [sp.sympify(expression)]
+    dtype = _dtype(values)
+    if is_large(flat, values):
+        results = iter(evaluate_levels(flat, values, dtype))
+    else:
+        results = map(_Walk(dict(values), losses or {}, dtype), flat)
+    return [
+        _assemble(expression.shape, results)
+        if isinstance(expression, sp.MatrixBase)
+        else next(results)
+        for expression in expressions
+    ]
+
+
+def _dtype(values: Mapping[Any, Any]) -> Any:
+    """The floating-point type of the arrays among the values."""
+    types = [v.dtype for v in values.values() if hasattr(v, "dtype")]
+    types = [t for t in types if jnp.issubdtype(t, jnp.floating)]
+    return jnp.result_type(*types) if types else jnp.result_type(float)
+
+
+def _assemble(shape: tuple[int, int], results: Iterator[Any]) -> Any:
+    entries = [next(results) for _ in range(shape[0] * shape[1])]
+    array = jnp.stack(jnp.broadcast_arrays(*entries), -1)
+    return array.reshape(array.shape[:-1] + shape)
 
 
 class _Walk:
     """One evaluation: remembers every node that it has met."""
 
-    def __init__(self, known: dict[Any, Any], losses: Mapping[str, Any]):
-        self.known, self.losses = known, losses
+    def __init__(self, known: dict[Any, Any], losses: Mapping[str, Any], dtype: Any):
+        self.known, self.losses, self.dtype = known, losses, dtype
 
     def __call__(self, node: Any) -> Any:
         if node not in self.known:
@@ -128,10 +148,9 @@ class _Walk:
         return self.known[node]
 
     def node(self, node: Any) -> Any:
-        if node.is_Integer:
-            return int(node)
-        if node.is_number and not node.args or node.is_Rational:
-            return float(node)
+        is_sum_or_product = node.is_Add or node.is_Mul
+        if node.is_number and not is_sum_or_product:
+            return number(node, self.dtype)
         if node == ones:
             return 1.0
         if node.is_Add:
@@ -154,23 +173,18 @@ class _Walk:
             return self.losses[node.name](*map(self, node.blocks))
         if isinstance(node, sp.Piecewise):
             return self.piecewise(node)
-        if isinstance(node, sp.Rel):
-            return _RELATIONS[node.rel_op](self(node.lhs), self(node.rhs))
         if node in (sp.true, sp.false):
             return bool(node)
-        if type(node) in _FUNCTIONS:
-            return _FUNCTIONS[type(node)](*map(self, node.args))
-        raise CannotLower(f"`{type(node).__name__}` has no JAX counterpart: {node}")
+        if type(node) in ORDERED:
+            order, argument = node.args
+            return ORDERED[type(node)](int(order), self(argument))
+        function = FUNCTIONS.get(type(node)) or LOGIC.get(type(node))
+        if function is None:
+            raise CannotLower(f"`{type(node).__name__}` has no JAX counterpart: {node}")
+        return function(*map(self, node.args))
 
     def product(self, node: Any) -> Any:
-        # One division for all negative powers, as numer()/denom() would be written.
-        above, below = [], []
-        for factor in node.args:
-            base, exponent = factor.as_base_exp()
-            if exponent.is_Integer and exponent < 0:
-                below.append(base**-exponent)
-            else:
-                above.append(factor)
+        above, below = fraction(node)
         value = reduce(lambda a, b: a * b, map(self, above)) if above else 1.0
         if below:
             value = value / reduce(lambda a, b: a * b, map(self, below))
@@ -178,16 +192,8 @@ class _Walk:
 
     def power(self, node: Any) -> Any:
         base, exponent = node.args
-        if exponent == sp.S.Half:
-            return jnp.sqrt(self(base))
-        if exponent == -sp.S.Half:
-            return 1 / jnp.sqrt(self(base))
-        if exponent.is_Integer:
-            value = self(base)
-            whole = value ** abs(int(exponent))
-            return whole if exponent > 0 else 1 / whole
-        if base == sp.E:
-            return jnp.exp(self(exponent))
+        if exponent.is_Rational:
+            return rational_power(self(base), exponent)
         return self(base) ** self(exponent)
 
     def inner(self, node: Any) -> Any:
@@ -234,7 +240,7 @@ class _Walk:
         return self.known[key]
 
     def piecewise(self, node: Any) -> Any:
-        value: Any = math.nan
+        value: Any = jnp.asarray(math.nan, self.dtype)
         for expression, condition in reversed(node.args):
             value = jnp.where(self(condition), self(expression), value)
         return value
@@ -243,16 +249,6 @@ class _Walk:
 def _along(function: Callable[..., Any], tangents: tuple) -> Callable[..., Any]:
     """The directional derivative of a function, as a function of the same arguments."""
     return lambda *arguments: jax.jvp(function, arguments, tangents)[1]
-
-
-_RELATIONS: dict[str, Callable[..., Any]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-}
 
 
 def inner_product(left: Any, right: Any, unit_axis: int | None = None) -> Any:

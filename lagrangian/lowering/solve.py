@@ -28,11 +28,12 @@ def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]
     if matrix.is_diagonal():
         return [forcing[i] / entries[i][i] for i in range(size)]
     if size > UNROLLED or any(matrix[i, i] == 0 for i in range(size)):
-        dense = jnp.stack(
-            [jnp.stack(jnp.broadcast_arrays(*row), -1) for row in entries], -2
-        )
-        right = jnp.stack(jnp.broadcast_arrays(*forcing), -1)
-        solution = jnp.linalg.solve(dense, right[..., None])[..., 0]
+        # One stack of everything: nested ones compile more slowly.
+        flat = [entry for row in entries for entry in row] + list(forcing)
+        stacked = jnp.stack(jnp.broadcast_arrays(*flat), -1)
+        dense = stacked[..., : size * size].reshape(*stacked.shape[:-1], size, size)
+        right = stacked[..., size * size :, None]
+        solution = jnp.linalg.solve(dense, right)[..., 0]
         return [solution[..., i] for i in range(size)]
     return _solve_ldl(matrix, entries, forcing)
 

@@ -41,7 +41,11 @@ def variation(expression: Any, motion: Mapping[Any, Any]) -> Any:
         moving = {symbol: d for symbol, d in motion.items() if d != 0}
         slopes = partials(expression, moving)
         return sp.Add(
-            *(sp.Mul(term, moving[symbol]) for symbol in moving for term in slopes[symbol])
+            *(
+                sp.Mul(term, moving[symbol])
+                for symbol in moving
+                for term in slopes[symbol]
+            )
         )
     return _vary(expression, motion, {})
 

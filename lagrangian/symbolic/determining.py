@@ -52,14 +52,16 @@ class FunctionRing:
         self._atoms: dict[Any, Any] = {}  # the inverse look-up
         self._relations: dict[Any, tuple[str, Any, int]] = {}  # in order of creation
         self._slopes: dict[Any, dict[Any, Any]] = {}
+        self._moving: set[Any] = set()  # the generators that depend on variables
+        self._known: dict[Any, Any] = {}
         self._scales: dict[Any, int] = {}  # the common denominator of a term's factors
         expressions = [_exact(e) for e in expressions]
         for _ in range(2):  # the first pass only learns the common denominators
             self._originals.clear(), self._atoms.clear(), self._relations.clear()
-            self._slopes.clear()
+            self._slopes.clear(), self._moving.clear(), self._known.clear()
             self.complete = True
             for variable in self.variables:
-                self._generator(variable, variable)
+                self._generator(variable, variable, moves=True)
             for expression in expressions:
                 self._rational(expression)
             self._close()
@@ -67,8 +69,12 @@ class FunctionRing:
         generators = list(self._originals)
         self.ring = PolyRing(generators, sp.QQ, sp.lex)
         self._index = {g: i for i, g in enumerate(generators)}
-        self.constant = [i for i, g in enumerate(generators) if not self._slopes[g]]
-        self.moving = [i for i, g in enumerate(generators) if self._slopes[g]]
+        self.constant = [
+            i
+            for g, i in self._index.items()
+            if g not in self._moving and self._originals[g] is not None
+        ]
+        self.moving = [i for g, i in self._index.items() if g in self._moving]
         parameters = [generators[i] for i in self.constant]
         self.field = sp.QQ.frac_field(*parameters) if parameters else sp.QQ
         self._derivations = {
@@ -90,15 +96,22 @@ class FunctionRing:
             raise KeyError(f"`{expression}` has functions that this ring lacks.")
         return self.ring.from_expr(sp.sympify(converted))
 
-    def _generator(self, atom: Any, stands_for: Any, name: str = "g") -> Any:
+    def _generator(self, atom: Any, stands_for: Any, moves: bool) -> Any:
         if atom not in self._atoms:
-            g = sp.Dummy(f"{name}{len(self._originals)}")
+            g = sp.Dummy(f"g{len(self._originals)}")
             self._atoms[atom], self._originals[g] = g, stands_for
             self._slopes[g] = {atom: sp.S.One} if atom in self.variables else {}
+            if moves:
+                self._moving.add(g)
         return self._atoms[atom]
 
     def _rational(self, e: Any) -> Any:
         """`e` as a polynomial expression in generators."""
+        if e not in self._known:
+            self._known[e] = self._convert(e)
+        return self._known[e]
+
+    def _convert(self, e: Any) -> Any:
         if e in self._atoms:
             return self._atoms[e]
         if e.is_Rational:
@@ -115,15 +128,23 @@ class FunctionRing:
             return self._root(sp.expand(self._rational(e.args[0]) ** 2), 2, e)
         if isinstance(e, sp.log):
             inside = sp.expand(self._rational(e.args[0]))
-            g = self._generator(("log", inside), e)
+            g = self._generator(("log", inside), e, self._depends(inside))
             return self._chain(g, inside, self._inverse(inside))
         if e.is_Symbol:
-            return self._generator(e, e)
-        if not e.free_symbols & set(self.variables):  # pi, gamma(a), ...
-            self.complete &= e.is_Atom
+            return self._parameter(e, 1)
+        moves = bool(e.free_symbols & set(self.variables))
+        if not moves:  # pi, gamma(a), ...
+            self.complete &= e.is_NumberSymbol
         elif not isinstance(e, sp.core.function.AppliedUndef | sp.Derivative):
             self.complete = False  # it may satisfy an equation that nobody told
-        return self._generator(e, e)
+        return self._generator(e, e, moves)
+
+    def _parameter(self, symbol: Any, power: Any) -> Any:
+        """A power of a parameter: of a root of it, where roots of it occur."""
+        n, _ = self._multiple(sp.S(power), symbol)
+        unit = sp.Pow(symbol, sp.Rational(1, self._scales[symbol]))
+        g = self._generator(("parameter", symbol), unit, moves=False)
+        return g**n if n > 0 else self._inverse(g) ** -n
 
     def _power(self, base: Any, exponent: Any) -> Any:
         whole, result = sp.S.Zero, sp.S.One
@@ -133,9 +154,11 @@ class FunctionRing:
                 whole += factor
                 continue
             rate = kind if base == sp.E else kind * sp.log(base)
-            result *= self._exponential(factor, rate)
+            result *= self._exponential(factor, rate, base)
         if whole == 0:
             return result
+        if base.is_Symbol and base not in self.variables:
+            return result * self._parameter(base, whole)
         inside = self._rational(base)
         if whole.q > 1:
             steps = whole.p // whole.q
@@ -149,10 +172,12 @@ class FunctionRing:
         scale = self._scales[term] = lcm(self._scales.get(term, 1), int(factor.q))
         return int(factor * scale), term / scale
 
-    def _exponential(self, factor: Any, term: Any) -> Any:
+    def _exponential(self, factor: Any, term: Any, base: Any) -> Any:
         n, unit = self._multiple(factor, term)
-        g = self._generator(("exp", unit), sp.exp(unit))
-        self._chain(g, self._rational(unit), g)
+        inside = self._rational(unit)
+        shown = sp.exp(unit) if base == sp.E else sp.Pow(base, unit / sp.log(base))
+        g = self._generator(("exp", unit), shown, self._depends(inside))
+        self._chain(g, inside, g)
         return g**n if n >= 0 else self._inverse(g) ** -n
 
     def _angle(self, argument: Any) -> tuple[Any, Any]:
@@ -161,14 +186,14 @@ class FunctionRing:
         for term in sp.Add.make_args(sp.expand(argument)):
             n, unit = self._multiple(*term.as_coeff_Mul(rational=True))
             inside = self._rational(unit)
-            if unit.free_symbols & set(self.variables):
-                c = self._generator(("cos", unit), sp.cos(unit))
-                s = self._generator(("sin", unit), sp.sin(unit))
+            if self._depends(inside):
+                c = self._generator(("cos", unit), sp.cos(unit), moves=True)
+                s = self._generator(("sin", unit), sp.sin(unit), moves=True)
                 self._relations[s] = ("power", 1 - c**2, 2)
                 self._chain(c, inside, -s)
                 self._chain(s, inside, c)
             else:  # a constant phase: by its half, the field stays one of fractions
-                half = self._generator(("tan", unit), sp.tan(unit / 2))
+                half = self._generator(("tan", unit), sp.tan(unit / 2), moves=False)
                 below = self._inverse(1 + half**2)
                 c, s = (1 - half**2) * below, 2 * half * below
             if n < 0:
@@ -178,8 +203,9 @@ class FunctionRing:
         return cosine, sine
 
     def _root(self, inside: Any, degree: int, stands_for: Any) -> Any:
-        g = self._generator(("root", inside, degree), stands_for)
-        if not self._depends(inside):
+        moves = self._depends(inside)
+        g = self._generator(("root", inside, degree), stands_for, moves)
+        if not moves:
             self.complete = False  # an algebraic constant: its relation is not used
             return g
         if g not in self._relations:
@@ -194,7 +220,7 @@ class FunctionRing:
         for factor, power in factors:
             if ("inverse", -factor) in self._atoms:
                 factor, result = -factor, result * (-1) ** power
-            w = self._generator(("inverse", factor), None, "w")
+            w = self._generator(("inverse", factor), None, self._depends(factor))
             self._relations[w] = ("inverse", factor, 1)
             self._chain(w, factor, -(w**2))
             result *= w**power
@@ -226,7 +252,7 @@ class FunctionRing:
         )
 
     def _depends(self, value: Any) -> bool:
-        return any(self._slopes[g] for g in value.free_symbols)
+        return bool(value.free_symbols & self._moving)
 
     def _close(self) -> None:
         """The derivatives of functions that only SymPy knows how to differentiate."""
@@ -308,8 +334,12 @@ class FunctionRing:
                 result += slope * (1 if v == time else self.generator(v.dot))
         return result
 
+    def place(self, variable: Any) -> int:
+        """The position of a variable among the generators."""
+        return self._index[self._atoms[variable]]
+
     def generator(self, variable: Any) -> PolyElement:
-        return self.ring.gens[self._index[self._atoms[variable]]]
+        return self.ring.gens[self.place(variable)]
 
     def normal(self, polynomials: Sequence[PolyElement]) -> list[PolyElement]:
         """Normal forms of all polynomials times one common denominator."""
@@ -358,11 +388,7 @@ class FunctionRing:
 
     def expression(self, p: PolyElement) -> Any:
         """Back from the ring."""
-        values = {
-            g: original
-            for g, original in self._originals.items()
-            if original is not None
-        }
+        values = {g: e for g, e in self._originals.items() if e is not None}
         for w, (kind, d, _) in self._relations.items():
             if kind == "inverse":
                 values[w] = 1 / d.xreplace(values)
@@ -371,7 +397,7 @@ class FunctionRing:
     def value(self, element: Any) -> Any:
         """An element of the field of the parameters as an expression."""
         return self.field.to_sympy(element).xreplace(
-            {g: original for g, original in self._originals.items() if original}
+            {g: e for g, e in self._originals.items() if e is not None}
         )
 
 
@@ -398,6 +424,8 @@ def _independent(rows: list[dict[Any, Any]], field: Any) -> bool:
     columns = {c: i for i, c in enumerate(dict.fromkeys(c for r in rows for c in r))}
     if len(rows) < 2:
         return all(rows)
+    if any(value.q > 1 for row in rows for value in map(sp.S, row.values())):
+        field = sp.QQ
     matrix = sp.zeros(len(rows), max(len(columns), 1))
     for i, row in enumerate(rows):
         for c, value in row.items():
@@ -409,3 +437,69 @@ def _stripped(p: PolyElement) -> PolyElement:
     for monomial in [m for m, number in p.items() if not number]:
         del p[monomial]
     return p
+
+
+def linear_system(
+    ring: FunctionRing, columns: Iterable[tuple[int, Hashable, PolyElement]]
+) -> list[dict[int, Any]]:
+    """The rows that say: the sum of unknown times polynomial vanishes identically.
+
+    Args:
+        ring: where the polynomials, in normal form, come from.
+        columns: (number of the unknown, name of the identity, polynomial).
+    """
+    rows: dict[Any, dict[int, Any]] = {}
+    for unknown, identity, p in columns:
+        for monomial, value in ring.split(p).items():
+            row = rows.setdefault((identity, monomial), {})
+            row[unknown] = row[unknown] + value if unknown in row else value
+    return [kept for row in rows.values() if (kept := {u: v for u, v in row.items() if v})]
+
+
+def null_space(
+    rows: Sequence[Mapping[int, Any]], size: int, ring: FunctionRing
+) -> list[dict[int, Any]]:
+    """All solutions of the rows, a basis in reduced echelon form, over `ring.field`.
+
+    The first unknowns are the pivots of the basis.
+    """
+    rows = list(rows)
+    gone: set[int] = set()
+    while lone := {next(iter(row)) for row in rows if len(row) == 1} - gone:
+        gone |= lone
+        rows = [{u: v for u, v in row.items() if u not in gone} for row in rows]
+        rows = [row for row in rows if row]
+    lift = ring.field.field.new if ring.constant else ring.field.convert
+    unique = {}
+    for row in rows:
+        first = row[min(row)]
+        monic = {u: lift(v) / lift(first) for u, v in row.items()}
+        unique[tuple(sorted(monic.items(), key=lambda item: item[0]))] = monic
+    free = [u for u in range(size) if u not in gone]
+    if not free or not unique:
+        return [{u: ring.field.one} for u in free]
+    place = {u: i for i, u in enumerate(free)}
+    elements = {
+        i: {place[u]: v for u, v in row.items()} for i, row in enumerate(unique.values())
+    }
+    matrix = DomainMatrix(elements, (len(elements), len(free)), ring.field)
+    kernel = matrix.nullspace().rep
+    return echelon(
+        [{free[j]: v for j, v in vector.items()} for vector in kernel.values()], ring
+    )
+
+
+def echelon(vectors: Sequence[Mapping[int, Any]], ring: FunctionRing) -> list[dict]:
+    """The reduced row echelon form of sparse vectors."""
+    if not vectors:
+        return []
+    names = sorted({u for vector in vectors for u in vector})
+    place = {u: i for i, u in enumerate(names)}
+    elements = {
+        i: {place[u]: v for u, v in vector.items()} for i, vector in enumerate(vectors)
+    }
+    matrix = DomainMatrix(elements, (len(vectors), len(names)), ring.field)
+    reduced, pivots = matrix.rref()
+    return [
+        {names[j]: v for j, v in reduced.rep[i].items()} for i in range(len(pivots))
+    ]

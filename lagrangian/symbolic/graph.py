@@ -49,8 +49,7 @@ def partials(expression: Any, symbols: Iterable[Any]) -> dict[Any, list[Any]]:
             continue
         for argument, factors in _slopes(node, children[node]):
             adjoints.setdefault(argument, []).extend(
-                -term if factors == _MINUS else sp.Mul(term, *factors)
-                for term in terms
+                -term if factors == _MINUS else sp.Mul(term, *factors) for term in terms
             )
     return {symbol: adjoints.get(symbol, []) for symbol in symbols}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,12 +49,16 @@ class Oscillator:
 class Law:
     """A charge c and its rate of change on shell, split by what causes it.
 
-    dc/dt = kinetic + potential + explicit_time + friction. With L = exp(sigma)(T - V):
+    dc/dt = kinetic + potential + explicit_time + friction + forces.
+    With L = exp(sigma)(T - V):
 
     - `kinetic`: the variation of T along the generator (kinetic symmetry breaking);
     - `potential`: minus the variation of V;
     - `explicit_time`: tau times the explicit time derivative of T - V;
-    - `friction`: the damping, -sigma' (c - tau (T - V)).
+    - `friction`: the damping, -sigma' (c - tau (T - V)), and the power of Rayleigh's
+      dissipation along the generator;
+    - `forces`: the power <Q, xi - tau qdot> of generalised forces and, in the symbols
+      of their multipliers, of constraints.
     """
 
     lagrangian: Lagrangian
@@ -63,11 +68,18 @@ class Law:
     potential: Any
     explicit_time: Any
     friction: Any
+    forces: Any = sp.S.Zero
 
     @property
     def rate(self) -> Any:
         """dc/dt along every solution of the Euler-Lagrange equations."""
-        return self.kinetic + self.potential + self.explicit_time + self.friction
+        return (
+            self.kinetic
+            + self.potential
+            + self.explicit_time
+            + self.friction
+            + self.forces
+        )
 
     @cached_property
     def is_conserved(self) -> bool | None:
@@ -103,11 +115,16 @@ class Law:
         stiffness.
         """
         moment = _antiderivative(self.charge)
-        if moment is None or self.symmetry.tau != 0:
+        damping = self.lagrangian.friction_rate * self.charge
+        if (
+            moment is None
+            or self.symmetry.tau != 0
+            or sp.expand(self.friction + damping) != 0
+        ):
             return None
         mass, quantity = _content(moment)
         stiffness = sp.cancel(-self.potential / quantity)
-        source = self.kinetic + self.explicit_time
+        source = self.kinetic + self.explicit_time + self.forces
         if jets(stiffness) or stiffness.has(Inner):
             stiffness, source = sp.S.Zero, source + self.potential
         return Oscillator(
@@ -119,14 +136,18 @@ class Law:
         )
 
     def terms(self) -> dict[str, Any]:
-        """The terms by name, in the order in which a law is always shown."""
-        return {
+        """The terms by name, in the order in which a law is always shown.
+
+        Forces are left out where there are none.
+        """
+        shown = {
             "charge": self.charge,
             "kinetic": self.kinetic,
             "potential": self.potential,
             "explicit time": self.explicit_time,
             "friction": self.friction,
         }
+        return shown if self.forces == 0 else shown | {"forces": self.forces}
 
     def __str__(self) -> str:
         return "\n".join(f"{name:>13}: {term}" for name, term in self.terms().items())
@@ -173,6 +194,14 @@ def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
     def change(energy: Any) -> Any:
         return sp.expand_mul(variation(energy, motion) + energy * stretch)
 
+    def power(forces: Mapping[Any, Any]) -> Any:
+        return sp.Add(
+            *(
+                pairing(force, xi.get(q, sp.S.Zero) - tau * q.dot)
+                for q, force in forces.items()
+            )
+        )
+
     return Law(
         lagrangian=lagrangian,
         symmetry=symmetry,
@@ -180,8 +209,29 @@ def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
         kinetic=change(lagrangian.T),
         potential=-change(lagrangian.V),
         explicit_time=tau * variation(lagrangian.undamped, {time: 1}),
-        friction=sp.expand_mul(-friction_rate * (charge - tau * lagrangian.undamped)),
+        friction=sp.expand_mul(
+            power(lagrangian.dissipative_forces)
+            - friction_rate * (charge - tau * lagrangian.undamped)
+        ),
+        forces=sp.expand_mul(
+            power(lagrangian.forces) + _constraint_power(lagrangian, symmetry)
+        ),
     )
+
+
+def _constraint_power(lagrangian: Lagrangian, symmetry: Symmetry) -> Any:
+    """lambda (J xi - tau J qdot), in which the constraint says that J qdot = -b."""
+    constraints = lagrangian.constraints
+    rates = []
+    for k, multiplier in enumerate(constraints.multipliers):
+        along = sp.Add(
+            *(
+                constraints.jacobian[k, i] * symmetry.xi.get(q, sp.S.Zero)
+                for i, q in enumerate(lagrangian.coordinates)
+            )
+        )
+        rates.append(multiplier * (along + symmetry.tau * constraints.bias[k]))
+    return sp.Add(*rates)
 
 
 def _antiderivative(charge: Any) -> Any | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from lagrangian.symbolic.calculus import (
     pairing,
     total_derivative,
 )
+from lagrangian.symbolic.constraints import constrain
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.graph import degree, partials
 
@@ -27,6 +28,11 @@ class Lagrangian:
         V: potential energy; may depend on velocities (magnetic fields, rotating
             frames).
         damping: sigma(t). `mu/m * lg.time` gives the friction mu of a learning rule.
+        forces: generalised forces Q by coordinate, beside those that V gives; they act
+            in the equations with the damping factor divided out.
+        dissipation: Rayleigh's function R of the velocities, a force -dR/d(qdot).
+        constraints: expressions that are to be zero, in coordinates (holonomic) or
+            linear in velocities. Each gets a multiplier, whose force is J^T lambda.
         coordinates: their order; by default all that occur, in natural order of name.
 
     Raises:
@@ -40,14 +46,19 @@ class Lagrangian:
         V: Any = 0,
         *,
         damping: Any = 0,
+        forces: Mapping[Any, Any] | None = None,
+        dissipation: Any = 0,
+        constraints: Sequence[Any] = (),
         coordinates: Sequence[Coordinate] | None = None,
     ):
         self.T, self.V = sp.sympify(T), sp.sympify(V)
-        self.damping = sp.sympify(damping)
-        found = jets(sp.Tuple(self.T, self.V))
+        self.damping, self.dissipation = sp.sympify(damping), sp.sympify(dissipation)
+        self.forces = {q: sp.sympify(Q) for q, Q in (forces or {}).items()}
+        found = jets(sp.Tuple(self.T, self.V, self.dissipation, *self.forces.values()))
         bases = list(dict.fromkeys(c.base for c in found))
         self.coordinates: tuple[Any, ...] = tuple(coordinates or bases)
         self._validate(found, bases)
+        self.constraints = constrain(constraints, self.coordinates)
 
     def _validate(self, found: list[Any], bases: list[Any]) -> None:
         if not self.coordinates:
@@ -58,6 +69,11 @@ class Lagrangian:
         if stray := [b for b in bases if b not in self.coordinates]:
             raise InvalidLagrangian(
                 f"`coordinates` leaves out {_names(stray)}, which `T` or `V` contains."
+            )
+        if stray := [q for q in self.forces if q not in self.coordinates]:
+            raise InvalidLagrangian(
+                f"`forces` acts on {_names(stray)}, which is no coordinate here. The "
+                f"coordinates are {_names(self.coordinates)}."
             )
         if high := [c for c in found if c.order > 1]:
             raise InvalidLagrangian(
@@ -144,7 +160,9 @@ class Lagrangian:
             power = degree(term, velocities)
             if power is None:
                 slopes = partials(term, velocities)
-                energy += [sp.Mul(s, v) for v in velocities for s in slopes[v]] + [-term]
+                energy += [sp.Mul(s, v) for v in velocities for s in slopes[v]] + [
+                    -term
+                ]
             else:
                 energy.append((power - 1) * term)
         return sp.Add(*energy)
@@ -155,15 +173,32 @@ class Lagrangian:
         return self.damping.diff(time)
 
     @cached_property
+    def dissipative_forces(self) -> dict[Any, Any]:
+        """-dR/d(qdot) by coordinate."""
+        return {q: -gradient(self.dissipation, q.dot) for q in self.coordinates}
+
+    @cached_property
+    def constraint_forces(self) -> dict[Any, Any]:
+        """J^T lambda by coordinate, in the symbols `constraints.multipliers`."""
+        jacobian, multipliers = self.constraints.jacobian, self.constraints.multipliers
+        return {
+            q: sp.Add(*(jacobian[k, i] * x for k, x in enumerate(multipliers)))
+            for i, q in enumerate(self.coordinates)
+        }
+
+    @cached_property
     def equations(self) -> list[Any]:
         """The Euler-Lagrange equations `... = 0`, one per coordinate and in its order.
 
-        The damping factor is divided out: d/dt p + sigma' p - d(T - V)/dq = 0.
+        The damping factor is divided out:
+        d/dt p + sigma' p - d(T - V)/dq - Q + dR/d(qdot) - J^T lambda = 0.
         """
         if self.has_blocks:
             left = [
                 sp.expand_mul(total_derivative(p) + self.friction_rate * p)
                 - gradient(self.undamped, q)
+                - self.forces.get(q, 0)
+                - self.dissipative_forces[q]
                 for q, p in self.momenta.items()
             ]
         else:
@@ -175,8 +210,11 @@ class Lagrangian:
                         for term in self._inertia(i, j)
                     ),
                     *(-term for term in sp.Add.make_args(force)),
+                    -self.constraint_forces[q],
                 )
-                for i, force in enumerate(self.forcing)
+                for i, (q, force) in enumerate(
+                    zip(self.coordinates, self.forcing, strict=True)
+                )
             ]
         return [sp.Eq(side, 0, evaluate=False) for side in left]
 
@@ -199,7 +237,7 @@ class Lagrangian:
 
     @cached_property
     def forcing(self) -> Any:
-        """The right-hand side of M qddot = forcing, a column."""
+        """The right-hand side of M qddot = forcing + J^T lambda, a column."""
         self._scalars_only("forcing")
         drift: dict[Any, Any] = {q: -q.dot for q in self.coordinates} | {time: -1}
         rate = self.friction_rate
@@ -211,6 +249,7 @@ class Lagrangian:
             terms += [sp.Mul(term, d) for s, d in drift.items() for term in slopes[s]]
             if rate != 0:  # SymPy would look for infinities in 0 * p
                 terms += [sp.Mul(-1, rate, term) for term in sp.Add.make_args(p)]
+            terms += [self.forces.get(q, sp.S.Zero), self.dissipative_forces[q]]
             rows.append(_shortest_sum(terms))
         return sp.Matrix(rows)
 
@@ -223,7 +262,7 @@ class Lagrangian:
 
 
 def _shortest_sum(terms: list[Any]) -> Any:
-    """The sum of the terms, sums of velocities in them multiplied out if that is shorter.
+    """The sum of the terms, with sums of velocities multiplied out if that is shorter.
 
     Terms of dL/dq and of dp/dt that cancel may meet as (v + w) x here and as v x + w x
     there, as in a chain of relative angles.
