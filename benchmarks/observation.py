@@ -1,0 +1,161 @@
+"""What it costs to observe the laws of a training run.
+
+One process, one table: the same network trained by `lg.train` without and with laws
+observed, by a Python loop over a jitted step, and by that loop with the norms taken on
+the host after every step, as scripts of the field do. Variants take turns, and each
+reports the fastest of its rounds, so that a busy machine slows all alike.
+
+    python benchmarks/observation.py
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+import lagrangian as lg
+
+STEPS, BATCH, ROUNDS = 600, 256, 5
+LONG, SHORT = 4050, 50
+
+
+class Network(nnx.Module):
+    """16-64-64-4 with BatchNorm after both hidden layers."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.dense1 = nnx.Linear(16, 64, use_bias=False, rngs=rngs)
+        self.norm1 = nnx.BatchNorm(64, rngs=rngs)
+        self.dense2 = nnx.Linear(64, 64, use_bias=False, rngs=rngs)
+        self.norm2 = nnx.BatchNorm(64, rngs=rngs)
+        self.out = nnx.Linear(64, 4, rngs=rngs)
+
+    def __call__(self, x):
+        x = nnx.relu(self.norm1(self.dense1(x)))
+        return self.out(nnx.relu(self.norm2(self.dense2(x))))
+
+
+def loss(model, batch):
+    x, y = batch
+    return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+
+
+def laws(rule):
+    symmetries = [
+        lg.Scale("dense1.kernel", unit_axis=-1),
+        lg.Scale("dense2.kernel", unit_axis=-1),
+        lg.Translation("out.kernel", unit_axis=0),
+        lg.Translation("out.bias"),
+    ]
+    return [lg.noether(rule.lagrangian(s.loss), s) for s in symmetries]
+
+
+def looped(data, rule, norms_on_host):
+    """A Python loop over a jitted step, warmed up."""
+    model = Network(nnx.Rngs(0))
+    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+    transformation = rule.optax()
+
+    @jax.jit
+    def step(parameters, rest, state, batch):
+        def value(parameters):
+            model = nnx.merge(graph, parameters, rest, copy=True)
+            return loss(model, batch), nnx.split(model, nnx.Param, ...)[2]
+
+        (_, new_rest), gradient = jax.value_and_grad(value, has_aux=True)(parameters)
+        updates, state = transformation.update(gradient, state, parameters)
+        return optax.apply_updates(parameters, updates), new_rest, state
+
+    state = transformation.init(parameters)
+    x, y = map(jnp.asarray, data)
+    generator = np.random.default_rng(0)
+    norms = []
+
+    def run():
+        nonlocal parameters, rest, state
+        for _ in range(STEPS):
+            rows = generator.integers(0, len(x), BATCH)
+            parameters, rest, state = step(parameters, rest, state, (x[rows], y[rows]))
+            if norms_on_host:
+                norms.append(
+                    [float(jnp.sum(p**2)) for p in jax.tree.leaves(parameters)]
+                )
+        jax.block_until_ready(parameters)
+
+    run()
+    return run
+
+
+def main() -> None:
+    generator = np.random.default_rng(0)
+    data = (
+        generator.normal(size=(4096, 16)).astype(np.float32),
+        generator.integers(0, 4, 4096),
+    )
+    rule = lg.HeavyBall(0.05, 0.9, 5e-4)
+    observed = laws(rule)
+
+    # `train` compiles in every call, so its time a step is that of long runs minus that
+    # of short ones: the fastest of each, since a difference of noisy times is noise.
+    timers = {
+        "lg.train, nothing observed": (
+            trained(data, rule, [], LONG),
+            trained(data, rule, [], SHORT),
+        ),
+        "lg.train, four laws observed": (
+            trained(data, rule, observed, LONG),
+            trained(data, rule, observed, SHORT),
+        ),
+        "Python loop over a jitted step": (looped(data, rule, False),),
+        "Python loop, norms on the host": (looped(data, rule, True),),
+    }
+    fastest = {name: [np.inf] * len(pair) for name, pair in timers.items()}
+    for _ in range(ROUNDS):
+        for name, pair in timers.items():
+            fastest[name] = [
+                min(t, timed(run)) for t, run in zip(fastest[name], pair, strict=True)
+            ]
+    best = {
+        name: (times[0] - times[1]) / (LONG - SHORT)
+        if len(times) == 2
+        else times[0] / STEPS
+        for name, times in fastest.items()
+    }
+    reference = best["lg.train, nothing observed"]
+    print(
+        f"MLP 16-64-64-4 with BatchNorm, batch {BATCH}, float32; "
+        f"{jax.default_backend()}, Python {platform.python_version()}, "
+        f"jax {jax.__version__}\n"
+    )
+    print("| variant | us per step | relative |\n| --- | --- | --- |")
+    for name, seconds in best.items():
+        print(f"| {name} | {1e6 * seconds:.0f} | {seconds / reference:.2f} |")
+
+
+def timed(run) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def trained(data, rule, observe, steps):
+    """A call of `lg.train`."""
+    return lambda: lg.train(
+        Network(nnx.Rngs(0)),
+        loss,
+        data,
+        rule,
+        steps,
+        observe=observe,
+        batch_size=BATCH,
+        progress=False,
+    )
+
+
+if __name__ == "__main__":
+    main()
