@@ -19,8 +19,8 @@ test:  ## the tests, doctests included, without the slow ones
 	@echo "Running the tests ..."
 	@$(python) -m pytest -n 2 -m "not slow"
 
-slow:  ## the slow tests only
-	$(setup) test
+slow:  ## the slow tests only, those against other engines included
+	$(setup) test bench
 	@echo "Running the slow tests ..."
 	@$(python) -m pytest -n 2 -m slow
 
@@ -47,7 +47,7 @@ notebooks:  ## run every notebook
 
 bench:  ## run every benchmark
 	@if ls benchmarks/*.py >/dev/null 2>&1; then \
-		sh scripts/setup.sh test || exit 1; \
+		sh scripts/setup.sh test bench || exit 1; \
 		for file in benchmarks/*.py; do \
 			echo "Running $$file ..."; \
 			$(python) "$$file" || exit 1; \

@@ -18,7 +18,7 @@ for python; do
     echo "Resolving for Python $version into $file (a minute or two) ..."
     "$python" -m venv --clear "$folder/venv"
     "$folder/venv/bin/python" -m pip install --disable-pip-version-check \
-        --editable '.[test,check,notebooks]' >"$folder/log" 2>&1 || {
+        --editable '.[test,bench,check,notebooks]' >"$folder/log" 2>&1 || {
         cat "$folder/log" >&2
         exit 1
     }
