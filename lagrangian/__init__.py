@@ -32,12 +32,7 @@ _LAYERS = {
         "Translation",
     ),
     "lagrangian.symbolic.noether": ("Law", "noether"),
-    "lagrangian.symbolic.hamiltonian": (
-        "Hamiltonian",
-        "cyclic",
-        "hamiltonian",
-        "routh",
-    ),
+    "lagrangian.symbolic.hamiltonian": ("Hamiltonian", "cyclic", "routh"),
     "lagrangian.flows.lower": ("lower",),
     "lagrangian.learning.rules": ("HeavyBall",),
     "lagrangian.learning.train": ("train",),

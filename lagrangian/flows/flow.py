@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower, LagrangianError
+from lagrangian.flows.regular import check_regular
 from lagrangian.flows.solve import solve
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
@@ -129,6 +130,10 @@ def output_times(t: Sequence[float], points: int) -> np.ndarray:
 
 class ScalarFlow(Flow):
     """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates)."""
+
+    def __init__(self, lagrangian: Lagrangian, *arguments: Any):
+        super().__init__(lagrangian, *arguments)
+        check_regular(lagrangian, self._system[0], self.parameters)
 
     def _expressions(self) -> dict[str, Any]:
         names = [q.name for q in self.lagrangian.coordinates]

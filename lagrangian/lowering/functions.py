@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import jax.scipy.special as jsp
 import sympy as sp
 from mpmath.libmp import from_rational, mpf_pos, to_float
+from sympy.logic.boolalg import Boolean
 
 #: Elementwise, right for every real argument of SymPy's function unless said here; a
 #: value that SymPy has outside the reals is nan.
@@ -55,7 +56,6 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sp.gamma: lambda x: jsp.gammasgn(x) * jnp.exp(jsp.gammaln(x)),
     # log |gamma| would be the real part of SymPy's complex value below 0.
     sp.loggamma: lambda x: jnp.where(x > 0, jsp.gammaln(x), math.nan),
-    sp.digamma: jsp.digamma,
 }
 
 
@@ -105,8 +105,11 @@ def has_counterpart(node: Any) -> bool:
         return isinstance(node, sp.Piecewise) or kind in FUNCTIONS
     if kind in LOGIC or node.is_Add or node.is_Mul or node.is_Pow or node.is_Symbol:
         return True
+    if node in (sp.true, sp.false):
+        return True
     # SymPy's derivatives, integrals, sums, imaginary unit: nothing that runs.
-    return not (isinstance(node, sp.Expr) and kind.__module__.startswith("sympy."))
+    runs = not isinstance(node, sp.Expr | Boolean)
+    return runs or not kind.__module__.startswith("sympy.")
 
 
 def number(node: Any, dtype: Any) -> float | int:

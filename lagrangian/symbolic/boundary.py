@@ -11,7 +11,12 @@ from sympy.polys.rings import PolyElement
 from lagrangian.symbolic.blocks import Block, BlockExpression, ConstantBlock
 from lagrangian.symbolic.calculus import total_derivative
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
-from lagrangian.symbolic.determining import FunctionRing, linear_system, null_space
+from lagrangian.symbolic.determining import (
+    FunctionRing,
+    linear_system,
+    null_space,
+    vanishes,
+)
 
 #: The ansatz for a boundary term may grow to this many terms, in this many rounds.
 MOST_TERMS, MOST_ROUNDS = 400, 3
@@ -58,15 +63,15 @@ def boundary_term(expression: Any) -> Any | None:
         _is_affine(ring, density, top) and _is_closed(ring, density, bases, top)
     ):
         return None
-    by_ansatz = _from_ansatz(ring, density, top)
+    part, rest, order = _by_degree(ring, density, top)
+    by_ansatz = _from_ansatz(ring, rest, max(order, 1))
     if by_ansatz is not None:
-        return by_ansatz
+        return ring.expression(part) + by_ansatz
     candidate = _term_by_term(expression)
     if candidate is None:
         return None
     difference = total_derivative(candidate) - expression
-    check = FunctionRing([difference], variables)
-    return candidate if check.is_zero(difference) else None
+    return candidate if vanishes(difference, variables) else None
 
 
 def _is_affine(ring: FunctionRing, density: PolyElement, top: int) -> bool:
@@ -93,8 +98,45 @@ def _is_closed(
     return True
 
 
+def _by_degree(
+    ring: FunctionRing, density: PolyElement, top: int
+) -> tuple[PolyElement, PolyElement, int]:
+    """The part of B that is polynomial in jets, what it leaves, and the order of that.
+
+    The slopes of the density in the highest jets are those of B in the ones below. By
+    Euler's theorem a part of B of degree k in these is 1/k times their sum with the
+    slopes of degree k - 1.
+    """
+    boundary = ring.ring.zero
+    while top > 0:
+        pairs = [
+            (ring.place(v), ring.derivative(density, v.dot))
+            for v in ring.variables
+            if v != time and v.order == top - 1
+        ]
+        places = [i for i, _ in pairs]
+        if any(
+            ring.depends(i, v) and any(m[i] for m in density)
+            for i in set(ring.moving) - set(places)
+            for v in ring.variables
+            if v != time and v.order == top - 1
+        ):
+            break
+        part = ring.ring.zero
+        for i, slope in pairs:
+            for monomial, number in slope.items():
+                degree = sum(monomial[j] for j in places) + 1
+                part += ring.ring.term_new(_raised(monomial, i, 1), number / degree)
+        boundary += part
+        density -= ring.total_derivative(part)
+        top -= 1
+    return boundary, density, top
+
+
 def _from_ansatz(ring: FunctionRing, density: PolyElement, top: int) -> Any | None:
     """B as a combination of monomials whose derivatives share monomials with it."""
+    if not ring.normal([density])[0]:
+        return sp.S.Zero
     highest = {ring.place(v) for v in ring.variables if v != time and v.order >= top}
     steps = {
         i: step

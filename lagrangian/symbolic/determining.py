@@ -22,12 +22,14 @@ not, every identity that reduces to zero still holds, but one may hold unnoticed
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import reduce
-from math import lcm
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from math import lcm, prod
+from random import Random
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
+from sympy.polys.fields import FracElement
 from sympy.polys.matrices import DomainMatrix
 from sympy.polys.rings import PolyElement, PolyRing
 
@@ -35,6 +37,9 @@ from lagrangian.symbolic.coordinates import Coordinate, time
 
 #: Other functions than the known ones are differentiated this often in advance.
 DERIVATIVES = 4
+
+#: The field of the random tests in `null_space`.
+PRIME = 2**61 - 1
 
 
 class FunctionRing:
@@ -55,6 +60,7 @@ class FunctionRing:
         self._moving: set[Any] = set()  # the generators that depend on variables
         self._known: dict[Any, Any] = {}
         self._scales: dict[Any, int] = {}  # the common denominator of a term's factors
+        self._places: dict[Any, Any] = {}  # the arguments of undefined functions
         expressions = [_exact(e) for e in expressions]
         for _ in range(2):  # the first pass only learns the common denominators
             self._originals.clear(), self._atoms.clear(), self._relations.clear()
@@ -65,7 +71,6 @@ class FunctionRing:
             for expression in expressions:
                 self._rational(expression)
             self._close()
-        self._check_independence()
         generators = list(self._originals)
         self.ring = PolyRing(generators, sp.QQ, sp.lex)
         self._index = {g: i for i, g in enumerate(generators)}
@@ -85,6 +90,7 @@ class FunctionRing:
             }
             for v in self.variables
         }
+        self._check_independence()
 
     # ------------------------------------------------------------ to polynomials
 
@@ -135,7 +141,10 @@ class FunctionRing:
         moves = bool(e.free_symbols & set(self.variables))
         if not moves:  # pi, gamma(a), ...
             self.complete &= e.is_NumberSymbol
-        elif not isinstance(e, sp.core.function.AppliedUndef | sp.Derivative):
+        elif isinstance(e, AppliedUndef):
+            # At one place any function is free, with all its derivatives.
+            self.complete &= self._places.setdefault(e.func, e.args) == e.args
+        elif not isinstance(e, sp.Derivative | sp.Subs):
             self.complete = False  # it may satisfy an equation that nobody told
         return self._generator(e, e, moves)
 
@@ -274,7 +283,7 @@ class FunctionRing:
     def _check_independence(self) -> None:
         """Whether roots, logarithms and exponents have no relation but the known."""
         roots: list[tuple[dict[Any, Any], int]] = []
-        logs, rates = [], []
+        logs, rates = [], [self.ring.one]
         for atom, g in self._atoms.items():
             if not isinstance(atom, tuple):
                 continue
@@ -285,14 +294,19 @@ class FunctionRing:
                 # normal form a + b |p| = 0 says by itself.
                 if any(p % 2 for p in powers.values()) or atom[2] > 2:
                     roots.append((powers, atom[2]))
-            elif kind == "log":
+            elif kind == "log" and g in self._moving:
                 logs.append(self._factors(inside))
-            elif kind in ("exp", "cos"):
-                rates.append(sp.expand(self._rational(inside)))
-        inverses = {w for w, r in self._relations.items() if r[0] == "inverse"}
-        composite = {w for w in inverses if not self._relations[w][1].is_Symbol}
-        if len(rates) > 1 and any(r.is_Add or r.free_symbols & composite for r in rates):
-            self.complete = False
+            elif kind in ("exp", "cos") and g in self._moving:
+                rates.append(self.ring.from_expr(self._rational(inside)))
+        one, *rates = map(dict, self.normal(rates))
+        parameters = {
+            tuple(n * (i in self.constant) for i, n in enumerate(m)) for r in rates for m in r
+        }
+        constants = [
+            {tuple(map(sum, zip(m, n, strict=True))): c for m, c in one.items()}
+            for n in parameters
+        ]
+        self.complete &= _independent(constants + rates, sp.QQ)
         for prime in {p for _, degree in roots for p in sp.primefactors(degree)}:
             rows = [powers for powers, degree in roots if degree % prime == 0]
             self.complete &= _independent(rows, sp.GF(prime))
@@ -334,6 +348,10 @@ class FunctionRing:
                 result += slope * (1 if v == time else self.generator(v.dot))
         return result
 
+    def depends(self, i: int, variable: Any) -> bool:
+        """Whether the generator at this position depends on a variable."""
+        return i in self._derivations[variable]
+
     def place(self, variable: Any) -> int:
         """The position of a variable among the generators."""
         return self._index[self._atoms[variable]]
@@ -342,36 +360,68 @@ class FunctionRing:
         return self.ring.gens[self.place(variable)]
 
     def normal(self, polynomials: Sequence[PolyElement]) -> list[PolyElement]:
-        """Normal forms of all polynomials times one common denominator."""
-        polynomials = list(polynomials)
+        """Normal forms: no inverses, and no powers that a relation lowers.
+
+        Parts that differ in generators of which no denominator speaks are linearly
+        independent over the rest, so each of them is cleared of denominators for
+        itself, by a factor that all the polynomials share. Monomials in the variables
+        may be multiplied in afterwards.
+        """
+        lowered = self._eliminate(list(polynomials), ("power",))
+        groups: dict[tuple[int, ...], list[PolyElement]] = {}
+        apart = self._apart()
+        for at, p in enumerate(lowered):
+            for monomial, number in p.items():
+                key = tuple(monomial[i] for i in apart)
+                if key not in groups:
+                    groups[key] = [self.ring.zero for _ in lowered]
+                groups[key][at][monomial] = number
+        result = [self.ring.zero for _ in lowered]
+        for parts in groups.values():
+            cleared = self._eliminate(parts, ("power", "inverse"))
+            for at, part in enumerate(cleared):
+                result[at] += part
+        return result
+
+    def _apart(self) -> list[int]:
+        """The functions that no denominator, and no relation of one, contains."""
+        inside: set[Any] = set()
+        for kind, expression, _ in self._relations.values():
+            if kind == "inverse":
+                inside |= expression.free_symbols
+        for g in sorted(self._relations, key=lambda g: -self._index[g]):
+            kind, expression, _ = self._relations[g]
+            if g in inside and kind == "power":
+                inside |= expression.free_symbols
+        inverses = {w for w, r in self._relations.items() if r[0] == "inverse"}
+        skip = inside | inverses | {self._atoms[v] for v in self.variables}
+        return [i for g, i in self._index.items() if g in self._moving - skip]
+
+    def _eliminate(
+        self, polynomials: list[PolyElement], kinds: tuple[str, ...]
+    ) -> list[PolyElement]:
+        """Applies relations; for inverses, this multiplies by what they invert."""
         # A relation only speaks of generators made before its own.
-        order = sorted(self._relations, key=lambda g: -self._index[g])
-        for g in order:
+        for g in sorted(self._relations, key=lambda g: -self._index[g]):
             kind, expression, degree = self._relations[g]
-            i, other = self._index[g], None
+            i = self._index[g]
             most = max((m[i] for p in polynomials for m in p), default=0)
-            if most < degree:
+            if kind not in kinds or most < degree:
                 continue
-            other = self.ring.from_expr(sp.sympify(expression))
             powers = [self.ring.one]
             for _ in range(most // degree):
-                powers.append(powers[-1] * other)
+                powers.append(powers[-1] * self.ring.from_expr(sp.sympify(expression)))
             for at, p in enumerate(polynomials):
                 parts: dict[int, PolyElement] = {}
                 for monomial, number in p.items():
                     n, rest = divmod(monomial[i], degree)
                     key = most - n if kind == "inverse" else n
                     plain = (*monomial[:i], rest, *monomial[i + 1 :])
-                    part = parts.setdefault(key, self.ring.zero)
-                    part[plain] = part.get(plain, 0) + number
+                    parts.setdefault(key, self.ring.zero)[plain] = number
                 polynomials[at] = sum(
                     (part * powers[key] for key, part in parts.items()), self.ring.zero
                 )
-        return [_stripped(p) for p in polynomials]
-
-    def is_zero(self, expression: Any) -> bool:
-        """Whether an expression in functions of this ring vanishes identically."""
-        return not self.normal([self.polynomial(expression)])[0]
+        return polynomials
 
     def split(self, p: PolyElement) -> dict[tuple, PolyElement]:
         """The coefficients, polynomials in the parameters, by monomials in the rest."""
@@ -401,20 +451,33 @@ class FunctionRing:
         )
 
 
+REWRITTEN = {
+    sp.tan: lambda a: sp.sin(a) / sp.cos(a),
+    sp.cot: lambda a: sp.cos(a) / sp.sin(a),
+    sp.sec: lambda a: 1 / sp.cos(a),
+    sp.csc: lambda a: 1 / sp.sin(a),
+    sp.sinh: lambda a: (sp.exp(a) - sp.exp(-a)) / 2,
+    sp.cosh: lambda a: (sp.exp(a) + sp.exp(-a)) / 2,
+    sp.tanh: lambda a: 1 - 2 / (sp.exp(2 * a) + 1),
+    sp.coth: lambda a: 1 + 2 / (sp.exp(2 * a) - 1),
+    sp.sech: lambda a: 2 * sp.exp(a) / (sp.exp(2 * a) + 1),
+    sp.csch: lambda a: 2 * sp.exp(a) / (sp.exp(2 * a) - 1),
+    sp.sign: lambda a: a / sp.Abs(a),
+}
+
+
+def vanishes(expression: Any, variables: Sequence[Any]) -> bool:
+    """Whether an expression reduces to zero, which proves that it is zero."""
+    ring = FunctionRing([expression], variables)
+    return not ring.normal([ring.polynomial(expression)])[0]
+
+
 def _exact(expression: Any) -> Any:
     """Fractions for floats, and only functions that the ring knows where possible."""
     expression = sp.sympify(expression)
     if expression.has(sp.Float):
         expression = sp.nsimplify(expression, rational=True)
-    if expression.has(sp.functions.elementary.hyperbolic.HyperbolicFunction):
-        expression = expression.rewrite(sp.exp)
-    for old, new in (
-        (sp.tan, lambda a: sp.sin(a) / sp.cos(a)),
-        (sp.cot, lambda a: sp.cos(a) / sp.sin(a)),
-        (sp.sec, lambda a: 1 / sp.cos(a)),
-        (sp.csc, lambda a: 1 / sp.sin(a)),
-        (sp.sign, lambda a: a / sp.Abs(a)),
-    ):
+    for old, new in REWRITTEN.items():
         if expression.has(old):
             expression = expression.replace(old, new)
     return expression
@@ -431,12 +494,6 @@ def _independent(rows: list[dict[Any, Any]], field: Any) -> bool:
         for c, value in row.items():
             matrix[i, columns[c]] = value
     return DomainMatrix.from_Matrix(matrix).convert_to(field).rank() == len(rows)
-
-
-def _stripped(p: PolyElement) -> PolyElement:
-    for monomial in [m for m, number in p.items() if not number]:
-        del p[monomial]
-    return p
 
 
 def linear_system(
@@ -461,32 +518,124 @@ def null_space(
 ) -> list[dict[int, Any]]:
     """All solutions of the rows, a basis in reduced echelon form, over `ring.field`.
 
-    The first unknowns are the pivots of the basis.
+    Elimination modulo a prime, at random values of the parameters, tells which unknowns
+    each vector of the basis involves; the vector itself is then found exactly among
+    these few. The number of vectors cannot be too small, since no rank grows by
+    inserting values; nor too large, since every one solves the rows. (That is tested at
+    further random values here, and proved where the solution is used.)
     """
-    rows = list(rows)
-    gone: set[int] = set()
-    while lone := {next(iter(row)) for row in rows if len(row) == 1} - gone:
-        gone |= lone
-        rows = [{u: v for u, v in row.items() if u not in gone} for row in rows]
-        rows = [row for row in rows if row]
+    chance = Random(0)
+    while True:
+        value = _sample(ring, chance)
+        residues = [{u: n for u, v in row.items() if (n := value(v))} for row in rows]
+        supports = _supports(residues, size)
+        vectors = [_on_support(rows, residues, support, ring) for support in supports]
+        basis = [vector for vector in vectors if vector is not None]
+        value = _sample(ring, chance)
+        if len(basis) == len(supports) and _annihilate(rows, basis, value):
+            return basis
+
+
+def _sample(ring: FunctionRing, chance: Random) -> Callable[[Any], int]:
+    """Evaluation modulo a prime at random values of the parameters."""
+    point = [chance.randrange(1, PRIME) for _ in ring.constant]
+
+    def residue(number: Any) -> int:
+        return int(number.numerator) * pow(int(number.denominator), -1, PRIME) % PRIME
+
+    def value(element: Any) -> int:
+        if isinstance(element, FracElement):
+            return value(element.numer) * pow(value(element.denom), -1, PRIME) % PRIME
+        if not isinstance(element, PolyElement):
+            return residue(element)
+        return (
+            sum(
+                residue(number)
+                * prod(pow(x, n, PRIME) for x, n in zip(point, powers, strict=True))
+                for powers, number in element.items()
+            )
+            % PRIME
+        )
+
+    return value
+
+
+def _supports(rows: Iterable[Mapping[int, int]], size: int) -> list[list[int]]:
+    """The unknowns in each vector of the reduced null space modulo the prime."""
+    pivots: dict[int, dict[int, int]] = {}  # by the last unknown of the row
+    for row in sorted(rows, key=len):
+        left = _reduced(row, pivots)
+        if left:
+            last = max(left)
+            inverse = pow(left[last], -1, PRIME)
+            pivots[last] = {u: n * inverse % PRIME for u, n in left.items()}
+    supports = {u: [u] for u in range(size) if u not in pivots}
+    for last in sorted(pivots):
+        row = {u: n for u, n in pivots[last].items() if u != last}
+        pivots[last] = {**_reduced(row, pivots), last: 1}
+        for u in pivots[last]:
+            if u != last:
+                supports[u].append(last)
+    return list(supports.values())
+
+
+def _reduced(row: Mapping[int, int], pivots: Mapping[int, Mapping[int, int]]) -> dict:
+    """The row without the unknowns that the pivots stand for."""
+    left, done = dict(row), {}
+    while left:
+        last = max(left)
+        factor = left[last]
+        if last not in pivots:
+            done[last] = left.pop(last)
+            continue
+        for u, n in pivots[last].items():
+            left[u] = (left.get(u, 0) - factor * n) % PRIME
+            if not left[u]:
+                del left[u]
+    return done
+
+
+def _on_support(
+    rows: Sequence[Mapping[int, Any]],
+    residues: Sequence[Mapping[int, int]],
+    support: list[int],
+    ring: FunctionRing,
+) -> dict[int, Any] | None:
+    """The one solution in these unknowns, if there is exactly one, with a leading 1."""
     lift = ring.field.field.new if ring.constant else ring.field.convert
-    unique = {}
+    place = {u: i for i, u in enumerate(support)}
+    pivots: dict[int, dict[int, int]] = {}
+    elements = {}
+    for row, values in zip(rows, residues, strict=True):
+        left = _reduced({u: n for u, n in values.items() if u in place}, pivots)
+        if left:
+            last = max(left)
+            inverse = pow(left[last], -1, PRIME)
+            pivots[last] = {u: n * inverse % PRIME for u, n in left.items()}
+            elements[len(elements)] = {
+                place[u]: lift(v) for u, v in row.items() if u in place
+            }
+    if len(elements) != len(support) - 1:
+        return None
+    if not elements:
+        return {support[0]: ring.field.one}
+    matrix = DomainMatrix(elements, (len(elements), len(support)), ring.field)
+    (kernel,) = matrix.nullspace().rep.values()
+    return {support[i]: v / kernel[0] for i, v in kernel.items()} if 0 in kernel else None
+
+
+def _annihilate(
+    rows: Iterable[Mapping[int, Any]],
+    vectors: Sequence[Mapping[int, Any]],
+    value: Callable[[Any], int],
+) -> bool:
+    numbers = [{u: value(v) for u, v in vector.items()} for vector in vectors]
     for row in rows:
-        first = row[min(row)]
-        monic = {u: lift(v) / lift(first) for u, v in row.items()}
-        unique[tuple(sorted(monic.items(), key=lambda item: item[0]))] = monic
-    free = [u for u in range(size) if u not in gone]
-    if not free or not unique:
-        return [{u: ring.field.one} for u in free]
-    place = {u: i for i, u in enumerate(free)}
-    elements = {
-        i: {place[u]: v for u, v in row.items()} for i, row in enumerate(unique.values())
-    }
-    matrix = DomainMatrix(elements, (len(elements), len(free)), ring.field)
-    kernel = matrix.nullspace().rep
-    return echelon(
-        [{free[j]: v for j, v in vector.items()} for vector in kernel.values()], ring
-    )
+        residues = {u: value(v) for u, v in row.items()}
+        for vector in numbers:
+            if sum(n * vector.get(u, 0) for u, n in residues.items()) % PRIME:
+                return False
+    return True
 
 
 def echelon(vectors: Sequence[Mapping[int, Any]], ring: FunctionRing) -> list[dict]:

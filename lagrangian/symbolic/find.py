@@ -20,6 +20,7 @@ from lagrangian.symbolic.determining import (
     echelon,
     linear_system,
     null_space,
+    vanishes,
 )
 from lagrangian.symbolic.symmetry import Symmetry
 from lagrangian.symbolic.system import Lagrangian
@@ -305,6 +306,8 @@ class Symmetries:
                 _latex_motion(i) if isinstance(i, Symmetry) else i._latex()
                 for i in items[:MOST_SHOWN]
             ]
+            if len(items) > MOST_SHOWN:
+                rows.append(r"&\vdots")
         body = r" \\ ".join(rows)
         return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
 
@@ -397,17 +400,22 @@ def find_symmetries(
     shared = equations.kernel([*of_T, *of_V], still)
     broken = _complement(equations.kernel(of_V, still), shared, equations.ring)
 
-    def named(solutions: list[Solution]) -> tuple[Symmetry, ...]:
-        return tuple(_symmetry(equations, still, s) for s in solutions)
+    def named(solutions: list[Solution], *energies: Any) -> tuple[Symmetry, ...]:
+        symmetries = [_symmetry(equations, still, s) for s in solutions]
+        for symmetry in symmetries:
+            motion = _motion_of(lagrangian, symmetry)
+            change = sp.Tuple(*(variation(energy, motion) for energy in energies))
+            assert all(vanishes(c, equations.ring.variables) for c in change)
+        return tuple(symmetries)
 
     return Symmetries(
         lagrangian=lagrangian,
         degree=degree,
         velocities=velocities,
         found=tuple(found),
-        of_kinetic=named(kinetic),
-        of_potential=named(shared + broken),
-        broken_by_kinetic=named(broken),
+        of_kinetic=named(kinetic, lagrangian.T),
+        of_potential=named(shared + broken, lagrangian.V),
+        broken_by_kinetic=named(broken, lagrangian.V),
         unverified=tuple(unverified),
         complete=equations.ring.complete,
     )
@@ -435,7 +443,7 @@ def _check_size(n: int, degree: int, velocities: bool) -> None:
 def _monomials(count: int, degree: int) -> list[tuple[int, ...]]:
     """All powers of so many variables, constants first."""
     powers = (p for p in product(range(degree + 1), repeat=count) if sum(p) <= degree)
-    return sorted(powers, key=lambda p: (sum(p), p[::-1]), reverse=False)
+    return sorted(powers, key=lambda p: (sum(p), p[::-1]))
 
 
 def _without_tau(
@@ -481,24 +489,30 @@ def _verified(
     found, unverified = [], []
     for solution in solutions:
         symmetry = _symmetry(equations, ansatz, solution)
-        xi, tau = symmetry.xi, symmetry.tau
-        stretch = total_derivative(tau)
-        motion = {q: xi.get(q, sp.S.Zero) for q in lagrangian.coordinates}
-        for q in lagrangian.coordinates:
-            motion[q.dot] = total_derivative(motion[q]) - q.dot * stretch
-        L = lagrangian.expression
-        change = variation(L, {**motion, time: tau}) + L * stretch
+        xi, tau, L = symmetry.xi, symmetry.tau, lagrangian.expression
+        change = variation(L, _motion_of(lagrangian, symmetry))
+        change += L * total_derivative(tau)
         boundary = boundary_term(change)
         if boundary is None:
             unverified.append(symmetry)
             continue
         # Written as the factor times what it multiplies.
         factor = sp.exp(lagrangian.damping)
-        bare = sp.expand(boundary / factor)
+        bare = sp.expand_mul(boundary / factor)
         charge = sp.Add(*(lagrangian.momenta[q] * d for q, d in xi.items()))
-        charge = sp.expand(charge - tau * lagrangian.energy - bare)
+        charge = sp.expand_mul(charge - tau * lagrangian.energy - bare)
         found.append(FoundSymmetry(symmetry, factor * bare, factor * charge))
     return found, unverified
+
+
+def _motion_of(lagrangian: Lagrangian, symmetry: Symmetry) -> dict[Any, Any]:
+    """How coordinates, velocities and time move along a generator."""
+    motion = {time: symmetry.tau, **symmetry.xi}
+    stretch = total_derivative(symmetry.tau)
+    for q in lagrangian.coordinates:
+        speed = total_derivative(symmetry.xi.get(q, sp.S.Zero))
+        motion[q.dot] = speed - q.dot * stretch
+    return motion
 
 
 # ------------------------------------------------------------ readable generators
@@ -532,7 +546,7 @@ def _symmetry(
 def _integral(solution: Solution, ring: FunctionRing) -> dict[int, Any]:
     """Without denominators and common factors, and with a positive lead."""
     values = {k: ring.value(solution[k]) for k in sorted(solution)}
-    _, parts = sp.Poly, list(values.values())
+    parts = list(values.values())
     below = reduce(sp.lcm, (sp.fraction(sp.together(v))[1] for v in parts), sp.S.One)
     parts = [sp.expand(sp.cancel(v * below)) for v in parts]
     common = reduce(sp.gcd, parts)

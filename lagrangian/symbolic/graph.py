@@ -143,7 +143,7 @@ def degree(node: Any, symbols: Collection[Any]) -> Any | None:
         return None if power is None else power * node.exp
     if not (node.is_Add or node.is_Mul):
         return None
-    powers = [degree(argument, symbols) for argument in node.args]
+    powers: list[Any] = [degree(argument, symbols) for argument in node.args]
     if None in powers:
         return None
     if node.is_Mul:

@@ -70,7 +70,7 @@ class Hamiltonian:
         return rf"$\displaystyle H = {sp.latex(self.expression)}$"
 
 
-def hamiltonian(lagrangian: Lagrangian) -> Hamiltonian:
+def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
     """The Legendre transform H = <p, qdot> - L, with qdot expressed by p.
 
     With a damping factor, p = exp(sigma) d(T - V)/d(qdot), as in the Hamiltonian of

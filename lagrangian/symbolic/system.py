@@ -160,12 +160,18 @@ class Lagrangian:
             power = degree(term, velocities)
             if power is None:
                 slopes = partials(term, velocities)
-                energy += [sp.Mul(s, v) for v in velocities for s in slopes[v]] + [
-                    -term
-                ]
+                energy += [sp.Mul(s, v) for v in velocities for s in slopes[v]]
+                energy.append(-term)
             else:
                 energy.append((power - 1) * term)
         return sp.Add(*energy)
+
+    @cached_property
+    def hamiltonian(self) -> Any:
+        """Its `Hamiltonian`, by the Legendre transform."""
+        from lagrangian.symbolic.hamiltonian import legendre_transform
+
+        return legendre_transform(self)
 
     @property
     def friction_rate(self) -> Any:
@@ -268,13 +274,14 @@ def _shortest_sum(terms: list[Any]) -> Any:
     there, as in a chain of relative angles.
     """
     written = sp.Add(*terms)
-    spread = []
+    spread: list[Any] = []
     for term in sp.Add.make_args(written):
         factors = sp.Mul.make_args(term)
         sums = [f for f in factors if f.is_Add and all(map(_is_velocity, f.args))]
         if sums:
             others = [f for f in factors if f is not sums[0]]
-            spread += [sp.Mul(*others, part) for part in sums[0].args]
+            parts = sp.Add.make_args(sums[0])
+            spread += [sp.Mul(*others, part) for part in parts]
         else:
             spread.append(term)
     multiplied_out = sp.Add(*spread)

@@ -18,18 +18,18 @@ SPHERICAL = lg.Lagrangian(
 
 
 def test_known_hamiltonians():
-    oscillator = lg.hamiltonian(lg.Lagrangian(m * x.dot**2 / 2, k * x**2 / 2))
+    oscillator = lg.Lagrangian(m * x.dot**2 / 2, k * x**2 / 2).hamiltonian
     (p,) = oscillator.momenta.values()
     assert sp.expand(oscillator.expression - p**2 / (2 * m) - k * x**2 / 2) == 0
 
-    relativistic = lg.hamiltonian(
-        lg.Lagrangian(-m * c**2 * sp.sqrt(1 - x.dot**2 / c**2), k * x)
-    )
+    relativistic = lg.Lagrangian(
+        -m * c**2 * sp.sqrt(1 - x.dot**2 / c**2), k * x
+    ).hamiltonian
     (p,) = relativistic.momenta.values()
     expected = c * sp.sqrt(p**2 + m**2 * c**2) + k * x
     assert sp.simplify(relativistic.expression - expected) == 0
 
-    magnetic = lg.hamiltonian(TURNING)
+    magnetic = TURNING.hamiltonian
     p_x, p_y = magnetic.momenta.values()
     expected = ((p_x + B * y / 2) ** 2 + (p_y - B * x / 2) ** 2) / (2 * m)
     assert sp.expand(magnetic.expression - expected) == 0
@@ -39,7 +39,7 @@ def test_the_damped_oscillator_has_the_hamiltonian_of_caldirola_and_kanai():
     mu = sp.Symbol("mu", positive=True)
     grown = sp.exp(mu / m * lg.time)
     system = lg.Lagrangian(m * x.dot**2 / 2, k * x**2 / 2, damping=mu / m * lg.time)
-    transform = lg.hamiltonian(system)
+    transform = system.hamiltonian
     (p,) = transform.momenta.values()
     expected = p**2 / (2 * m) / grown + grown * k * x**2 / 2
     assert sp.simplify(transform.expression - expected) == 0
@@ -48,7 +48,7 @@ def test_the_damped_oscillator_has_the_hamiltonian_of_caldirola_and_kanai():
 def test_hamiltons_equations_are_those_of_lagrange(pendulum):
     """pdot from H, with p written in velocities, equals d(T - V)/dq."""
     system, _ = pendulum
-    transform = lg.hamiltonian(system)
+    transform = system.hamiltonian
     momenta = {p: system.momenta[q] for q, p in transform.momenta.items()}
     for equation, q in zip(transform.equations[:2], system.coordinates, strict=True):
         assert sp.simplify(equation.rhs.subs(momenta) - q.dot) == 0
@@ -58,7 +58,7 @@ def test_hamiltons_equations_are_those_of_lagrange(pendulum):
 
 
 def test_brackets():
-    transform = lg.hamiltonian(TURNING)
+    transform = TURNING.hamiltonian
     p_x, p_y = transform.momenta.values()
     assert transform.bracket(x, p_x) == 1 and transform.bracket(x, p_y) == 0
     turning = x * p_y - y * p_x
@@ -71,7 +71,7 @@ def test_brackets():
 
 
 def test_a_noether_charge_in_momenta_generates_its_symmetry():
-    transform = lg.hamiltonian(SPHERICAL)
+    transform = SPHERICAL.hamiltonian
     law = lg.noether(SPHERICAL, lg.Translation(phi))
     charge = sp.simplify(transform.in_momenta(law.charge))
     assert charge == transform.momenta[phi]
@@ -96,7 +96,7 @@ def test_the_routhian_moves_as_the_whole_system():
 
 def test_errors_name_what_is_wrong():
     with pytest.raises(lg.InvalidLagrangian, match="mass matrix is singular"):
-        lg.hamiltonian(lg.Lagrangian((x.dot + y.dot) ** 2, x * y))
+        lg.Lagrangian((x.dot + y.dot) ** 2, x * y).hamiltonian
     with pytest.raises(
         lg.InvalidLagrangian, match="`theta` is not cyclic.*Cyclic are: `phi`"
     ):

@@ -1,0 +1,64 @@
+"""Whether the accelerations are determined: the rank of the mass matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from lagrangian.errors import InvalidLagrangian
+from lagrangian.symbolic.system import Lagrangian
+
+
+def check_regular(
+    lagrangian: Lagrangian, matrix: Any, parameters: Mapping[Any, Any]
+) -> None:
+    """Raise if `matrix` (with its constraints, if any) is singular at every state.
+
+    Its rank is taken at one state in general position, where it is the largest; a
+    matrix that is singular at single states only passes.
+
+    Raises:
+        InvalidLagrangian: names the combinations of velocities without inertia.
+    """
+    values = {
+        symbol: _number(parameters.get(symbol), i)
+        for i, symbol in enumerate(sorted(matrix.free_symbols, key=str))
+    }
+    try:
+        numbers = np.array(matrix.xreplace(values).tolist(), np.complex128)
+    except TypeError:  # a function without a value there, such as a Piecewise
+        return
+    if not np.isfinite(numbers).all():
+        return
+    _, sizes, directions = np.linalg.svd(numbers)
+    null = directions[sizes < 1e-12 * sizes[0]].real
+    # The multipliers of constraints come behind the coordinates.
+    null = null[:, : len(lagrangian.coordinates)]
+    if len(null):
+        listed = "; ".join(_combination(row, lagrangian.coordinates) for row in null)
+        raise InvalidLagrangian(
+            "the Lagrangian is degenerate: its mass matrix is singular, and no "
+            f"acceleration follows for {listed}. Add a kinetic term for it, or a "
+            "constraint that fixes it."
+        )
+
+
+def _number(value: Any, i: int) -> Any:
+    """The user's value if it is a plain number, and one in general position if not."""
+    if isinstance(value, int | float | np.number):
+        return sp.Float(float(value), 17)
+    return sp.Float(0.31 + 0.37 * ((i * 0.6180339887) % 1.0), 17)
+
+
+def _combination(row: np.ndarray, coordinates: tuple[Any, ...]) -> str:
+    largest = np.abs(row).max()
+    scaled = row / row[np.argmax(np.abs(row) > 0.99 * largest)]
+    terms = [
+        f"{weight:+.3g}*`{q.dot}`"
+        for weight, q in zip(scaled, coordinates, strict=True)
+        if abs(weight) > 1e-9
+    ]
+    return " ".join(terms).removeprefix("+").replace("1*", "").replace("+", "+ ")
