@@ -16,6 +16,7 @@ _LAYERS = {
     "lagrangian.symbolic.inner": ("Inner",),
     "lagrangian.symbolic.bregman": ("bregman_lagrangian",),
     "lagrangian.symbolic.calculus": ("gradient", "total_derivative", "variation"),
+    "lagrangian.symbolic.ostrogradsky": ("HigherOrderLagrangian",),
     "lagrangian.symbolic.backward_error": (
         "ModifiedFlow",
         "Recursion",

@@ -136,25 +136,26 @@ class Gradient(BlockExpression):
     def directions(self) -> tuple[tuple[Block, Any], ...]:
         return tuple((moved, direction) for moved, direction in self.args[2:])
 
-    def _sympystr(self, printer: Any) -> str:
-        single = len(self.loss.blocks) == 1
-        where = "" if single else f"[{printer._print(self.block)}]"
+    def _written(self, printer: Any, wrap: str) -> tuple[str, str]:
+        """Which block it is by, if there are several, and the loss at its point."""
+        where = printer._print(self.block)
         plain = all(b.is_Symbol for b in self.loss.blocks)
         point = self.loss.name if plain else printer._print(self.loss)
+        return ("" if len(self.loss.blocks) == 1 else wrap.format(where)), point
+
+    def _sympystr(self, printer: Any) -> str:
+        where, point = self._written(printer, "[{}]")
         text = f"grad{where} {point}"
         if not self.directions:
             return text
         along = ", ".join(
-            printer._print(d) if single else f"{printer._print(b)}: {printer._print(d)}"
+            f"{printer._print(b)}: {printer._print(d)}" if where else printer._print(d)
             for b, d in self.directions
         )
         return f"D^{len(self.directions)}({text})[{along}]"
 
     def _latex(self, printer: Any) -> str:
-        single = len(self.loss.blocks) == 1
-        where = "" if single else f"_{{{printer._print(self.block)}}}"
-        plain = all(b.is_Symbol for b in self.loss.blocks)
-        point = self.loss.name if plain else printer._print(self.loss)
+        where, point = self._written(printer, "_{{{}}}")
         text = rf"\nabla{where} {point}"
         if not self.directions:
             return text

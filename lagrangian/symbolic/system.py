@@ -77,8 +77,8 @@ class Lagrangian:
             )
         if high := [c for c in found if c.order > 1]:
             raise InvalidLagrangian(
-                f"`T` or `V` contains {_names(high)}. Only coordinates and velocities "
-                "are supported; accelerations follow from the equations."
+                f"`T` or `V` contains {_names(high)}, above the first derivative. "
+                "Write `lg.HigherOrderLagrangian(T - V)`."
             )
         moving = set(jets(self.T, order=1))
         inert = [q for q in self.coordinates if q.dot not in moving]
