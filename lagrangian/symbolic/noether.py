@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidSymmetry
+from lagrangian.symbolic.boundary import boundary_term
 from lagrangian.symbolic.calculus import pairing, total_derivative, variation
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.inner import Inner
@@ -49,7 +50,8 @@ class Oscillator:
 class Law:
     """A charge c and its rate of change on shell, split by what causes it.
 
-    dc/dt = kinetic + potential + explicit_time + friction + forces.
+    dc/dt = kinetic + potential + explicit_time + friction + forces. For a generator that
+    contains velocities, the terms contain accelerations, those of the equations.
     With L = exp(sigma)(T - V):
 
     - `kinetic`: the variation of T along the generator (kinetic symmetry breaking);
@@ -83,12 +85,12 @@ class Law:
 
     @cached_property
     def is_conserved(self) -> bool | None:
-        """True or False where it is decided; None where it is not.
+        """Whether the charge itself is constant: None where that is not decided.
 
         True when the rate reduces to zero; False when it is not zero at one of a few
         random points, in 50-digit arithmetic; None when neither shows.
         """
-        rate = sp.expand(self.rate)
+        rate = sp.expand(_on_shell(self.lagrangian, self.rate))
         reduced = sp.cancel(rate) if rate.has(Inner) else sp.simplify(rate)
         if reduced == 0:
             return True
@@ -104,6 +106,20 @@ class Law:
             if number.is_number and abs(number) > sp.Float("1e-40"):
                 return False
         return None
+
+    @cached_property
+    def boundary(self) -> Any | None:
+        """B with rate = dB/dt, so that charge - B is constant; None if none is found.
+
+        0 for a symmetry, and a boundary term for a divergence symmetry, such as a
+        Galilean boost or, with a velocity-dependent generator, that of Runge and Lenz.
+        """
+        return boundary_term(self.rate)
+
+    @property
+    def conserved(self) -> Any | None:
+        """The constant charge - boundary, or None if no boundary term was found."""
+        return None if self.boundary is None else self.charge - self.boundary
 
     @cached_property
     def oscillator(self) -> Oscillator | None:
@@ -217,6 +233,16 @@ def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
             power(lagrangian.forces) + _constraint_power(lagrangian, symmetry)
         ),
     )
+
+
+def _on_shell(lagrangian: Lagrangian, rate: Any) -> Any:
+    """The rate with accelerations, if it has any, taken from the equations."""
+    found = jets(rate, order=2)
+    if not found or lagrangian.has_blocks or lagrangian.constraints.expressions:
+        return rate
+    solution = lagrangian.mass_matrix.LUsolve(lagrangian.forcing)
+    accelerations = zip(lagrangian.coordinates, solution, strict=True)
+    return rate.xreplace({q.ddot: value for q, value in accelerations})
 
 
 def _constraint_power(lagrangian: Lagrangian, symmetry: Symmetry) -> Any:

@@ -75,6 +75,35 @@ def test_a_pendulum_conserves_energy(pendulum):
     assert lg.noether(pendulum[0], lg.TimeTranslation()).is_conserved
 
 
+def test_a_galilean_boost_has_a_boundary_term():
+    free = lg.Lagrangian(m * (x.dot**2 + y.dot**2) / 2)
+    boost = lg.noether(free, lg.Symmetry({x: t}, name="boost"))
+    assert boost.is_conserved is False
+    assert sp.expand(boost.boundary - m * x) == 0
+    assert sp.expand(boost.conserved - (m * t * x.dot - m * x)) == 0
+    assert lg.noether(free, lg.Scale(x)).boundary is None
+
+
+def test_the_runge_lenz_vector_comes_from_a_velocity_dependent_generator():
+    r = sp.sqrt(x**2 + y**2)
+    kepler = lg.Lagrangian(m * (x.dot**2 + y.dot**2) / 2, -k / r)
+    generator = lg.Symmetry({x: y * y.dot, y: x.dot * y - 2 * x * y.dot})
+    law = lg.noether(kepler, generator)
+    vector = -m * y.dot * (x * y.dot - y * x.dot) + k * x / r
+    ratio = sp.simplify(law.conserved / vector)
+    assert ratio.is_number and ratio != 0
+    assert sp.simplify(on_shell(kepler, total_derivative(law.conserved))) == 0
+    wrong = lg.Symmetry({x: y * y.dot, y: x.dot * y - 3 * x * y.dot})
+    assert lg.noether(kepler, wrong).conserved is None
+
+
+def test_friction_can_be_a_boundary_term():
+    """A free particle with friction: m xdot + mu x is constant."""
+    damped = lg.Lagrangian(m * x.dot**2 / 2, damping=mu / m * t)
+    law = lg.noether(damped, lg.Translation(x))
+    assert sp.expand(law.conserved - m * x.dot - mu * x) == 0
+
+
 # ------------------------------------------------------------------ learning
 
 
