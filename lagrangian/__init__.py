@@ -16,6 +16,8 @@ _LAYERS = {
     "lagrangian.symbolic.inner": ("Inner",),
     "lagrangian.symbolic.bregman": ("bregman_lagrangian",),
     "lagrangian.symbolic.calculus": ("gradient", "total_derivative", "variation"),
+    "lagrangian.symbolic.boundary": ("boundary_term",),
+    "lagrangian.symbolic.find": ("FoundSymmetry", "Symmetries", "find_symmetries"),
     "lagrangian.symbolic.ostrogradsky": ("HigherOrderLagrangian",),
     "lagrangian.symbolic.backward_error": (
         "ModifiedFlow",

@@ -11,10 +11,10 @@ import sympy as sp
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.discrete import learning_rate, momentum, weight_decay
 from lagrangian.symbolic.backward_error import Recursion
 from lagrangian.symbolic.blocks import Block
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.discrete import learning_rate, momentum, weight_decay
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.system import Lagrangian

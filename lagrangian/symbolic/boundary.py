@@ -11,12 +11,8 @@ from sympy.polys.rings import PolyElement
 from lagrangian.symbolic.blocks import Block, BlockExpression, ConstantBlock
 from lagrangian.symbolic.calculus import total_derivative
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
-from lagrangian.symbolic.determining import (
-    FunctionRing,
-    linear_system,
-    null_space,
-    vanishes,
-)
+from lagrangian.symbolic.determining import linear_system, null_space
+from lagrangian.symbolic.function_ring import FunctionRing, vanishes
 
 #: The ansatz for a boundary term may grow to this many terms, in this many rounds.
 MOST_TERMS, MOST_ROUNDS = 400, 3
@@ -224,14 +220,12 @@ def _term_by_term(expression: Any) -> Any | None:
         rest = sp.expand(rest - total_derivative(part))
     if jets(rest):
         return None
-    return boundary + sp.Add(
-        *(_antiderivative(term, time, keep=True) for term in sp.Add.make_args(rest))
-    )
+    for term in sp.Add.make_args(rest):
+        part = _antiderivative(term, time)
+        boundary += sp.Integral(term, time) if part is None else part
+    return boundary
 
 
-def _antiderivative(expression: Any, variable: Any, keep: bool = False) -> Any | None:
-    """An antiderivative in closed form, or with `keep` as an integral."""
+def _antiderivative(expression: Any, variable: Any) -> Any | None:
     result = manualintegrate(expression, variable)
-    if result.has(sp.Integral, sp.Piecewise):
-        return sp.Integral(expression, variable) if keep else None
-    return result
+    return None if result.has(sp.Integral, sp.Piecewise) else result

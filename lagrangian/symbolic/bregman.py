@@ -20,7 +20,7 @@ def bregman_lagrangian(
     gamma: Any,
     h: Callable[[Any], Any] | None = None,
 ) -> Lagrangian:
-    """L = exp(gamma) [exp(alpha) D_h(q + exp(-alpha) qdot, q) - exp(alpha + beta) f(q)].
+    """L = exp(gamma + alpha) [D_h(q + exp(-alpha) qdot, q) - exp(beta) f(q)].
 
     D_h(x, q) = h(x) - h(q) - <grad h(q), x - q>. Under ideal scaling,
     gamma' = exp(alpha), its equation is

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations, product
-from math import comb, perm, prod
+from itertools import combinations_with_replacement
+from math import comb
 from typing import Any
 
 import sympy as sp
@@ -15,13 +15,8 @@ from lagrangian.errors import InvalidSymmetry
 from lagrangian.symbolic.boundary import boundary_term
 from lagrangian.symbolic.calculus import total_derivative, variation
 from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.determining import (
-    FunctionRing,
-    echelon,
-    linear_system,
-    null_space,
-    vanishes,
-)
+from lagrangian.symbolic.determining import Equations, Solution, Unknown, echelon
+from lagrangian.symbolic.function_ring import FunctionRing, vanishes
 from lagrangian.symbolic.symmetry import Symmetry
 from lagrangian.symbolic.system import Lagrangian
 
@@ -30,196 +25,6 @@ MOST_UNKNOWNS = 4000
 
 #: Longer lists are cut where they are printed.
 MOST_SHOWN = 20
-
-
-# ------------------------------------------------------------ determining equations
-
-#: A solution: the coefficient of each unknown that takes part, by its number.
-Solution = dict[int, Any]
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """One coefficient of the ansatz: that of a monomial in the motion of something.
-
-    `moves` is the number of the coordinate that moves, or None for time; `powers` are
-    those of the coordinates and of time; `factor` is the number of the velocity that
-    multiplies the monomial, or None.
-    """
-
-    moves: int | None
-    powers: tuple[int, ...]
-    factor: int | None = None
-
-
-# A linear differential operator that acts on the components of a characteristic: its
-# coefficients by component and by how often each variable differentiates it.
-Operator = dict[tuple[int, tuple[int, ...]], Any]
-
-
-class Equations:
-    """The determining equations of one Lagrangian, as operators on characteristics.
-
-    A generator enters by its characteristic Q = xi - tau qdot alone, with
-    delta L = <E, Q> + D_t C for E the Euler-Lagrange expressions and C the charge.
-    So delta L = D_t B says that I = C - B obeys D_t I = -<E, Q>. Its coefficients of
-    the accelerations and of the rest give every partial derivative of I (with
-    L = e^sigma l and I = e^sigma c; M the Hessian of l in the velocities, G its forces):
-
-        c_v = w = M Q,   c_q = u = h_v - (d_t + v d_q + sigma') w,   h = -<G, Q>,
-        c_t + sigma' c = s = h - <u, v>.
-
-    B exists, on a domain without holes, if and only if these derivatives agree: the
-    equations, all linear in Q, in which no B is left. Noether's identity: Olver,
-    "Applications of Lie Groups to Differential Equations", section 5.4.
-    """
-
-    def __init__(self, lagrangian: Lagrangian):
-        self.lagrangian = lagrangian
-        self.positions = lagrangian.coordinates
-        self.velocities = tuple(q.dot for q in self.positions)
-        expressions = [lagrangian.T, lagrangian.V, lagrangian.friction_rate]
-        self.ring = FunctionRing(
-            expressions, [*self.positions, *self.velocities, time]
-        )
-        self.T, self.V, self.friction = map(self.ring.polynomial, expressions)
-
-    def of_lagrangian(self) -> list[Operator]:
-        """Their common kernel are the symmetries of L up to a divergence."""
-        d, friction = self.ring.derivative, self.friction
-        l = self.T - self.V
-        momenta = [d(l, v) for v in self.velocities]
-        forces = [
-            d(l, q)
-            - sum(
-                (
-                    d(p, other) * self.ring.generator(v)
-                    for other, v in zip(self.positions, self.velocities, strict=True)
-                ),
-                d(p, time) + friction * p,
-            )
-            for q, p in zip(self.positions, momenta, strict=True)
-        ]
-        n = len(self.positions)
-        bare = (0,) * len(self.ring.variables)
-        w = [
-            {(j, bare): d(momenta[j], self.velocities[i]) for j in range(n)}
-            for i in range(n)
-        ]
-        h = {(j, bare): -forces[j] for j in range(n)}
-        u = [
-            self._sum(
-                (1, self._derivative(h, v)), (-1, self._drift(w[i])), (-friction, w[i])
-            )
-            for i, v in enumerate(self.velocities)
-        ]
-        s = self._sum(
-            (1, h),
-            *((-self.ring.generator(v), u[i]) for i, v in enumerate(self.velocities)),
-        )
-        pairs = list(combinations(range(n), 2))
-        q, v = self.positions, self.velocities
-        return [
-            *(self._curl(w[i], v[j], w[j], v[i]) for i, j in pairs),
-            *(self._curl(u[i], v[j], w[j], q[i]) for i in range(n) for j in range(n)),
-            *(self._curl(u[i], q[j], u[j], q[i]) for i, j in pairs),
-            *(
-                self._sum((1, self._curl(s, q[i], u[i], time)), (-friction, u[i]))
-                for i in range(n)
-            ),
-        ]
-
-    def of_part(self, energy: Any) -> list[Operator]:
-        """Its kernel are the xi, without motion of time, that leave T or V alone."""
-        bare = (0,) * len(self.ring.variables)
-        terms = []
-        for j, (q, v) in enumerate(zip(self.positions, self.velocities, strict=True)):
-            xi = {(j, bare): self.ring.ring.one}
-            terms.append((self.ring.derivative(energy, q), xi))
-            terms.append((self.ring.derivative(energy, v), self._drift(xi)))
-        return [self._sum(*terms)]
-
-    def _derivative(self, operator: Operator, variable: Any) -> Operator:
-        at = self.ring.place(variable)
-        result: Operator = {}
-        for (j, times), a in operator.items():
-            raised = (*times[:at], times[at] + 1, *times[at + 1 :])
-            for key, part in (
-                ((j, times), self.ring.derivative(a, variable)),
-                ((j, raised), a),
-            ):
-                if part:
-                    result[key] = result[key] + part if key in result else part
-        return result
-
-    def _drift(self, operator: Operator) -> Operator:
-        """The total time derivative without the accelerations."""
-        return self._sum(
-            (1, self._derivative(operator, time)),
-            *(
-                (self.ring.generator(v), self._derivative(operator, q))
-                for q, v in zip(self.positions, self.velocities, strict=True)
-            ),
-        )
-
-    def _sum(self, *terms: tuple[Any, Operator]) -> Operator:
-        result: Operator = {}
-        for factor, operator in terms:
-            for key, a in operator.items():
-                part = a * factor
-                result[key] = result[key] + part if key in result else part
-        return {key: a for key, a in result.items() if a}
-
-    def _curl(self, a: Operator, by: Any, b: Operator, along: Any) -> Operator:
-        return self._sum((1, self._derivative(a, by)), (-1, self._derivative(b, along)))
-
-    def kernel(
-        self, operators: Sequence[Operator], ansatz: Sequence[Unknown]
-    ) -> list[Solution]:
-        """Every combination of the ansatz that all operators annihilate, as a basis."""
-        # Multiplying by the monomials of the ansatz keeps a normal form one.
-        normal = [
-            dict(zip(o, self.ring.normal(list(o.values())), strict=True))
-            for o in operators
-        ]
-        columns = (
-            (k, e, image)
-            for k, unknown in enumerate(ansatz)
-            for e, operator in enumerate(normal)
-            if (image := self._image(operator, unknown))
-        )
-        rows = linear_system(self.ring, columns)
-        return null_space(rows, len(ansatz), self.ring)
-
-    def _image(self, operator: Operator, unknown: Unknown) -> Any:
-        """The operator on the characteristic of one unknown."""
-        terms = self._characteristic(unknown)
-        padding = (0,) * (self.ring.ring.ngens - len(self.ring.variables))
-        result = self.ring.ring.zero
-        for (j, times), a in operator.items():
-            for powers, sign in terms.get(j, ()):
-                left = tuple(p - k for p, k in zip(powers, times, strict=True))
-                if min(left) >= 0:
-                    number = prod(map(perm, powers, times))
-                    result += a.mul_monom(left + padding) * (sign * number)
-        return result
-
-    def _characteristic(
-        self, unknown: Unknown
-    ) -> dict[int, list[tuple[tuple[int, ...], int]]]:
-        """Its terms: powers of positions, velocities and time, and a sign."""
-        n = len(self.positions)
-
-        def powers(factor: int | None) -> tuple[int, ...]:
-            speeds = tuple(int(i == factor) for i in range(n))
-            return (*unknown.powers[:n], *speeds, unknown.powers[n])
-
-        if unknown.moves is None:
-            return {i: [(powers(i), -1)] for i in range(n)}
-        return {unknown.moves: [(powers(unknown.factor), 1)]}
-
-
-# ------------------------------------------------------------ what comes back
 
 
 @dataclass(frozen=True)
@@ -356,7 +161,8 @@ def find_symmetries(
         velocities: whether xi may be linear in the velocities.
 
     Raises:
-        InvalidSymmetry: the Lagrangian has blocks, or the ansatz is too large.
+        InvalidSymmetry: the Lagrangian has blocks, forces, dissipation or constraints,
+            or the ansatz is too large.
 
     >>> import lagrangian as lg
     >>> x, y = lg.coordinates("x y")
@@ -369,6 +175,13 @@ def find_symmetries(
             "`find_symmetries` needs scalar coordinates, and this Lagrangian has "
             "blocks, whose motions are no polynomials in finitely many numbers. State "
             'a symmetry of a block yourself, as in `lg.Scale("dense.kernel")`.'
+        )
+    constrained = lagrangian.constraints.multipliers
+    if lagrangian.forces or lagrangian.dissipation != 0 or constrained:
+        raise InvalidSymmetry(
+            "`find_symmetries` reads L alone, and this system has forces, dissipation "
+            "or constraints besides, which change the charges. Leave them out of the "
+            "Lagrangian here, and give each symmetry found to `lg.noether` with them."
         )
     n = len(lagrangian.coordinates)
     _check_size(n, degree, velocities)
@@ -400,22 +213,24 @@ def find_symmetries(
     shared = equations.kernel([*of_T, *of_V], still)
     broken = _complement(equations.kernel(of_V, still), shared, equations.ring)
 
-    def named(solutions: list[Solution], *energies: Any) -> tuple[Symmetry, ...]:
+    def leaving(energy: Any, solutions: list[Solution]) -> tuple[Symmetry, ...]:
         symmetries = [_symmetry(equations, still, s) for s in solutions]
         for symmetry in symmetries:
-            motion = _motion_of(lagrangian, symmetry)
-            change = sp.Tuple(*(variation(energy, motion) for energy in energies))
-            assert all(vanishes(c, equations.ring.variables) for c in change)
+            change = variation(energy, _motion_of(lagrangian, symmetry))
+            if not vanishes(change, equations.ring.variables):
+                raise ArithmeticError(f"{symmetry} does not solve its own equations.")
         return tuple(symmetries)
+
+    of_potential = leaving(lagrangian.V, shared + broken)
 
     return Symmetries(
         lagrangian=lagrangian,
         degree=degree,
         velocities=velocities,
         found=tuple(found),
-        of_kinetic=named(kinetic, lagrangian.T),
-        of_potential=named(shared + broken, lagrangian.V),
-        broken_by_kinetic=named(broken, lagrangian.V),
+        of_kinetic=leaving(lagrangian.T, kinetic),
+        of_potential=of_potential,
+        broken_by_kinetic=of_potential[len(shared) :],
         unverified=tuple(unverified),
         complete=equations.ring.complete,
     )
@@ -442,7 +257,9 @@ def _check_size(n: int, degree: int, velocities: bool) -> None:
 
 def _monomials(count: int, degree: int) -> list[tuple[int, ...]]:
     """All powers of so many variables, constants first."""
-    powers = (p for p in product(range(degree + 1), repeat=count) if sum(p) <= degree)
+    # A slot more than there are variables takes up what is left of the degree.
+    picks = combinations_with_replacement(range(count + 1), degree)
+    powers = (tuple(pick.count(i) for i in range(count)) for pick in picks)
     return sorted(powers, key=lambda p: (sum(p), p[::-1]))
 
 
@@ -538,7 +355,7 @@ def _symmetry(
     name = _name(xi, tau, equations.velocities)
     if name == "time translation":
         return Symmetry({}, tau=-1, name=name)  # so that its charge is +E
-    if name == "rotation" and next(iter(xi.values())).could_extract_minus_sign() is False:
+    if name == "rotation" and not next(iter(xi.values())).could_extract_minus_sign():
         xi = {c: -d for c, d in xi.items()}  # x p_y - y p_x
     return Symmetry(xi, tau, name)
 

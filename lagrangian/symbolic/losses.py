@@ -17,8 +17,8 @@ class Loss(BlockExpression):
 
     Args:
         name: how it prints, and the key of its implementation in `lower`.
-        arguments: a block, or several. They may be expressions: a distance-generating
-            function h at `q + exp(-alpha) q.dot` is `Loss("h", q + sp.exp(-alpha)*q.dot)`.
+        arguments: a block, or several. They may be expressions, as in
+            `Loss("h", q + sp.exp(-alpha)*q.dot)`.
         invariances: generators, each a mapping from a block to its motion, along which
             the loss does not change: sum over blocks of <grad f, xi> = 0.
     """

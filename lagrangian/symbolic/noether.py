@@ -50,8 +50,8 @@ class Oscillator:
 class Law:
     """A charge c and its rate of change on shell, split by what causes it.
 
-    dc/dt = kinetic + potential + explicit_time + friction + forces. For a generator that
-    contains velocities, the terms contain accelerations, those of the equations.
+    dc/dt = kinetic + potential + explicit_time + friction + forces. For a generator
+    that contains velocities, the terms contain accelerations, those of the equations.
     With L = exp(sigma)(T - V):
 
     - `kinetic`: the variation of T along the generator (kinetic symmetry breaking);
@@ -116,10 +116,24 @@ class Law:
         """
         return boundary_term(self.rate)
 
-    @property
+    @cached_property
     def conserved(self) -> Any | None:
-        """The constant charge - boundary, or None if no boundary term was found."""
-        return None if self.boundary is None else self.charge - self.boundary
+        """A constant of the motion made from the charge, or None if none is found.
+
+        charge - boundary; or, where the damped Lagrangian has the divergence symmetry
+        that T - V lacks, exp(sigma) charge minus the boundary term of the whole L.
+        """
+        if self.boundary is not None:
+            return self.charge - self.boundary
+        system = self.lagrangian
+        if system.damping == 0 or self.forces != 0 or system.dissipation != 0:
+            return None
+        factor = sp.exp(system.damping)
+        stretch = system.friction_rate * self.symmetry.tau * system.undamped
+        whole = boundary_term(
+            factor * (self.kinetic + self.potential + self.explicit_time + stretch)
+        )
+        return None if whole is None else factor * self.charge - whole
 
     @cached_property
     def oscillator(self) -> Oscillator | None:

@@ -96,7 +96,7 @@ def test_the_routhian_moves_as_the_whole_system():
 
 def test_errors_name_what_is_wrong():
     with pytest.raises(lg.InvalidLagrangian, match="mass matrix is singular"):
-        lg.Lagrangian((x.dot + y.dot) ** 2, x * y).hamiltonian
+        lg.Lagrangian((x.dot + y.dot) ** 2, x * y).hamiltonian  # noqa: B018
     with pytest.raises(
         lg.InvalidLagrangian, match="`theta` is not cyclic.*Cyclic are: `phi`"
     ):

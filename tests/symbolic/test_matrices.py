@@ -100,7 +100,7 @@ def test_flax_kernels_have_the_generator_on_the_other_side():
 
 
 def test_an_adaptive_diagonal_metric_gives_each_entry_its_weight():
-    """T = m <qdot, G * qdot>/2 with a diagonal G, as in RMSProp: no oscillator in |q|^2."""
+    """T = m <qdot, G * qdot>/2 with a diagonal G, as in RMSProp."""
     w, G = lg.blocks("w"), lg.ConstantBlock("G")
     scale = lg.Scale(w)
     system = lg.Lagrangian(m / 2 * Inner(w.dot, G * w.dot), scale.loss)

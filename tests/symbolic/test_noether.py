@@ -104,6 +104,15 @@ def test_friction_can_be_a_boundary_term():
     assert sp.expand(law.conserved - m * x.dot - mu * x) == 0
 
 
+def test_a_damped_oscillator_has_a_constant_of_its_whole_lagrangian():
+    """Time translation with a shrinking amplitude leaves exp(mu t/m) (T - V) alone."""
+    damped = lg.Lagrangian(m * x.dot**2 / 2, k * x**2 / 2, damping=mu / m * t)
+    law = lg.noether(damped, lg.Symmetry({x: -mu * x / (2 * m)}, tau=1))
+    assert law.boundary is None
+    assert sp.simplify(on_shell(damped, total_derivative(law.conserved))) == 0
+    assert law.conserved.has(sp.exp)
+
+
 # ------------------------------------------------------------------ learning
 
 
