@@ -74,8 +74,7 @@ class HeavyBall:
     def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
         """The first-order flow: for each block its velocity, -grad F / mu."""
         return {
-            w: -(loss.gradient(w) + weight_decay * w) / friction
-            for w in loss.blocks
+            w: -(loss.gradient(w) + weight_decay * w) / friction for w in loss.blocks
         }
 
     def recursion(self, loss: Loss | None = None) -> Recursion:
