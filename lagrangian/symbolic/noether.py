@@ -14,6 +14,7 @@ from lagrangian.symbolic.boundary import boundary_term
 from lagrangian.symbolic.calculus import pairing, total_derivative, variation
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.symmetry import Symmetry
 from lagrangian.symbolic.system import Lagrangian
 
@@ -94,6 +95,8 @@ class Law:
         reduced = sp.cancel(rate) if rate.has(Inner) else sp.simplify(rate)
         if reduced == 0:
             return True
+        if rate.has(Loss):
+            return None  # an opaque loss may have the symmetry, undeclared
         if rate.has(Inner):
             # Distinct inner products in normal form are linearly independent.
             return False

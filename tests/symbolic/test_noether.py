@@ -189,6 +189,7 @@ def test_a_symmetry_that_the_loss_lacks_leaves_its_gradient_in_the_law():
     f = lg.Loss("f", w)
     law = lg.noether(lg.HeavyBall(0.1).lagrangian(f), symmetry)
     assert law.potential.has(f.gradient(w))
+    assert law.is_conserved is None  # f may have it, undeclared
 
 
 # ------------------------------------------------------------------ presentation
