@@ -139,11 +139,25 @@ class GeneralLinear(Symmetry):
 
 
 class Rescale(Symmetry):
-    """a -> (1 + s) a, b -> (1 - s) b: a homogeneous unit between two layers."""
+    """a -> (1 + s) a, b -> (1 - s) b: a homogeneous unit between two layers.
+
+    Each side is a block, its path, or a list of them: what comes into a ReLU unit is
+    its kernel and its bias, and leaving out the bias breaks the symmetry. For one
+    symmetry a unit, make the blocks with their unit axes:
+    `lg.blocks("dense1.kernel dense1.bias", unit_axis=-1)` against
+    `lg.blocks("dense2.kernel", unit_axis=0)`.
+    """
 
     def __init__(self, first: Any, second: Any):
-        a, b = _coordinate(first, None), _coordinate(second, None)
-        super().__init__({a: a, b: -b}, name="rescale")
+        grown, shrunk = (
+            [_coordinate(item, None) for item in side]
+            if isinstance(side, list | tuple)
+            else [_coordinate(side, None)]
+            for side in (first, second)
+        )
+        super().__init__(
+            {q: q for q in grown} | {q: -q for q in shrunk}, name="rescale"
+        )
 
 
 def _coordinate(item: Any, unit_axis: int | None) -> Any:

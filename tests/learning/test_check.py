@@ -122,3 +122,32 @@ def test_a_rotation_is_checked_by_its_first_order_law(small_data):
         )
     (row,) = lg.check(run, [law])
     assert row.discrete < 1e-12 and row.verdict == "holds"
+
+
+def test_a_relu_unit_rescales_with_its_bias_and_not_without():
+    class Perceptron(nnx.Module):
+        def __init__(self, rngs):
+            self.into = nnx.Linear(5, 7, rngs=rngs)
+            self.out = nnx.Linear(7, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(nnx.relu(self.into(x)))
+
+    def loss(model, batch):
+        x, y = batch
+        return jnp.mean((model(x) - y) ** 2)
+
+    generator = np.random.default_rng(0)
+    data = generator.normal(size=(200, 5)), generator.normal(size=(200, 3))
+    kernel, bias = lg.blocks("into.kernel into.bias", unit_axis=-1)
+    out = lg.blocks("out.kernel", unit_axis=0)
+    rule = lg.HeavyBall(0.05, 0.9, 1e-3)
+    laws = [
+        lg.noether(rule.lagrangian(s.loss), s)
+        for s in (lg.Rescale([kernel, bias], out), lg.Rescale(kernel, out))
+    ]
+    model = Perceptron(nnx.Rngs(0))
+    run = lg.train(model, loss, data, rule, 200, observe=laws, batch_size=32)
+    whole, part = lg.check(run, laws)
+    assert whole.holds and whole.units == 7
+    assert part.verdict == "symmetry absent"
