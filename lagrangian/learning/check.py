@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.learning.predict import predict
@@ -17,6 +18,7 @@ HOLDS = "holds"
 APPROXIMATE = "approximate symmetry"
 ABSENT = "symmetry absent"
 FAILS = "law fails"
+UNDECIDED = "undecided"
 
 #: Rounding of sums and gradients, in units of the dtype's machine epsilon.
 ROUNDING = 256
@@ -146,7 +148,7 @@ def check(run: Run, laws: Sequence[Law], tolerance: float = 0.05) -> Report:
 
 def _row(run: Run, law: Law, tolerance: float) -> Row:
     record = run[law]
-    rounding = ROUNDING * float(np.finfo(run.dtype).eps)
+    rounding = ROUNDING * float(jnp.finfo(run.dtype).eps)
     discrete = _largest(record.discrete, record.scale)
     balance = _largest(record.balance, record.scale)
     defect = _root_mean_square(record.defect, record.defect_scale)
@@ -185,6 +187,11 @@ def _judge(
 ) -> tuple[str, str]:
     level = f"{run.dtype} rounding ({rounding:.1e})"
     share = f"<grad f, xi> is {defect:.2g} of |grad f| |xi|"
+    if rounding > PRESENT:
+        return UNDECIDED, (
+            f"{level} is too coarse to tell a symmetry from none: keep the parameters "
+            "in float32 or float64"
+        )
     if balance > rounding:
         return FAILS, (
             f"even with the measured <grad f, xi> the update misses the rule by "

@@ -214,6 +214,10 @@ def _dtype(parameters: Any) -> np.dtype:
         for leaf in jax.tree.leaves(parameters)
         if jnp.issubdtype(leaf.dtype, jnp.floating)
     }
+    if not found:
+        raise LagrangianError(
+            "`model` has no floating-point parameters (`nnx.Param`) to train."
+        )
     if len(found) > 1:
         names = ", ".join(sorted(map(str, found)))
         warnings.warn(

@@ -146,6 +146,31 @@ def test_the_model_must_be_nnx(small_data):
         lg.train(lambda x: x, cross_entropy, small_data, RULES["schedule"], 3)
 
 
+def test_a_model_without_parameters_is_refused(small_data):
+    class Nothing(nnx.Module):
+        pass
+
+    with pytest.raises(lg.LagrangianError, match="no floating-point parameters"):
+        lg.train(Nothing(), lambda m, b: 0.0, small_data, RULES["schedule"], 3)
+
+
+def test_half_precision_is_too_coarse_for_a_verdict(small_data):
+    class Direction(nnx.Module):
+        def __init__(self):
+            self.w = nnx.Param(jnp.ones(8, jnp.bfloat16))
+
+    def loss(model, batch):
+        w = model.w[...]
+        return jnp.sum(jnp.arange(8, dtype=w.dtype) * w) / jnp.sqrt(jnp.sum(w**2))
+
+    rule = lg.HeavyBall(0.01, 0.5)
+    symmetry = lg.Scale("w")
+    law = lg.noether(rule.lagrangian(symmetry.loss), symmetry)
+    run = lg.train(Direction(), loss, small_data, rule, 20, observe=[law])
+    (row,) = lg.check(run, [law])
+    assert row.verdict == "undecided" and "bfloat16" in row.reason
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_charges(
     network, small_data, laws_of, tmp_path
 ):
