@@ -18,6 +18,7 @@ _LAYERS = {
     "lagrangian.symbolic.calculus": ("gradient", "total_derivative", "variation"),
     "lagrangian.symbolic.boundary": ("boundary_term",),
     "lagrangian.symbolic.find": ("FoundSymmetry", "Symmetries", "find_symmetries"),
+    "lagrangian.symbolic.field_theory": ("Field", "FieldTheory", "fields"),
     "lagrangian.symbolic.ostrogradsky": ("HigherOrderLagrangian",),
     "lagrangian.symbolic.backward_error": (
         "ModifiedFlow",

@@ -1,0 +1,137 @@
+"""Field equations that textbooks know, and currents whose identity reduces to zero."""
+
+import pickle
+
+import pytest
+import sympy as sp
+
+import lagrangian as lg
+from lagrangian.symbolic.field_theory import divergence
+
+phi = lg.fields("phi", over="t x")
+t, x = phi.over
+m, c, e = sp.symbols("m c e", positive=True)
+
+WAVE = lg.FieldTheory((phi.d("t") ** 2 - c**2 * phi.d("x") ** 2) / 2)
+KLEIN_GORDON = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2 - m**2 * phi**2) / 2)
+SINE_GORDON = lg.FieldTheory(
+    (phi.d("t") ** 2 - phi.d("x") ** 2) / 2 - (1 - sp.cos(phi))
+)
+psi, bar = lg.fields("psi psibar", over="t x")
+COMPLEX = lg.FieldTheory(
+    psi.d("t") * bar.d("t") - psi.d("x") * bar.d("x") - m**2 * psi * bar
+)
+A_t, A_x, A_y = lg.fields("A_t A_x A_y", over="t x y")
+E_x, E_y = -A_x.d("t") - A_t.d("x"), -A_y.d("t") - A_t.d("y")
+MAGNETIC = A_y.d("x") - A_x.d("y")
+MAXWELL = lg.FieldTheory((E_x**2 + E_y**2 - MAGNETIC**2) / 2)
+
+THEORIES = {
+    "wave": WAVE,
+    "klein-gordon": KLEIN_GORDON,
+    "sine-gordon": SINE_GORDON,
+    "complex": COMPLEX,
+    "maxwell": MAXWELL,
+}
+
+
+def test_known_equations():
+    assert WAVE.equations[0].lhs == phi.d("t", "t") - c**2 * phi.d("x", "x")
+    box = phi.d("t", "t") - phi.d("x", "x")
+    assert sp.expand(KLEIN_GORDON.equations[0].lhs - box - m**2 * phi) == 0
+    assert sp.expand(SINE_GORDON.equations[0].lhs - box - sp.sin(phi)) == 0
+    # Varying psibar gives the equation of psi.
+    by_field = dict(zip(COMPLEX.fields, COMPLEX.equations, strict=True))
+    wave = psi.d("t", "t") - psi.d("x", "x") + m**2 * psi
+    assert sp.expand(by_field[bar].lhs - wave) == 0
+
+
+def test_maxwells_equations():
+    gauss, ampere_x, _ = MAXWELL.equations
+    E = {"x": E_x, "y": E_y}
+    flux = divergence({A_x.over[1]: E["x"], A_x.over[2]: E["y"]})
+    assert sp.expand(gauss.lhs + flux) == 0
+    curl = divergence({A_x.over[2]: MAGNETIC}) - divergence({A_x.over[0]: E_x})
+    assert sp.expand(ampere_x.lhs - curl) == 0
+
+
+@pytest.mark.parametrize("name", THEORIES)
+def test_the_divergence_of_a_current_is_an_identity(name):
+    """D_mu J^mu = E eta + divergence for generators that are no symmetries at all."""
+    theory = THEORIES[name]
+    variables = theory.variables
+    xi = {f: f**2 + variables[1] for f in theory.fields}
+    tau = {variables[0]: variables[1], variables[1]: theory.fields[0] * variables[0]}
+    boundary = {variables[1]: theory.fields[0] ** 3}
+    current = theory.noether(xi, tau, boundary)
+    left = divergence(current.components) - current.divergence
+    for f, equation in zip(theory.fields, theory.equations, strict=True):
+        eta = xi[f] - sum(rate * f.d(v) for v, rate in tau.items())
+        left -= equation.lhs * eta
+    assert sp.expand(left) == 0
+    assert current.divergence != 0
+
+
+@pytest.mark.parametrize("name", THEORIES)
+def test_translations_give_the_stress_energy_tensor(name):
+    theory = THEORIES[name]
+    for nu, variable in enumerate(theory.variables):
+        current = theory.noether(tau={variable: -1})
+        assert current.is_conserved
+        for mu, component in enumerate(current.components.values()):
+            assert sp.expand(component - theory.stress_energy[mu, nu]) == 0
+
+
+def test_the_energy_density_of_klein_gordon():
+    energy = (phi.d("t") ** 2 + phi.d("x") ** 2 + m**2 * phi**2) / 2
+    assert sp.expand(KLEIN_GORDON.stress_energy[0, 0] - energy) == 0
+    assert KLEIN_GORDON.momenta == {phi: phi.d("t")}
+
+
+def test_charge_boosts_and_gauge():
+    charge = COMPLEX.noether({psi: sp.I * psi, bar: -sp.I * bar})
+    assert charge.is_conserved
+    density = sp.I * (psi * bar.d("t") - bar * psi.d("t"))
+    assert sp.expand(charge.components[t] - density) == 0
+    boost = KLEIN_GORDON.noether(tau={t: x, x: t})
+    assert boost.is_conserved
+    assert KLEIN_GORDON.noether(tau={t: x, x: -t}).is_conserved is False
+    gauge = sp.Function("g")(*A_t.over)
+    moved = {A_t: -gauge.diff(A_t.over[0])}
+    moved |= {a: gauge.diff(v) for a, v in zip((A_x, A_y), A_t.over[1:], strict=True)}
+    assert MAXWELL.noether(moved).is_conserved
+
+
+def test_what_breaks_a_symmetry_is_in_the_divergence():
+    uneven = lg.FieldTheory(KLEIN_GORDON.density - x * phi**2)
+    assert uneven.noether(tau={t: -1}).is_conserved
+    assert uneven.noether(tau={x: -1}).divergence == phi**2
+    massless = WAVE.noether({phi: sp.S.One})
+    assert massless.is_conserved
+    assert KLEIN_GORDON.noether({phi: sp.S.One}).is_conserved is False
+
+
+def test_printing_and_pickling():
+    assert str(phi.d("x", "t")) == "phi_tx"
+    assert sp.latex(phi.d("x")) == r"\partial_{x} \phi"
+    copy = pickle.loads(pickle.dumps(phi.d("x")))
+    assert copy == phi.d("x") and copy.base == phi
+    assert phi.d("x") != phi and phi != sp.Symbol("phi", real=True)
+    assert "J^t" in str(WAVE.noether({phi: sp.S.One}))
+    assert r"\partial_\mu" in WAVE.noether({phi: sp.S.One})._repr_latex_()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: phi.d("y"), "`phi` does not depend on `y`"),
+        (lambda: lg.fields("u", over="t x x"), "names a variable twice"),
+        (lambda: lg.FieldTheory(m), "contains no field"),
+        (lambda: lg.FieldTheory(phi.d("x", "x") ** 2), "`phi_xx`, above the first"),
+        (lambda: lg.FieldTheory(phi * A_t), "over the same variables"),
+        (lambda: WAVE.noether({psi: psi}), "moves `psi`.*It has `phi`"),
+    ],
+)
+def test_errors_name_what_is_wrong(build, message):
+    with pytest.raises((lg.InvalidLagrangian, lg.InvalidSymmetry), match=message):
+        build()
