@@ -78,9 +78,8 @@ def ours(n: int, by_pairs: bool = False) -> Callable[[], Any]:
     return derive
 
 
-def sympy_symbols(n: int) -> Callable[[], Any]:
-    q, v = sp.symbols(f"a1:{n + 1}"), sp.symbols(f"v1:{n + 1}")
-    T, V = energies(q, v, *parameters(n), sp.cos, sp.sin)
+def by_diff(T: Any, V: Any, q: Any, v: Any) -> Callable[[], Any]:
+    """Mass matrix and forcing by the `diff` of whatever wrote T and V."""
 
     def derive() -> Any:
         L = T - V
@@ -92,6 +91,11 @@ def sympy_symbols(n: int) -> Callable[[], Any]:
         return [[r.diff(w) for w in v] for r in p], forcing
 
     return derive
+
+
+def sympy_symbols(n: int) -> Callable[[], Any]:
+    q, v = sp.symbols(f"a1:{n + 1}"), sp.symbols(f"v1:{n + 1}")
+    return by_diff(*energies(q, v, *parameters(n), sp.cos, sp.sin), q, v)
 
 
 def sympy_lagranges_method(n: int) -> Callable[[], Any]:
@@ -114,18 +118,7 @@ def symengine(n: int) -> Callable[[], Any]:
 
     q, v = se.symbols(f"a1:{n + 1}"), se.symbols(f"v1:{n + 1}")
     m, l = se.symbols(f"m1:{n + 1}"), se.symbols(f"l1:{n + 1}")
-    T, V = energies(q, v, m, l, se.Symbol("g"), se.cos, se.sin)
-
-    def derive() -> Any:
-        L = T - V
-        p = [L.diff(w) for w in v]
-        forcing = [
-            L.diff(a) - sum(r.diff(b) * w for b, w in zip(q, v, strict=True))
-            for a, r in zip(q, p, strict=True)
-        ]
-        return [[r.diff(w) for w in v] for r in p], forcing
-
-    return derive
+    return by_diff(*energies(q, v, m, l, se.Symbol("g"), se.cos, se.sin), q, v)
 
 
 def casadi(n: int) -> Callable[[], Any]:

@@ -41,7 +41,7 @@ def test_a_scalar_factor_is_refused():
 
 
 def law_of(generator):
-    """W2 W1 with (A W1, -W2 A), as in THEORY's table."""
+    """Two linear layers W2 W1, whose product (A W1, -W2 A) leaves alone."""
     symmetry = lg.Symmetry(
         {W1: matmul(generator, W1), W2: -matmul(W2, generator)}, name="general linear"
     )
