@@ -85,7 +85,7 @@ def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:
     """The modified flow of a learning rule or of a map, through eta^order.
 
     Followed for a fixed time, it agrees with the discrete run to O(eta^(order + 1)); a
-    rule with momentum has to be on its slow manifold. A run that starts at rest from q_0
+    rule with momentum has to be on its slow manifold. A run that starts at rest at q_0
     reaches it after a few times 1/(1 - momentum) steps, and then follows the flow from
     q_0 + eta momentum grad F/(1 - momentum)^2.
 
