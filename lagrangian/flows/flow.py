@@ -76,7 +76,9 @@ class Flow:
         return self.evaluate(self.lagrangian.energy, q, v, t)
 
     @cached_property
-    def _field(self) -> Callable[..., Any]:
+    def field(self) -> Callable[..., Any]:
+        """The first-order system as diffrax takes it: f(t, (q, v), _) = (v, qddot)."""
+
         def field(t: Any, state: Any, _: Any) -> Any:
             q, v = state
             return v, self.acceleration(q, v, t)
@@ -100,7 +102,7 @@ class Flow:
             q0, v0: the initial positions and velocities, as mappings from coordinates.
             t: the output times, increasing; a pair is an interval, of which `points`
                 evenly spaced times are kept.
-            solver: a diffrax solver; `diffrax.Dopri8()` if None.
+            solver: a solver of this library or of diffrax; `diffrax.Dopri8()` if None.
             tol: relative and absolute tolerance of each step.
             points: how many output times an interval has.
             max_steps: where to give up.
@@ -113,9 +115,7 @@ class Flow:
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             self._check_start(*state, times[0])
-            return Trajectory(
-                self, *solve(self._field, state, times, solver, tol, max_steps)
-            )
+            return Trajectory(self, *solve(self, *state, times, solver, tol, max_steps))
 
 
 def output_times(t: Sequence[float], points: int) -> np.ndarray:

@@ -1,15 +1,45 @@
-"""One adaptive solve by diffrax, with the reason in words when it stops early."""
+"""What a solver is given and returns, and the adaptive solvers of diffrax."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+class Solution(NamedTuple):
+    """The states at those output times that a solver reached.
+
+    `q` and `v` are NumPy arrays (or dictionaries of them) with the times first;
+    `complete` says whether all of the times were reached, `steps` how many steps it
+    took.
+    """
+
+    t: np.ndarray
+    q: Any
+    v: Any
+    complete: bool
+    steps: int
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """A solver of this library: frozen, and driven by `Flow.integrate`.
+
+    `solve` gets the flow, the packed initial state as float64 arrays (inside the
+    float64 context), the increasing output times that start with the initial one, the
+    tolerance of a step (which fixed-step solvers ignore) and where to give up. It
+    returns what it reached: a state that is not finite is never in a `Solution`.
+    """
+
+    def solve(
+        self, flow: Any, q: Any, v: Any, times: np.ndarray, tol: float, max_steps: int
+    ) -> Solution: ...
 
 
 @eqx.filter_jit
@@ -41,25 +71,30 @@ def _solve(
 
 
 def solve(
-    field: Callable[..., Any],
-    state: Any,
+    flow: Any,
+    q: Any,
+    v: Any,
     times: np.ndarray,
     solver: Any,
     tol: float,
     max_steps: int,
-) -> tuple[np.ndarray, Any, Any, bool, int]:
-    """(times, q, v, whether it reached the end, steps taken), as NumPy arrays.
-
-    Where the solver stopped early, only the times that it reached are returned.
-    """
-    solver = diffrax.Dopri8() if solver is None else solver
+) -> Solution:
+    """Solve by one of this library's solvers, or by a diffrax one (None: Dopri8)."""
+    if isinstance(solver, Solver):
+        return solver.solve(flow, q, v, times, tol, max_steps)
+    if solver is None:
+        solver = diffrax.Dopri8()
     states, succeeded, steps = _solve(
-        field, state, jnp.asarray(times), solver, tol, max_steps
+        flow.field, (q, v), jnp.asarray(times), solver, tol, max_steps
     )
-    q, v = jax.tree.map(np.asarray, states)
-    reached = np.ones(len(times), bool)
+    return reached(times, *states, bool(succeeded), int(steps))
+
+
+def reached(times: np.ndarray, q: Any, v: Any, succeeded: bool, steps: int) -> Solution:
+    """The part of a computed path that is finite, as a `Solution`."""
+    q, v = jax.tree.map(np.asarray, (q, v))
+    finite = np.ones(len(times), bool)
     for leaf in jax.tree.leaves((q, v)):
-        reached &= np.isfinite(leaf.reshape(len(times), -1)).all(axis=1)
-    q, v = jax.tree.map(lambda leaf: leaf[reached], (q, v))
-    complete = bool(succeeded) and bool(reached.all())
-    return times[reached], q, v, complete, int(steps)
+        finite &= np.isfinite(leaf.reshape(len(times), -1)).all(axis=1)
+    q, v = jax.tree.map(lambda leaf: leaf[finite], (q, v))
+    return Solution(times[finite], q, v, succeeded and bool(finite.all()), steps)
