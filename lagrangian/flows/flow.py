@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower, LagrangianError
+from lagrangian.flows.ensemble import Ensemble, run_ensemble
 from lagrangian.flows.regular import check_regular
 from lagrangian.flows.solve import solve
+from lagrangian.flows.taylor import Taylor
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.solve import solve_mass
 from lagrangian.lowering.source import source
+from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.blocks import Applied
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.inner import Inner
@@ -40,6 +45,8 @@ class Flow:
     ):
         self.lagrangian = lagrangian
         self.parameters, self.losses = dict(parameters), dict(losses)
+        #: What solvers have compiled for this flow, by their own keys.
+        self.compiled: dict[Any, Any] = {}
         coordinates = lagrangian.coordinates
         inputs = [*coordinates, *(q.dot for q in coordinates), time, *self.parameters]
         check_lowerable(self._expressions(), inputs, self.losses)
@@ -75,6 +82,10 @@ class Flow:
         """<p, v> - (T - V) at a state; a JAX function."""
         return self.evaluate(self.lagrangian.energy, q, v, t)
 
+    def default_solver(self) -> Any:
+        """What `integrate` uses when no solver is named."""
+        return diffrax.Dopri8()
+
     @cached_property
     def field(self) -> Callable[..., Any]:
         """The first-order system as diffrax takes it: f(t, (q, v), _) = (v, qddot)."""
@@ -102,7 +113,9 @@ class Flow:
             q0, v0: the initial positions and velocities, as mappings from coordinates.
             t: the output times, increasing; a pair is an interval, of which `points`
                 evenly spaced times are kept.
-            solver: a solver of this library or of diffrax; `diffrax.Dopri8()` if None.
+            solver: a solver of this library or of diffrax. If None, `Taylor()` for
+                scalar coordinates whose equations have Taylor recurrences, and
+                `diffrax.Dopri8()` for all others.
             tol: relative and absolute tolerance of each step.
             points: how many output times an interval has.
             max_steps: where to give up.
@@ -115,6 +128,8 @@ class Flow:
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             self._check_start(*state, times[0])
+            if solver is None:
+                solver = self.default_solver()
             return Trajectory(self, *solve(self, *state, times, solver, tol, max_steps))
 
 
@@ -133,7 +148,7 @@ class ScalarFlow(Flow):
 
     def __init__(self, lagrangian: Lagrangian, *arguments: Any):
         super().__init__(lagrangian, *arguments)
-        check_regular(lagrangian, self._system[0], self.parameters)
+        check_regular(lagrangian, self.lagrangian.saddle_point[0], self.parameters)
 
     def _expressions(self) -> dict[str, Any]:
         names = [q.name for q in self.lagrangian.coordinates]
@@ -159,6 +174,13 @@ class ScalarFlow(Flow):
         }
 
     @property
+    def fingerprint(self) -> str:
+        """A text that is the same for the same equations and parameters only."""
+        return repr(
+            (self.lagrangian.coordinates, self.lagrangian.saddle_point, self.parameters)
+        )
+
+    @property
     def source(self) -> str:
         """Mass matrix M (upper half) and forcing F, as code with shared parts named."""
         matrix, forcing = self.lagrangian.mass_matrix, self.lagrangian.forcing
@@ -171,31 +193,119 @@ class ScalarFlow(Flow):
             [*self.lagrangian.coordinates, *velocities, time, *self.parameters],
         )
 
-    def _values(self, q: Any, v: Any, t: Any) -> dict[Any, Any]:
+    def _values(self, q: Any, v: Any, t: Any, axis: int = -1) -> dict[Any, Any]:
         values: dict[Any, Any] = {time: t, **self.parameters}
         for i, c in enumerate(self.lagrangian.coordinates):
-            values[c], values[c.dot] = q[..., i], v[..., i]
+            values[c], values[c.dot] = jnp.take(q, i, axis), jnp.take(v, i, axis)
         return values
 
-    @cached_property
-    def _system(self) -> tuple[Any, Any]:
-        """The matrix and right-hand side whose solution is (qddot, -lambda)."""
-        matrix, forcing = self.lagrangian.mass_matrix, self.lagrangian.forcing
-        constraints = self.lagrangian.constraints
-        if not constraints.expressions:
-            return matrix, forcing
-        jacobian = constraints.jacobian
-        empty = sp.zeros(jacobian.rows)
-        saddle = sp.Matrix([[matrix, jacobian.T], [jacobian, empty]])
-        return saddle, sp.Matrix([*forcing, *constraints.curvature])
-
-    def _solution(self, q: Any, v: Any, t: Any) -> Any:
-        matrix, right = self._system
-        flat = evaluate([*matrix, *right], self._values(q, v, t))
+    def _solution(self, q: Any, v: Any, t: Any, axis: int = -1) -> Any:
+        matrix, right = self.lagrangian.saddle_point
+        flat = evaluate([*matrix, *right], self._values(q, v, t, axis))
         size = matrix.rows
         entries = [flat[i * size : (i + 1) * size] for i in range(size)]
         solution = solve_mass(matrix, entries, flat[size * size :])
-        return jnp.stack([jnp.broadcast_to(x, q.shape[:-1]) for x in solution], -1)
+        shape = jnp.take(q, 0, axis).shape
+        return jnp.stack([jnp.broadcast_to(x, shape) for x in solution], axis)
+
+    def lanes_acceleration(self, q: Any, v: Any, t: Any) -> Any:
+        """As `acceleration`, for q and v of shape (coordinates, lanes)."""
+        return self._solution(q, v, t, 0)[: len(self.lagrangian.coordinates)]
+
+    def ensemble(
+        self,
+        q0: Any,
+        v0: Any,
+        t: Sequence[float],
+        *,
+        tol: float = 1e-6,
+        record: Mapping[str, Any] | None = None,
+        devices: Any = None,
+        save: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+        max_steps: int = 100_000,
+    ) -> Ensemble:
+        """The motion from many initial states, each with adaptive steps of its own.
+
+        By Dormand and Prince's method of order 8 in float64. A member's result depends
+        on nothing but its own initial state, to the last bit: not on the others, nor on
+        how many devices or processes of one kind share the work. One that fails is
+        marked, and the others go on.
+
+        Args:
+            q0, v0: of shape (members, coordinates), or a mapping from coordinates to
+                arrays of shape (members,) and numbers.
+            t: the output times, increasing; of a pair, only the end is kept.
+            tol: relative and absolute tolerance of each step.
+            record: expressions to keep at the output times, by name, instead of the
+                states. Those are dropped as soon as their chunk is done.
+            devices: the JAX devices to use, or a `jax.sharding.Mesh`; all local ones if
+                None. Under `jax.distributed` the processes share the members and each
+                gets all results.
+            save: a folder for finished chunks. The same call goes on from them after an
+                interrupt.
+            progress: whether a terminal shows a progress bar (after two seconds).
+            max_steps: for each member.
+
+        Raises:
+            LagrangianError: initial states of a wrong shape.
+        """
+        times = np.asarray(t, np.float64)
+        times = output_times(t, 2) if len(times) == 2 else output_times(t, 0)
+        q, v = self._members(q0, "q0"), self._members(v0, "v0")
+        if q.shape != v.shape:
+            raise LagrangianError(
+                f"`q0` has {len(q)} members and `v0` has {len(v)}: pass as many."
+            )
+        return run_ensemble(
+            self,
+            *(q, v, times),
+            tol=tol,
+            max_steps=max_steps,
+            record=record or {},
+            devices=devices,
+            save=save,
+            progress=progress,
+        )
+
+    def _members(self, states: Any, what: str) -> np.ndarray:
+        coordinates = self.lagrangian.coordinates
+        if isinstance(states, Mapping):
+            if missing := [c for c in coordinates if c not in states]:
+                raise LagrangianError(
+                    f"`{what}` has no values for {', '.join(f'`{c}`' for c in missing)}"
+                    f". Pass `{{{missing[0]}: array, ...}}`."
+                )
+            columns = [np.asarray(states[c], np.float64) for c in coordinates]
+            states = np.stack(np.broadcast_arrays(*columns), -1)
+        array = np.asarray(states, np.float64)
+        if array.ndim != 2 or array.shape[1] != len(coordinates) or not len(array):
+            raise LagrangianError(
+                f"`{what}` has shape {array.shape}; expected (members, "
+                f"{len(coordinates)}), a row for each member."
+            )
+        return array
+
+    def default_solver(self) -> Any:
+        try:
+            _ = self.taylor_series
+        except CannotLower:
+            return super().default_solver()
+        return Taylor()
+
+    @cached_property
+    def taylor_series(self) -> TaylorSeries:
+        """The Taylor recurrences of the motion."""
+        coordinates = self.lagrangian.coordinates
+        velocities = [c.dot for c in coordinates]
+        with jax.enable_x64(True):
+            return TaylorSeries(
+                *self.lagrangian.saddle_point,
+                coordinates,
+                velocities,
+                time,
+                self.parameters,
+            )
 
     def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
         return self._solution(q, v, t)[..., : len(self.lagrangian.coordinates)]

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lagrangian.errors import CannotLower
+from lagrangian.flows.field_flow import FieldFlow
 from lagrangian.flows.flow import BlockFlow, Flow, ScalarFlow
 from lagrangian.lowering.laws import LoweredLaw
+from lagrangian.symbolic.field_theory import FieldTheory
 from lagrangian.symbolic.noether import Law
 from lagrangian.symbolic.system import Lagrangian
 
@@ -17,8 +19,12 @@ def lower(
     parameters: Mapping[Any, Any] | None = None,
     *,
     losses: Mapping[str, Callable[..., Any]] | None = None,
+    interval: Any = None,
+    points: Any = None,
 ) -> Any:
     """Lower a `Lagrangian` to a `Flow`, or a `Law` to a `LoweredLaw`.
+
+    A `FieldTheory` becomes a `FieldFlow` on a periodic domain.
 
     Args:
         source: what to lower.
@@ -26,10 +32,15 @@ def lower(
             and a function for every linear map. None is ever defaulted.
         losses: a JAX function for every opaque loss, by its name; it is called with
             the arrays of its blocks, in their order.
+        interval: of a field theory, the start and end (a, b) of its periodic domain;
+            in more space dimensions one pair for each.
+        points: how many points its grid has; in more space dimensions one number for
+            each.
 
     Raises:
         CannotLower: a symbol without a value, a function without a JAX counterpart,
-            or a `source` of another type.
+            a field theory without a domain or a domain without one, or a `source` of
+            another type.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
@@ -39,11 +50,19 @@ def lower(
     1.0
     """
     parameters, losses = dict(parameters or {}), dict(losses or {})
+    if isinstance(source, FieldTheory):
+        return FieldFlow(source, parameters, interval, points)
+    if interval is not None or points is not None:
+        raise CannotLower(
+            "`interval` and `points` are the domain of a `FieldTheory`, and `lower` "
+            f"got {type(source).__name__}. Leave them out."
+        )
     if isinstance(source, Law):
         return LoweredLaw(source, parameters, losses)
     if isinstance(source, Lagrangian):
         kind: type[Flow] = BlockFlow if source.has_blocks else ScalarFlow
         return kind(source, parameters, losses)
     raise CannotLower(
-        f"`lower` takes a `Lagrangian` or a `Law`, and got {type(source).__name__}."
+        "`lower` takes a `Lagrangian`, a `Law` or a `FieldTheory`, and got "
+        f"{type(source).__name__}."
     )

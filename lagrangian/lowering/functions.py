@@ -13,11 +13,13 @@ import sympy as sp
 from mpmath.libmp import from_rational, mpf_pos, to_float
 from sympy.logic.boolalg import Boolean
 
+from lagrangian.lowering.trigonometry import cos, sin
+
 #: Elementwise, right for every real argument of SymPy's function unless said here; a
 #: value that SymPy has outside the reals is nan.
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    sp.sin: jnp.sin,
-    sp.cos: jnp.cos,
+    sp.sin: sin,
+    sp.cos: cos,
     sp.tan: jnp.tan,
     sp.cot: lambda x: 1 / jnp.tan(x),
     sp.sec: lambda x: 1 / jnp.cos(x),

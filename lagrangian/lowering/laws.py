@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import sympy as sp
+
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.lowering.solve import solve_mass
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.noether import Law
 from lagrangian.symbolic.system import Lagrangian
@@ -20,7 +23,8 @@ class LoweredLaw:
     to numbers. Works under `jit`, `grad` and `vmap`.
 
     The terms are those of the `Law`, together with `rate` and, where the law is an
-    oscillator, `quantity` and `source`.
+    oscillator, `quantity` and `source`. Accelerations (of a generator that contains
+    velocities) and multipliers (of constraints) are those of the equations.
     """
 
     def __init__(
@@ -37,14 +41,41 @@ class LoweredLaw:
             self._terms["source"] = law.oscillator.source
         coordinates = law.lagrangian.coordinates
         symbols = [*coordinates, *(q.dot for q in coordinates), time]
-        check_lowerable(
-            {f"{name} term of the law": e for name, e in self._terms.items()},
-            [*self._parameters, *symbols],
-            self._losses,
-        )
+        expressions = {f"{name} term of the law": e for name, e in self._terms.items()}
+        self._solves = self._needs_solution()
+        if self._solves:
+            symbols += self._solution_symbols
+            matrix, right = law.lagrangian.saddle_point
+            expressions["mass matrix"] = sp.Tuple(*matrix)
+            expressions["equations"] = sp.Tuple(*right)
+        check_lowerable(expressions, [*self._parameters, *symbols], self._losses)
+
+    @property
+    def _solution_symbols(self) -> list[Any]:
+        system = self.law.lagrangian
+        return [*(q.ddot for q in system.coordinates), *system.constraints.multipliers]
+
+    def _needs_solution(self) -> bool:
+        if self.law.lagrangian.has_blocks:
+            return False
+        found = sp.Tuple(*self._terms.values()).free_symbols
+        return not found.isdisjoint(self._solution_symbols)
+
+    def _solution(self, values: dict[Any, Any]) -> dict[Any, Any]:
+        """Accelerations and multipliers at a state."""
+        matrix, right = self.law.lagrangian.saddle_point
+        size = matrix.rows
+        flat = evaluate([*matrix, *right], values)
+        entries = [flat[i * size : (i + 1) * size] for i in range(size)]
+        solution = solve_mass(matrix, entries, flat[size * size :])
+        held = len(self.law.lagrangian.coordinates)
+        solution[held:] = [-x for x in solution[held:]]
+        return dict(zip(self._solution_symbols, solution, strict=True))
 
     def __call__(self, q: Any, v: Any, t: Any = 0.0) -> dict[str, Any]:
         values = bind(self.law.lagrangian, q, v, t, self._parameters)
+        if self._solves:
+            values |= self._solution(values)
         results = evaluate(self._terms.values(), values, self._losses)
         return dict(zip(self._terms, results, strict=True))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import sympy as sp
 
@@ -67,3 +68,37 @@ def _solve_ldl(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]
             if (j, i) in lower:
                 solution[i] = solution[i] - lower[j, i] * solution[j]
     return solution
+
+
+def invert(matrix: sp.Matrix, entries: Any) -> Any:
+    """The inverses of numeric matrices, for many right-hand sides that follow.
+
+    Args:
+        matrix: the symbolic matrix, for its structure.
+        entries: shape (n, n, lanes).
+
+    Returns:
+        shape (n, n, lanes), or the inverted diagonal (n, lanes) of a diagonal matrix.
+    """
+    size, lanes = matrix.rows, entries.shape[-1]
+    if matrix.is_diagonal():
+        return 1 / jnp.stack([entries[i, i] for i in range(size)])
+    if size <= UNROLLED:
+        rows = [[entries[i, j] for j in range(size)] for i in range(size)]
+        one, zero = jnp.ones(lanes), jnp.zeros(lanes)
+        columns = [
+            _solve_ldl(matrix, rows, [one if i == j else zero for i in range(size)])
+            for j in range(size)
+        ]
+        return jnp.stack([jnp.stack(column) for column in columns], 1)
+
+    def eliminate(k: Any, work: Any) -> Any:
+        row = work[k] / work[k, k]
+        factor = work[:, k].at[k].set(0.0)
+        return (work - factor[:, None] * row[None]).at[k].set(row)
+
+    identity = jnp.broadcast_to(jnp.eye(size)[..., None], entries.shape)
+    work = jax.lax.fori_loop(
+        0, size, eliminate, jnp.concatenate([entries, identity], 1)
+    )
+    return work[:, size:]

@@ -11,8 +11,8 @@ from sympy.polys.rings import PolyElement
 from lagrangian.symbolic.blocks import Block, BlockExpression, ConstantBlock
 from lagrangian.symbolic.calculus import total_derivative
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
-from lagrangian.symbolic.determining import linear_system, null_space
 from lagrangian.symbolic.function_ring import FunctionRing, vanishes
+from lagrangian.symbolic.null_space import linear_system, null_space
 
 #: The ansatz for a boundary term may grow to this many terms, in this many rounds.
 MOST_TERMS, MOST_ROUNDS = 400, 3

@@ -1,111 +1,26 @@
-"""Classical fields: Lagrangian densities, their equations, currents and stress-energy.
-
-A field is a jet as a coordinate is: `phi`, `phi.d("x")` and `phi.d("x", "t")` are
-independent symbols. A complex field and its conjugate are two fields.
-"""
+"""Lagrangian densities of classical fields: equations, currents, stress-energy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import sympy as sp
 
-from lagrangian.errors import InvalidLagrangian, InvalidSymmetry, nearest
+from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.calculus import variation
-from lagrangian.symbolic.coordinates import _latex_name, time
-
-
-class Field(sp.Symbol):
-    """A field over independent variables, or one of its partial derivatives.
-
-    Made by `fields`. `phi.d("t", "x")` is a derivative; `phi.index` says which one, and
-    `phi.over` are the independent variables, as symbols.
-    """
-
-    __slots__ = ("index", "over")
-    index: tuple[str, ...]
-    over: tuple[Any, ...]
-
-    def __new__(cls, name: str, over: tuple[Any, ...], index: Any = ()) -> Any:
-        return _make(cls, name, over, tuple(sorted(index)))
-
-    def _hashable_content(self) -> tuple:
-        return (*super()._hashable_content(), self.over, self.index)
-
-    def __getnewargs_ex__(self) -> tuple:
-        return (self.name, self.over, self.index), {}
-
-    @property
-    def base(self) -> Any:
-        """The field whose derivative this symbol is."""
-        return Field(self.name, self.over)
-
-    def d(self, *variables: Any) -> Any:
-        """The partial derivative by the named variables, in any order.
-
-        Raises:
-            InvalidLagrangian: a variable that the field does not depend on.
-        """
-        names = [str(v) for v in variables]
-        known = [v.name for v in self.over]
-        if stray := [n for n in names if n not in known]:
-            raise InvalidLagrangian(
-                f"`{self.name}` does not depend on `{stray[0]}`. "
-                f"{nearest(stray[0], known)}"
-            )
-        return Field(self.name, self.over, (*self.index, *names))
-
-    def _sympystr(self, printer: Any) -> str:
-        return self.name + (f"_{''.join(self.index)}" if self.index else "")
-
-    def _latex(self, printer: Any) -> str:
-        name = _latex_name(self.name, printer)
-        return rf"\partial_{{{' '.join(self.index)}}} {name}" if self.index else name
-
-
-@cache
-def _make(cls: Any, name: str, over: tuple[Any, ...], index: tuple[str, ...]) -> Any:
-    symbol = sp.Symbol.__xnew__(cls, name, real=True)
-    symbol.over, symbol.index = over, index
-    return symbol
-
-
-def fields(names: str, over: str) -> Any:
-    """Fields from names separated by spaces or commas; one name gives one field.
-
-    Args:
-        names: of the fields.
-        over: names of the independent variables; `t` is `lg.time`.
-
-    >>> phi = fields("phi", over="t x")
-    >>> phi.d("x", "t") == phi.d("t").d("x")
-    True
-
-    Raises:
-        InvalidLagrangian: a variable that is named twice.
-    """
-    variables = over.replace(",", " ").split()
-    if len(set(variables)) < len(variables):
-        raise InvalidLagrangian(f"`over` names a variable twice: {over!r}.")
-    symbols = tuple(
-        time if v == time.name else sp.Symbol(v, real=True) for v in variables
-    )
-    made = [Field(name, symbols) for name in names.replace(",", " ").split()]
-    return made[0] if len(made) == 1 else tuple(made)
-
-
-def divergence(components: Mapping[Any, Any]) -> Any:
-    """sum over mu of D_mu J^mu, D_mu the total derivative by one variable."""
-    return sp.Add(*(_total(v, component) for v, component in components.items()))
-
-
-def _total(variable: Any, expression: Any) -> Any:
-    expression = sp.sympify(expression)
-    motion = {phi: phi.d(variable) for phi in expression.atoms(Field)}
-    return variation(expression, motion | {variable: sp.S.One})
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.fields import (
+    Field,
+    algebraic,
+    conjugate,
+    divergence,
+    in_real_parts,
+    total,
+)
+from lagrangian.symbolic.written import written
 
 
 @dataclass(frozen=True)
@@ -142,14 +57,21 @@ class Current:
 class FieldTheory:
     """A Lagrangian density in fields, their first derivatives and the variables.
 
+    `fields` has each complex field before its conjugate; the two are varied
+    independently, so that psi gives the equation of its conjugate. Parameters count as
+    real.
+
     Raises:
-        InvalidLagrangian: no field, fields over different variables, or a derivative
-            above the first.
+        InvalidLagrangian: no field, fields over different variables, a derivative
+            above the first, or complex fields whose equations are no conjugates.
     """
 
     def __init__(self, density: Any):
-        self.density = sp.sympify(density)
-        found = sorted(self.density.atoms(Field), key=lambda f: (f.name, f.index))
+        self.density = algebraic(written(density, "density"))
+        found = sorted(
+            {part for f in self.density.atoms(Field) for part in (f, f.conjugate())},
+            key=lambda f: (f.name, f.conjugated, f.index),
+        )
         if not found:
             raise InvalidLagrangian(
                 "the density contains no field. "
@@ -167,6 +89,33 @@ class FieldTheory:
             )
         self.fields = tuple(dict.fromkeys(f.base for f in found))
         self.variables = found[0].over
+        self._check_real()
+
+    def __repr__(self) -> str:
+        return f"FieldTheory: L = {self.density}"
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle \mathcal{{L}} = {sp.latex(self.density)}$"
+
+    def _check_real(self) -> None:
+        """The action is real exactly if the equations come in conjugate pairs."""
+        sides = {
+            phi: equation.lhs
+            for phi, equation in zip(self.fields, self.equations, strict=True)
+            if not all(f.is_real for f in self.fields)
+        }
+        for phi, side in sides.items():
+            if _certainly_differ(conjugate(side), sides[phi.conjugate()]):
+                raise InvalidLagrangian(
+                    f"the action is not real: varying `{phi}` and `{phi.conjugate()}` "
+                    "gives equations that are not each other's conjugates. Write a "
+                    f"real density, such as `{phi.name}*{phi.name}.conjugate()`."
+                )
+
+    @cached_property
+    def real_form(self) -> FieldTheory:
+        """The same theory in the real and imaginary parts of its complex fields."""
+        return FieldTheory(in_real_parts(self.density))
 
     def _slope(self, symbol: Any) -> Any:
         return variation(self.density, {symbol: sp.S.One})
@@ -191,6 +140,12 @@ class FieldTheory:
     def momenta(self) -> dict[Any, Any]:
         """dL/d(d_t phi) by field, for fields over time."""
         return {phi: self._slope(phi.d(time)) for phi in self.fields}
+
+    @cached_property
+    def energy_density(self) -> Any:
+        """T^t_t, for fields over time."""
+        work = (p * phi.d(time) for phi, p in self.momenta.items())
+        return sp.Add(*work) - self.density
 
     @cached_property
     def stress_energy(self) -> Any:
@@ -223,12 +178,14 @@ class FieldTheory:
         symmetry. tau = -1 along t gives the energy current T^mu_t.
 
         Args:
-            xi: the motion of each field that moves.
+            xi: the motion of each field that moves; the conjugate of a complex field
+                moves along by itself.
             tau: the motion of each variable that moves.
             boundary: K^mu by variable, for a symmetry up to a divergence.
 
         Raises:
-            InvalidSymmetry: a field or variable that the density does not have.
+            InvalidSymmetry: a field or variable that the density does not have, or a
+                motion of a complex field and one of its conjugate that do not match.
         """
         xi, tau, boundary = dict(xi or {}), dict(tau or {}), dict(boundary or {})
         for given, known in ((xi, self.fields), (tau, self.variables)):
@@ -237,6 +194,7 @@ class FieldTheory:
                     f"the generator moves `{stray[0]}`, which this theory does not "
                     f"have. It has {', '.join(f'`{k}`' for k in known)}."
                 )
+        xi = _with_conjugates(xi)
         components = {
             v: tau.get(v, sp.S.Zero) * self.density - boundary.get(v, sp.S.Zero)
             for v in self.variables
@@ -249,8 +207,28 @@ class FieldTheory:
             change += self._slope(phi) * eta
             for v, slope in self._flow(phi).items():
                 components[v] += slope * eta
-                change += slope * _total(v, eta)
+                change += slope * total(v, eta)
         return Current(
             {v: sp.expand(component) for v, component in components.items()},
             sp.expand(change),
         )
+
+
+def _with_conjugates(xi: dict[Any, Any]) -> dict[Any, Any]:
+    moved = {
+        phi.conjugate(): conjugate(motion)
+        for phi, motion in xi.items()
+        if not phi.is_real
+    }
+    for phi, motion in xi.items():
+        if phi in moved and _certainly_differ(motion, moved[phi]):
+            raise InvalidSymmetry(
+                f"the generator moves `{phi}` by {motion}, which is not the conjugate "
+                f"of the motion of `{phi.conjugate()}`. Give the motion of one of them."
+            )
+    return moved | xi
+
+
+def _certainly_differ(left: Any, right: Any) -> bool:
+    difference = sp.expand(algebraic(left - right))
+    return difference != 0 and bool(difference.is_polynomial())

@@ -12,6 +12,7 @@ from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.calculus import gradient, total_derivative
 from lagrangian.symbolic.coordinates import jets
 from lagrangian.symbolic.symmetry import Symmetry
+from lagrangian.symbolic.written import check_lookalikes, written
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,27 @@ class HigherOrderLaw:
     charge: Any
     rate: Any
 
+    def __str__(self) -> str:
+        return f"charge: {self.charge}\n  rate: {self.rate}"
+
+    def _repr_latex_(self) -> str:
+        return (
+            r"$\displaystyle \begin{aligned} "
+            rf"\text{{charge}} &: {sp.latex(self.charge)} \\ "
+            rf"\text{{rate}} &: {sp.latex(self.rate)} \end{{aligned}}$"
+        )
+
 
 class HigherOrderLagrangian:
     """L(q, qdot, qddot, ..., t) of scalar coordinates, of any order.
 
     Raises:
-        InvalidLagrangian: no coordinate, or one of which L contains no derivative.
+        InvalidLagrangian: no coordinate, one of which L contains no derivative, text,
+            or a symbol that has the name of a coordinate or of time and is not it.
     """
 
     def __init__(self, expression: Any):
-        self.expression = sp.sympify(expression)
+        self.expression = written(expression, "expression")
         self.orders: dict[Any, int] = {}
         for jet in jets(self.expression):
             self.orders[jet.base] = max(jet.order, self.orders.get(jet.base, 0))
@@ -43,6 +55,7 @@ class HigherOrderLagrangian:
             raise InvalidLagrangian(
                 f"no inertia in `{still[0]}`: L contains no derivative of it."
             )
+        check_lookalikes({"expression": self.expression}, self.coordinates)
 
     @property
     def coordinates(self) -> tuple[Any, ...]:

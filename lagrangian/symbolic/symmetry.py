@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import sympy as sp
-
 from lagrangian.errors import InvalidSymmetry
 from lagrangian.symbolic.blocks import Block, LinearMap, is_block, ones
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.matrices import matmul
+from lagrangian.symbolic.written import written
 
 
 class Symmetry:
@@ -24,8 +23,10 @@ class Symmetry:
     """
 
     def __init__(self, xi: Mapping[Any, Any], tau: Any = 0, name: str = "symmetry"):
-        self.xi: dict[Any, Any] = {q: sp.sympify(d) for q, d in xi.items()}
-        self.tau = sp.sympify(tau)
+        self.xi: dict[Any, Any] = {
+            q: written(d, "xi", InvalidSymmetry) for q, d in xi.items()
+        }
+        self.tau = written(tau, "tau", InvalidSymmetry)
         self.name = name
         for q, direction in self.xi.items():
             if not isinstance(q, Coordinate) or q.order:

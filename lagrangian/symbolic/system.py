@@ -18,6 +18,7 @@ from lagrangian.symbolic.calculus import (
 from lagrangian.symbolic.constraints import constrain
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.graph import degree, partials
+from lagrangian.symbolic.written import check_lookalikes, written
 
 
 class Lagrangian:
@@ -37,7 +38,9 @@ class Lagrangian:
 
     Raises:
         InvalidLagrangian: a coordinate without inertia (its velocity is not in `T`), a
-            derivative above the first, or a damping that is no function of time alone.
+            derivative above the first, a damping that is no function of time alone,
+            text, or a symbol that has the name of a coordinate or of time and is not
+            it.
     """
 
     def __init__(
@@ -51,20 +54,34 @@ class Lagrangian:
         constraints: Sequence[Any] = (),
         coordinates: Sequence[Coordinate] | None = None,
     ):
-        self.T, self.V = sp.sympify(T), sp.sympify(V)
-        self.damping, self.dissipation = sp.sympify(damping), sp.sympify(dissipation)
-        self.forces = {q: sp.sympify(Q) for q, Q in (forces or {}).items()}
+        self.T, self.V = written(T, "T"), written(V, "V")
+        self.damping = written(damping, "damping")
+        self.dissipation = written(dissipation, "dissipation")
+        self.forces = {q: written(Q, "forces") for q, Q in (forces or {}).items()}
         found = jets(sp.Tuple(self.T, self.V, self.dissipation, *self.forces.values()))
         bases = list(dict.fromkeys(c.base for c in found))
         self.coordinates: tuple[Any, ...] = tuple(coordinates or bases)
         self._validate(found, bases)
-        self.constraints = constrain(constraints, self.coordinates)
+        held = [written(c, "constraints") for c in constraints]
+        check_lookalikes(
+            {
+                "T": self.T,
+                "V": self.V,
+                "damping": self.damping,
+                "forces": sp.Tuple(*self.forces.values()),
+                "dissipation": self.dissipation,
+                "constraints": sp.Tuple(*held),
+            },
+            self.coordinates,
+        )
+        self.constraints = constrain(held, self.coordinates)
 
     def _validate(self, found: list[Any], bases: list[Any]) -> None:
         if not self.coordinates:
             raise InvalidLagrangian(
                 "`T` and `V` contain no coordinates. "
-                'Make them with `q = lg.coordinates("q")` and use `q` and `q.dot`.'
+                'Make them with `q = lg.coordinates("q")` and use `q` and `q.dot`, '
+                "which are symbols, not functions of time."
             )
         if stray := [b for b in bases if b not in self.coordinates]:
             raise InvalidLagrangian(
@@ -258,6 +275,17 @@ class Lagrangian:
             terms += [self.forces.get(q, sp.S.Zero), self.dissipative_forces[q]]
             rows.append(_shortest_sum(terms))
         return sp.Matrix(rows)
+
+    @cached_property
+    def saddle_point(self) -> tuple[Any, Any]:
+        """The matrix and the column whose solution is (qddot, -lambda)."""
+        constraints = self.constraints
+        if not constraints.expressions:
+            return self.mass_matrix, self.forcing
+        jacobian = constraints.jacobian
+        empty = sp.zeros(jacobian.rows)
+        matrix = sp.Matrix([[self.mass_matrix, jacobian.T], [jacobian, empty]])
+        return matrix, sp.Matrix([*self.forcing, *constraints.curvature])
 
     def _scalars_only(self, what: str) -> None:
         if self.has_blocks:

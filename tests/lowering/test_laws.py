@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy as sp
 
 import lagrangian as lg
 
@@ -79,6 +80,55 @@ def test_linear_maps_are_functions(state):
     np.testing.assert_allclose(terms["charge"], M * (v * (matrix @ q)).sum(), rtol=1e-4)
 
 
+x, y = lg.coordinates("x y")
+k, g = sp.symbols("k g", positive=True)
+KINETIC = (x.dot**2 + y.dot**2) / 2
+KEPLER = lg.Lagrangian(KINETIC, -k / sp.sqrt(x**2 + y**2))
+SCALAR = {
+    "runge-lenz, which contains accelerations": (
+        KEPLER,
+        lg.Symmetry({x: -y * y.dot, y: 2 * x * y.dot - y * x.dot}),
+    ),
+    "energy under friction": (
+        lg.Lagrangian(KINETIC, KEPLER.V, damping=g * lg.time, dissipation=x.dot**4),
+        lg.TimeTranslation(),
+    ),
+    "momentum under a force": (
+        lg.Lagrangian(KINETIC, k * x * sp.cos(lg.time), forces={x: -g * y.dot}),
+        lg.Symmetry({x: lg.time}, tau=lg.time),
+    ),
+    "momentum of a pendulum on its circle": (
+        lg.Lagrangian(KINETIC, g * y, constraints=[x**2 + y**2 - 1]),
+        lg.Translation(x),
+    ),
+    "velocities under a constraint on them": (
+        lg.Lagrangian(KINETIC, g * y, constraints=[x.dot - y * y.dot]),
+        lg.Symmetry({x: y.dot, y: x * y}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCALAR)
+def test_every_law_lowers_and_its_rate_is_that_of_the_charge_along_a_path(name):
+    system, symmetry = SCALAR[name]
+    law, values = lg.noether(system, symmetry), {k: 1.0, g: 0.7}
+    # On both constraints: a speed along the circle, and x.dot = y y.dot.
+    start = {x: -0.4, y: 0.5} if "constraint" in name else {x: 0.4, y: 0.3}
+    path = lg.lower(system, values).integrate(
+        {x: 0.6, y: -0.8}, start, t=(0, 1), points=201, tol=1e-12
+    )
+    lowered = lg.lower(law, values)
+    with jax.enable_x64(True):
+        terms = jax.vmap(
+            lambda q, v, t: lowered({x: q[0], y: q[1]}, {x: v[0], y: v[1]}, t)
+        )(path.q, path.v, path.t)
+    charge, rate = np.asarray(terms["charge"]), np.asarray(terms["rate"])
+    np.testing.assert_allclose(charge, path.charge(law), rtol=1e-12)
+    inside = 8 * (charge[3:-1] - charge[1:-3]) - charge[4:] + charge[:-4]
+    np.testing.assert_allclose(inside * 200 / 12, rate[2:-2], atol=1e-6)
+    assert np.ptp(charge) > 1e-2 and np.abs(rate).max() > 1e-2
+
+
 def test_errors_name_what_is_missing(state):
     q, v = state
     symmetry = lg.Scale("w")
@@ -87,5 +137,5 @@ def test_errors_name_what_is_missing(state):
         lg.lower(law)
     with pytest.raises(lg.UnknownBlock, match="velocity has no block `w`. Known: `x`"):
         lg.lower(law, RULE.parameters())({"w": q}, {"x": v})
-    with pytest.raises(lg.CannotLower, match="takes a `Lagrangian` or a `Law`"):
+    with pytest.raises(lg.CannotLower, match="takes a `Lagrangian`, a `Law` or a"):
         lg.lower(3)

@@ -6,7 +6,7 @@ import pytest
 import sympy as sp
 
 import lagrangian as lg
-from lagrangian.symbolic.field_theory import divergence
+from lagrangian.symbolic.fields import divergence
 
 phi = lg.fields("phi", over="t x")
 t, x = phi.over
@@ -111,12 +111,108 @@ def test_what_breaks_a_symmetry_is_in_the_divergence():
     assert KLEIN_GORDON.noether({phi: sp.S.One}).is_conserved is False
 
 
+# ------------------------------------------------------------------ complex fields
+
+g = sp.Symbol("g")  # parameters count as real without being declared so
+z = lg.fields("z", over="t x", complex=True)
+u, v = lg.fields("u v", over="t x")
+CHARGED = lg.FieldTheory(
+    sp.Abs(z.d("t")) ** 2 - sp.Abs(z.d("x")) ** 2 - g * sp.Abs(z) ** 4 - sp.re(g * z)
+)
+# z = u + i v
+PAIR = lg.FieldTheory(
+    sum(f.d("t") ** 2 - f.d("x") ** 2 for f in (u, v)) - g * (u**2 + v**2) ** 2 - g * u
+)
+
+
+def in_pair(expression):
+    """An expression in z and its conjugate in the two real fields."""
+    split = {}
+    for f in expression.atoms(lg.Field):
+        if not f.is_real:
+            a, b = u.d(*f.index), v.d(*f.index)
+            split[f] = a - sp.I * b if f.conjugated else a + sp.I * b
+    return sp.expand(expression.xreplace(split))
+
+
+def test_a_complex_field_and_its_conjugate():
+    bar = z.conjugate()
+    assert sp.conjugate(z.d("x")) == bar.d("x") and bar.conjugate() == z
+    assert bar != z and bar.base == bar and bar.d("t").base == bar
+    assert pickle.loads(pickle.dumps(bar.d("x"))) == bar.d("x")
+    assert str(bar.d("x", "t")) == "conjugate(z_tx)"
+    assert sp.latex(bar.d("x")) == r"\partial_{x} \overline{z}"
+    assert u.conjugate() == u and z != lg.fields("z", over="t x")
+    assert CHARGED.fields == (z, bar)
+    assert CHARGED.real_form.density.atoms(sp.I, sp.conjugate, sp.Abs) == set()
+
+
+def test_the_equations_of_a_complex_field_are_those_of_two_real_ones():
+    """With d/dz = (d/du - i d/dv)/2, E_z = (E_u - i E_v)/2."""
+    of_u, of_v = (equation.lhs for equation in PAIR.equations)
+    of_z, of_bar = (in_pair(equation.lhs) for equation in CHARGED.equations)
+    assert sp.expand(of_z - (of_u - sp.I * of_v) / 2) == 0
+    assert sp.expand(of_bar - (of_u + sp.I * of_v) / 2) == 0
+    assert in_pair(CHARGED.density) == sp.expand(PAIR.density)
+
+
+def test_the_stress_energy_of_a_complex_field_is_that_of_two_real_ones():
+    difference = CHARGED.stress_energy.applyfunc(in_pair) - PAIR.stress_energy
+    assert difference.expand() == sp.zeros(2)
+    energy = in_pair(CHARGED.energy_density)
+    assert sp.expand(energy - PAIR.energy_density) == 0
+
+
+@pytest.mark.parametrize(
+    ("motion", "xi", "tau"),
+    [
+        ({z: sp.I * z}, {u: -v, v: u}, {}),  # a phase, which Re z breaks
+        ({z: sp.I * g}, {v: g}, {}),
+        ({z: z}, {u: u, v: v}, {t: t, x: x}),
+        ({}, {}, {x: -1}),
+    ],
+)
+def test_the_currents_of_a_complex_field_are_those_of_two_real_ones(motion, xi, tau):
+    current, expected = CHARGED.noether(motion, tau), PAIR.noether(xi, tau)
+    for variable in (t, x):
+        difference = in_pair(current.components[variable])
+        assert sp.expand(difference - expected.components[variable]) == 0
+    assert sp.expand(in_pair(current.divergence) - expected.divergence) == 0
+    assert current.is_conserved == expected.is_conserved == (not motion)
+
+
+def test_a_phase_is_a_symmetry_where_the_density_has_it():
+    free = lg.FieldTheory(CHARGED.density + sp.re(g * z))
+    current = free.noether({z: sp.I * z})
+    assert current.is_conserved
+    bar = z.conjugate()
+    density = sp.I * (z * bar.d("t") - bar * z.d("t"))
+    assert sp.expand(current.components[t] - density) == 0
+    # The motion of the conjugate, and both, say the same.
+    both = free.noether({z: sp.I * z, bar: -sp.I * bar})
+    assert free.noether({bar: -sp.I * bar}) == current == both
+    assert CHARGED.noether({z: sp.I * z}).is_conserved is False
+
+
+def test_the_density_of_schroedinger_is_real_up_to_a_divergence():
+    bar = z.conjugate()
+    hermitian = sp.I * (bar * z.d("t") - z * bar.d("t")) / 2
+    for first in (hermitian, sp.I * bar * z.d("t")):
+        theory = lg.FieldTheory(first - sp.Abs(z.d("x")) ** 2 / 2)
+        expected = -sp.I * z.d("t") - z.d("x", "x") / 2
+        assert sp.expand(theory.equations[1].lhs - expected) == 0
+        probability = theory.noether({z: -sp.I * z})
+        assert probability.is_conserved
+
+
 def test_printing_and_pickling():
     assert str(phi.d("x", "t")) == "phi_tx"
     assert sp.latex(phi.d("x")) == r"\partial_{x} \phi"
     copy = pickle.loads(pickle.dumps(phi.d("x")))
     assert copy == phi.d("x") and copy.base == phi
     assert phi.d("x") != phi and phi != sp.Symbol("phi", real=True)
+    assert repr(KLEIN_GORDON).startswith("FieldTheory: L = ")
+    assert KLEIN_GORDON._repr_latex_().startswith(r"$\displaystyle \mathcal{L} =")
     assert "J^t" in str(WAVE.noether({phi: sp.S.One}))
     assert r"\partial_\mu" in WAVE.noether({phi: sp.S.One})._repr_latex_()
 
@@ -127,9 +223,16 @@ def test_printing_and_pickling():
         (lambda: phi.d("y"), "`phi` does not depend on `y`"),
         (lambda: lg.fields("u", over="t x x"), "names a variable twice"),
         (lambda: lg.FieldTheory(m), "contains no field"),
+        (lambda: lg.FieldTheory("phi**2"), "`density` is the text 'phi"),
         (lambda: lg.FieldTheory(phi.d("x", "x") ** 2), "`phi_xx`, above the first"),
         (lambda: lg.FieldTheory(phi * A_t), "over the same variables"),
         (lambda: WAVE.noether({psi: psi}), "moves `psi`.*It has `phi`"),
+        (lambda: lg.FieldTheory(z.d("t") ** 2), "the action is not real"),
+        (lambda: lg.FieldTheory(z * z.conjugate() * sp.I), "the action is not real"),
+        (
+            lambda: CHARGED.noether({z: sp.I * z, z.conjugate(): z}),
+            "is not the conjugate of the motion",
+        ),
     ],
 )
 def test_errors_name_what_is_wrong(build, message):

@@ -75,3 +75,13 @@ def test_errors_name_what_is_wrong():
         lg.HigherOrderLagrangian(q.ddot**2 + x)
     with pytest.raises(lg.InvalidSymmetry, match="moves `x`, which L does not contain"):
         PAIS_UHLENBECK.noether(lg.Translation(x))
+    with pytest.raises(lg.InvalidLagrangian, match="contains q, which is not the coor"):
+        lg.HigherOrderLagrangian(q.ddot**2 + sp.Symbol("q"))
+    with pytest.raises(lg.InvalidLagrangian, match="`expression` is the text"):
+        lg.HigherOrderLagrangian("q.ddot**2")
+
+
+def test_its_law_prints():
+    law = PAIS_UHLENBECK.noether(lg.TimeTranslation())
+    assert str(law) == f"charge: {law.charge}\n  rate: 0"
+    assert r"\text{charge} &:" in law._repr_latex_()

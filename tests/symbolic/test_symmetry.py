@@ -25,6 +25,8 @@ def test_the_loss_of_a_symmetry_is_invariant_under_it():
         (lambda: lg.Symmetry({sp.Symbol("z"): 1}), "moves `z`, which is no coordinate"),
         (lambda: lg.Symmetry({x: lg.blocks("w")}), "`x`, a scalar, by `w`"),
         (lambda: lg.Symmetry({lg.blocks("w"): 1}), "`w`, a block, by `1`"),
+        (lambda: lg.Symmetry({x: "x"}), "`xi` is the text 'x', which is not evaluated"),
+        (lambda: lg.Symmetry({}, tau=[1]), "`tau` is of type list"),
         (lambda: lg.Scale(x, unit_axis=0), "`unit_axis` goes with the path"),
         (lambda: lg.Scale(x).loss, "moves no blocks"),
         (

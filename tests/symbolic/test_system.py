@@ -83,11 +83,58 @@ def test_an_explicit_order_of_coordinates_is_kept():
             lambda: lg.Lagrangian(x.dot**2 + y.dot**2, coordinates=[x]),
             r"leaves out `y`",
         ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, sp.Symbol("x") ** 2),
+            r"`V` contains x, which is not the coordinate `x` and would count",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, sp.Function("x")(lg.time)),
+            r"`V` contains x\(t\), which is not the coordinate `x`",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, x * sp.Symbol("t")),
+            r"`V` contains t, which is not `lg.time`.*Use `lg.time`",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, damping=k * sp.Symbol("t")),
+            r"`damping` contains t, which is not `lg.time`",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2 + x * sp.Derivative(x, lg.time)),
+            r"`T` contains Derivative\(x, t\).*Write `x.dot`",
+        ),
+        (
+            lambda: lg.Lagrangian(
+                x.dot**2 + lg.coordinates("x", positive=True).dot ** 2
+            ),
+            r"two different coordinates are called `x`",
+        ),
+        (
+            lambda: lg.Lagrangian(sp.Function("q")(lg.time).diff(lg.time) ** 2),
+            r"contain no coordinates.*which are symbols, not functions of time",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, y, coordinates=[x]),
+            r"leaves out `y`, which `T` or `V` contains",
+        ),
+        (lambda: lg.Lagrangian("x.dot**2"), r"`T` is the text 'x.dot\*\*2', which"),
+        (lambda: lg.Lagrangian(x.dot**2, [x]), r"`V` is of type list; expected"),
+        (
+            lambda: lg.Lagrangian(x.dot**2, x, constraints=["x"]),
+            r"`constraints` is the text 'x'",
+        ),
     ],
 )
 def test_errors_name_what_is_wrong(build, message):
     with pytest.raises(lg.InvalidLagrangian, match=message):
         build()
+
+
+def test_functions_of_time_and_their_derivatives_may_drive_a_system():
+    pivot = sp.Function("pivot")(lg.time)
+    driven = lg.Lagrangian(m * (x.dot + pivot.diff(lg.time)) ** 2 / 2, k * x**2)
+    (equation,) = driven.equations
+    assert equation.lhs.has(pivot.diff(lg.time, 2))
 
 
 def test_blocks_have_no_mass_matrix():

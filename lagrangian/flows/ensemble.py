@@ -1,0 +1,272 @@
+"""Ensembles: many initial states at once, on every core or device, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.multihost_utils import process_allgather
+from tqdm import tqdm
+
+from lagrangian.errors import LagrangianError
+from lagrangian.files import write_atomically
+from lagrangian.flows.lanes import (
+    DONE,
+    STUCK,
+    TOO_MANY_STEPS,
+    Results,
+    integrate_lanes,
+)
+from lagrangian.lowering.fused import fused
+
+#: Members side by side in one kernel on the CPU: enough to hide its overhead.
+LANES = 64
+#: Members of a chunk, by platform, unless its outputs would need more than `_BYTES`.
+_CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**18, 2**27
+
+_REASONS = {
+    STUCK: "the step became too small, or the state was not finite",
+    TOO_MANY_STEPS: "`max_steps` did not reach the end",
+}
+
+
+class Ensemble:
+    """The members' states at the output times.
+
+    Attributes:
+        t: the times that were asked for, shape (times,).
+        q, v: float64 of shape (members, times, coordinates), nan behind a failure; None
+            where expressions were recorded instead.
+        records: the recorded expressions, each of shape (members, times).
+        status: 0 where a member reached the end.
+        t_end: the time that each member reached.
+        steps: how many steps were tried, for each member.
+    """
+
+    def __init__(self, flow: Any, t: np.ndarray, parts: Mapping[str, np.ndarray]):
+        self.flow, self.t = flow, t
+        self.q, self.v = parts.get("q"), parts.get("v")
+        self.status, self.t_end = parts["status"], parts["t"]
+        self.steps = parts["steps"]
+        prefix = "record "
+        self.records = {
+            name.removeprefix(prefix): values
+            for name, values in parts.items()
+            if name.startswith(prefix)
+        }
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def __repr__(self) -> str:
+        names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)
+        failed = f"; {len(self.failures)} failed" if self.failures else ""
+        return (
+            f"Ensemble({names}; {len(self)} members, {len(self.t)} times in "
+            f"[{self.t[0]:g}, {self.t[-1]:g}]{failed}; float64)"
+        )
+
+    def __getitem__(self, coordinate: Any) -> np.ndarray:
+        """One coordinate or velocity, shape (members, times)."""
+        states = (self.q, self.v)[coordinate.order]
+        if states is None:
+            raise LagrangianError(
+                "this ensemble kept its records instead of its states: "
+                f"{', '.join(f'`{name}`' for name in self.records)}."
+            )
+        return states[..., self.flow.lagrangian.coordinates.index(coordinate.base)]
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """For each member that did not reach the end, when and why it stopped."""
+        return {
+            int(i): f"at t = {self.t_end[i]:g}: {_REASONS[int(self.status[i])]}"
+            for i in np.flatnonzero(self.status != DONE)
+        }
+
+
+def run_ensemble(
+    flow: Any,
+    q0: np.ndarray,
+    v0: np.ndarray,
+    times: np.ndarray,
+    *,
+    tol: float,
+    max_steps: int,
+    record: Mapping[str, Any],
+    devices: Any,
+    save: str | os.PathLike[str] | None,
+    progress: bool,
+) -> Ensemble:
+    """See `ScalarFlow.ensemble`."""
+    devices = _devices(devices)
+    members, n = q0.shape
+    chunk = _chunk_size(devices, members, len(times) * 2 * n * 8)
+    count = -(-members // chunk)
+    folder = None
+    if save is not None:
+        settings = (tol, max_steps, chunk, sorted(map(str, record.items())))
+        folder = _folder(Path(save), flow, (q0, v0, times), settings)
+    work = _worker(flow, times, tol, max_steps, record, chunk, devices[0].platform)
+
+    def one(number: int, device: Any) -> dict[str, np.ndarray]:
+        rows = slice(number * chunk, min((number + 1) * chunk, members))
+        file = folder / f"{number:06d}.npz" if folder else None
+        if file is not None and file.exists():
+            with np.load(file) as saved:
+                return dict(saved)
+        parts = work(q0[rows], v0[rows], device)
+        if file is not None:
+            write_atomically(
+                file, lambda handle: np.savez(handle, allow_pickle=False, **parts)
+            )
+        return parts
+
+    mine = range(jax.process_index(), count, jax.process_count())
+    if not mine:
+        raise LagrangianError(
+            f"{jax.process_count()} processes share {count} chunks of {chunk} members: "
+            "too few. Run this ensemble in fewer processes."
+        )
+    with (
+        tqdm(
+            total=len(mine) * chunk,
+            unit="member",
+            delay=2,
+            disable=None if progress else True,
+        ) as bar,
+        ThreadPoolExecutor(_workers(devices)) as pool,
+    ):
+        futures = [
+            pool.submit(one, number, devices[i % len(devices)])
+            for i, number in enumerate(mine)
+        ]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                bar.update(chunk)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return Ensemble(flow, times, _joined([f.result() for f in futures], count, members))
+
+
+def _worker(
+    flow: Any,
+    times: np.ndarray,
+    tol: float,
+    max_steps: int,
+    record: Mapping[str, Any],
+    chunk: int,
+    platform: str,
+) -> Callable[..., dict[str, np.ndarray]]:
+    """What integrates the members of one chunk on one device."""
+    on_cpu = platform == "cpu"
+    lanes = LANES if on_cpu else chunk
+    key = ("ensemble", chunk, lanes, len(times), max_steps, platform)
+    if key not in flow.compiled:
+
+        def integrate(q: Any, v: Any, active: Any, times: Any, tol: Any) -> Results:
+            return integrate_lanes(
+                flow.lanes_acceleration,
+                *(q, v, active, times, tol),
+                lanes=lanes,
+                max_steps=max_steps,
+                unrolled=not on_cpu,
+            )
+
+        flow.compiled[key] = jax.jit(fused(integrate) if on_cpu else integrate)
+    run = flow.compiled[key]
+
+    def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:
+        active = len(q0)
+        with jax.enable_x64(True), jax.default_device(device):
+            padding = [(0, 0), (0, chunk - active)]
+            q, v = (jnp.asarray(np.pad(x.T, padding)) for x in (q0, v0))
+            results = run(q, v, active, jnp.asarray(times), tol)
+            parts = {"status": results.status, "t": results.t, "steps": results.steps}
+            # Members last in the kernel, first for users.
+            q, v = (jnp.transpose(x, (2, 0, 1)) for x in (results.q, results.v))
+            if not record:
+                parts |= {"q": q, "v": v}
+            for name, expression in record.items():
+                value = flow.evaluate(expression, q, v, jnp.asarray(times))
+                parts[f"record {name}"] = jnp.broadcast_to(value, q.shape[:2])
+            return {name: np.asarray(x) for name, x in parts.items()}
+
+    return work
+
+
+def _joined(
+    mine: list[dict[str, np.ndarray]], count: int, members: int
+) -> dict[str, np.ndarray]:
+    """All members in order from this process's chunks and those of the others.
+
+    Chunk i of the `count` belongs to process i mod P, as its number i div P.
+    """
+    processes = jax.process_count()
+    slots = -(-count // processes)
+    parts = {}
+    for name, first in mine[0].items():
+        own = np.zeros((slots, *first.shape), first.dtype)
+        for slot, chunk in enumerate(mine):
+            own[slot] = chunk[name]
+        if processes > 1:
+            with jax.enable_x64(True):
+                everyone = np.asarray(process_allgather(own))
+        else:
+            everyone = own[None]
+        in_order = np.swapaxes(everyone, 0, 1).reshape(-1, *first.shape[1:])
+        parts[name] = in_order[:members]
+    return parts
+
+
+def _devices(given: Any) -> Sequence[Any]:
+    """The devices of this process: those given, or of a mesh, or all there are."""
+    if given is None:
+        return jax.local_devices()
+    devices = getattr(given, "devices", given)
+    devices = [d for d in np.ravel(np.asarray(devices, object))]
+    mine = [d for d in devices if d.process_index == jax.process_index()]
+    if not mine:
+        raise LagrangianError(
+            f"`devices` has none of this process's: {devices}. Pass some of "
+            "`jax.local_devices()`, or a mesh over `jax.devices()`."
+        )
+    return mine
+
+
+def _workers(devices: Sequence[Any]) -> int:
+    """A thread a device; on a lone CPU device, one a core."""
+    if len(devices) > 1 or devices[0].platform != "cpu":
+        return len(devices)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _chunk_size(devices: Sequence[Any], members: int, bytes_each: int) -> int:
+    most = _CHUNK if devices[0].platform == "cpu" else _ACCELERATOR_CHUNK
+    fits = max(_BYTES // bytes_each, LANES)
+    size = 1 << (min(most, fits).bit_length() - 1)
+    # A small ensemble is still shared among the cores.
+    share = -(-members // (_workers(devices) * jax.process_count()))
+    return max(LANES, min(size, 1 << (share - 1).bit_length()))
+
+
+def _folder(
+    folder: Path, flow: Any, arrays: Sequence[np.ndarray], settings: Any
+) -> Path:
+    """The folder of this very ensemble's chunks within the user's."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr((flow.fingerprint, settings)).encode())
+    path = folder / digest.hexdigest()[:16]
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,213 @@
+"""Taylor recurrences of explicit equations, derived from their expressions.
+
+The Taylor coefficients of a sum, product, quotient, power or smooth function follow
+from those of its arguments by a convolution over the lower orders (Jorba & Zou, "A
+software package for the numerical integration of ODEs by means of high-order Taylor
+methods", 2005). Here an expression is cut into such nodes, each a `Node`, and what lies
+between them, which is linear, into a `Form`.
+
+With U_j the coefficient of t^j in U, the nodes are, for k >= 1,
+
+    product    W = A B        W_k = sum_j A_j B_{k-j}
+    quotient   W = A / B      W_k = (A_k - sum_{j>0} B_j W_{k-j}) / B_0
+    power      W = B^a        W_k = sum_{j>0} ((a + 1) j - k) B_j W_{k-j} / (k B_0)
+    integral   W' = G B'      W_k = sum_j j B_j G_{k-j} / k
+
+where an integral stands for every function f(B) whose derivative G can be written in
+functions again: sin and cos of each other, tan of its own square, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy as sp
+
+from lagrangian.errors import CannotLower
+
+#: A linear form: the coefficient of each symbol or node; `ONE` stands for a constant.
+Form = dict[Any, Any]
+ONE = sp.S.One
+
+#: Functions whose derivatives can be written in functions of this set.
+SMOOTH = {
+    *(sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc),
+    *(sp.asin, sp.acos, sp.atan, sp.acot, sp.atan2),
+    *(sp.sinh, sp.cosh, sp.tanh, sp.coth, sp.sech, sp.csch),
+    *(sp.asinh, sp.acosh, sp.atanh),
+    *(sp.exp, sp.log, sp.erf, sp.erfc),
+}
+
+
+@dataclass(eq=False)
+class Node:
+    """One recurrence.
+
+    `kind` is product, quotient, power or integral; `left` is convolved with `right`
+    (A with B, B with W, B with G); `numerator` is that of a quotient, `exponent` the a
+    of a power, `function` the f of an integral. `level` counts the nodes that a
+    coefficient needs before it, at the same order. A node is `lagged` if its own
+    coefficient does not depend on that of `right` at the same order.
+    """
+
+    kind: str
+    left: Form
+    right: Form = field(default_factory=dict)
+    numerator: Form = field(default_factory=dict)
+    exponent: Any = None
+    function: Any = None
+    arguments: tuple[Form, ...] = ()
+    level: int = 0
+    lagged: bool = True
+
+
+class Recurrences:
+    """The nodes behind a set of expressions, each once.
+
+    Args:
+        inputs: the symbols whose series are known: coordinates, velocities, time. All
+            others are constants.
+
+    Attributes:
+        nodes: in an order in which each follows those that it needs.
+    """
+
+    def __init__(self, inputs: Iterable[Any]):
+        self.inputs = tuple(inputs)
+        self.nodes: list[Node] = []
+        self._moving = set(self.inputs)
+        self._forms: dict[Any, Form] = {}
+        self._unfinished: list[tuple[Node, Any]] = []
+
+    def add(self, expression: Any, place: str) -> Form:
+        """The linear form, in inputs and nodes, that an expression is.
+
+        Raises:
+            CannotLower: a function without a recurrence, named with its place.
+        """
+        form = self._form(sp.sympify(expression), place)
+        while self._unfinished:
+            node, derivative = self._unfinished.pop()
+            node.right = self._form(derivative, place)
+        return form
+
+    def lagged_product(self, left: Form, right: Any) -> Node:
+        """sum_{j>0} left_j right_{k-j}, for a `right` that is known an order later."""
+        return self._new(Node("product", left, {right: ONE}), left)
+
+    def _form(self, expression: Any, place: str) -> Form:
+        if expression in self._moving:
+            return {expression: ONE}
+        if not expression.free_symbols & self._moving:
+            return {ONE: expression} if expression != 0 else {}
+        if expression not in self._forms:
+            self._forms[expression] = self._derive(expression, place)
+        return self._forms[expression]
+
+    def _derive(self, expression: Any, place: str) -> Form:
+        if expression.is_Add:
+            return combine((ONE, self._form(a, place)) for a in expression.args)
+        if expression.is_Mul:
+            return self._product(expression, place)
+        if expression.is_Pow:
+            return self._power(*expression.args, place)
+        if isinstance(expression, sp.exp) or type(expression) in SMOOTH:
+            return self._function(expression, place)
+        raise CannotLower(
+            f"`{type(expression).__name__}` in the {place} has no Taylor recurrence: "
+            f"{expression}. Integrate with another solver, such as "
+            "`solver=diffrax.Dopri8()`."
+        )
+
+    def _product(self, expression: Any, place: str) -> Form:
+        constant, factors = expression.as_independent(*self._moving, as_Add=False)
+        above, below = [], []
+        for factor in sp.Mul.make_args(factors):
+            base, exponent = factor.as_base_exp()
+            if factor.is_Pow and exponent == -1:
+                below.append(base)
+            else:
+                above.append(factor)
+        form = self._times(above, place) if above else {ONE: ONE}
+        if below:
+            divisor = self._times(below, place)
+            form = self._quotient(form, divisor, expression / constant)
+        return scale(constant, form)
+
+    def _times(self, factors: Sequence[Any], place: str) -> Form:
+        """A product of moving factors, two at a time."""
+        product, form = factors[0], self._form(factors[0], place)
+        for factor in factors[1:]:
+            product = product * factor
+            if product not in self._forms:
+                right = self._form(factor, place)
+                node = self._new(
+                    Node("product", form, right, lagged=False), form, right
+                )
+                self._forms[product] = {node: ONE}
+            form = self._forms[product]
+        return form
+
+    def _quotient(self, above: Form, below: Form, expression: Any) -> Form:
+        if expression not in self._forms:
+            node = self._new(Node("quotient", below, numerator=above), below, above)
+            node.right = {node: ONE}
+            self._forms[expression] = node.right
+        return self._forms[expression]
+
+    def _power(self, base: Any, exponent: Any, place: str) -> Form:
+        if exponent.free_symbols & self._moving:
+            return self._form(sp.exp(exponent * sp.log(base)), place)
+        if exponent.is_Integer and 1 < exponent <= 4:
+            half = base ** (exponent // 2)
+            return self._times([half, base**exponent / half], place)
+        form = self._form(base, place)
+        if exponent == -1:
+            return self._quotient({ONE: ONE}, form, 1 / base)
+        node = self._new(Node("power", form, exponent=exponent), form)
+        node.right = {node: ONE}
+        return node.right
+
+    def _function(self, expression: Any, place: str) -> Form:
+        arguments = tuple(self._form(a, place) for a in expression.args)
+        parts = [
+            self._new(Node("integral", argument, arguments=arguments), *arguments)
+            for argument in arguments
+        ]
+        parts[0].function = expression.func
+        # The derivative may contain the function itself, so it must be known by now.
+        form = dict.fromkeys(parts, ONE)
+        self._forms[expression] = form
+        self._unfinished += [
+            (part, _partial(expression, i)) for i, part in enumerate(parts)
+        ]
+        return form
+
+    def _new(self, node: Node, *needed: Form) -> Node:
+        levels = [key.level for form in needed for key in form if isinstance(key, Node)]
+        node.level = 1 + max(levels, default=0)
+        self.nodes.append(node)
+        return node
+
+
+def _partial(function: Any, index: int) -> Any:
+    """The derivative of f(B, ...) by one argument, as an expression in all of them."""
+    stand_ins = [sp.Dummy(real=True) for _ in function.args]
+    derivative = function.func(*stand_ins).diff(stand_ins[index])
+    return derivative.xreplace(dict(zip(stand_ins, function.args, strict=True)))
+
+
+def combine(terms: Iterable[tuple[Any, Form]]) -> Form:
+    """The sum of coefficient times form."""
+    total: Form = {}
+    for coefficient, form in terms:
+        for key, value in form.items():
+            total[key] = total.get(key, sp.S.Zero) + coefficient * value
+    return {key: value for key, value in total.items() if value != 0}
+
+
+def scale(constant: Any, form: Mapping[Any, Any]) -> Form:
+    """A constant times a form."""
+    return {key: constant * value for key, value in form.items()}

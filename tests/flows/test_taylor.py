@@ -1,0 +1,144 @@
+"""The Taylor solver: accuracy, order, dense output, long times, failures."""
+
+import diffrax
+import jax
+import numpy as np
+import pytest
+import sympy as sp
+from scipy.integrate import solve_ivp
+
+import lagrangian as lg
+from lagrangian.errors import IntegrationFailed
+from lagrangian.flows.taylor import Taylor
+from lagrangian.systems.mechanics import SYSTEMS
+
+x, y = lg.coordinates("x y")
+k = sp.Symbol("k", positive=True)
+
+OSCILLATOR = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**2 / 2))
+KEPLER = lg.lower(
+    lg.Lagrangian((x.dot**2 + y.dot**2) / 2, -1 / sp.sqrt(x**2 + y**2)), {}
+)
+
+
+def kepler_start(e):
+    return [1 - e, 0.0], [0.0, np.sqrt((1 + e) / (1 - e))]
+
+
+def double_pendulum():
+    system = SYSTEMS["double-pendulum"]()
+    flow = lg.lower(system.lagrangian, system.parameters)
+    return flow, list(system.positions.values()), list(system.velocities.values())
+
+
+@pytest.mark.parametrize("tol", [1e-6, 1e-9, 1e-12, 1e-15])
+def test_the_error_follows_the_tolerance(tol):
+    path = OSCILLATOR.integrate([1.0], [0.0], (0, 20), tol=tol, solver=Taylor())
+    error = np.abs(path[x] - np.cos(path.t)).max()
+    assert error < 50 * tol
+
+
+def test_it_agrees_with_scipy_on_a_chaotic_system():
+    flow, q0, v0 = double_pendulum()
+
+    def field(t, state):
+        with jax.enable_x64(True):
+            return np.concatenate([state[2:], flow.acceleration(state[:2], state[2:])])
+
+    times = np.linspace(0, 3, 7)
+    path = flow.integrate(q0, v0, times, tol=1e-14, solver=Taylor())
+    reference = solve_ivp(
+        field, (0, 3), [*q0, *v0], "DOP853", times, rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(path.q, reference.y[:2].T, atol=2e-10)
+
+
+@pytest.mark.parametrize("order", [4, 6, 8])
+def test_a_step_of_order_p_errs_by_its_power(order):
+    # Steps grow like tol^(1/p), so the error of all steps like tol^(1 - 1/p).
+    tolerances = np.geomspace(1e-5, 1e-8, 7)
+    q0, v0 = kepler_start(0.3)
+    errors, steps = [], []
+    for tol in tolerances:
+        path = KEPLER.integrate(
+            q0, v0, (0, 2 * np.pi), tol=tol, solver=Taylor(order), points=2
+        )
+        errors.append(np.abs(path.q[-1] - q0).max())
+        steps.append(path.steps)
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert slope == pytest.approx(-order, abs=0.35)
+
+
+def test_between_the_steps_it_is_as_accurate_as_at_their_ends():
+    q0, v0 = kepler_start(0.6)
+    path = KEPLER.integrate(q0, v0, (0, 2 * np.pi), tol=1e-13, points=1001)
+    assert path.steps < 200
+    assert path.energy_drift < 1e-13
+
+
+def test_a_thousand_periods_lose_no_digits():
+    q0, v0 = kepler_start(0.6)
+    path = KEPLER.integrate(q0, v0, (0, 2000 * np.pi), tol=1e-15, solver=Taylor())
+    assert path.energy_drift < 2e-14
+    # The phase runs ahead by 3/2 of the energy's relative error, at speed 2.
+    assert np.abs(path.q[-1] - q0).max() < 3 * path.t[-1] * 2e-14 * 3 / 2
+
+
+def test_forces_damping_and_explicit_time():
+    flow = lg.lower(
+        lg.Lagrangian(x.dot**2 / 2, k * x**2 / 2, damping=lg.time / 5), {k: 4.0}
+    )
+    path = flow.integrate([1.0], [0.0], (0, 10), tol=1e-13, solver=Taylor())
+    other = flow.integrate(
+        [1.0], [0.0], (0, 10), tol=1e-12, solver=diffrax.Dopri8(), max_steps=100_000
+    )
+    np.testing.assert_allclose(path.q, other.q, atol=1e-11)
+
+
+def test_constraints_are_part_of_the_series():
+    a = lg.Lagrangian((x.dot**2 + y.dot**2) / 2, y, constraints=[x**2 + y**2 - 1])
+    flow = lg.lower(a)
+    start = [np.sin(1.0), -np.cos(1.0)]
+    path = flow.integrate(start, [0, 0], (0, 5), tol=1e-14, solver=Taylor())
+    theta = lg.coordinates("theta")
+    angle = lg.lower(lg.Lagrangian(theta.dot**2 / 2, -sp.cos(theta))).integrate(
+        [1.0], [0.0], (0, 5), tol=1e-14
+    )
+    np.testing.assert_allclose(path[x], np.sin(angle[theta]), atol=1e-11)
+
+
+def test_a_free_particle_takes_one_step():
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, sp.S.Zero, coordinates=[x]))
+    path = flow.integrate([1.0], [2.0], (0, 1e6), solver=Taylor())
+    assert path.steps == 1
+    assert path[x][-1] == 1 + 2e6
+
+
+def test_smooth_scalars_take_taylor_by_default_and_kinks_do_not():
+    assert isinstance(OSCILLATOR.default_solver(), Taylor)
+    kink = lg.lower(lg.Lagrangian(x.dot**2 / 2, sp.Piecewise((x**2, x > 0), (0, True))))
+    assert isinstance(kink.default_solver(), diffrax.Dopri8)
+    assert kink.integrate([1.0], [0.0], (0, 1)).t[-1] == 1
+
+
+def test_a_singularity_keeps_the_path_until_then():
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, -1 / x))
+    with pytest.raises(IntegrationFailed) as caught:
+        flow.integrate([1.0], [0.0], (0, 10), solver=Taylor())
+    path = caught.value.trajectory
+    fall = np.pi / np.sqrt(8)  # the time of fall into the centre from rest
+    assert fall - 0.06 < path.t[-1] < fall
+    assert np.isfinite(path.q).all()
+
+
+def test_the_limit_on_steps_is_kept():
+    with pytest.raises(IntegrationFailed, match="after 5 steps"):
+        OSCILLATOR.integrate([1.0], [0.0], (0, 100), solver=Taylor(), max_steps=5)
+
+
+def test_a_second_call_compiles_nothing():
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**4 / 4))
+    flow.integrate([1.0], [0.0], (0, 1))
+    (compiled,) = [v for v in flow.compiled.values() if hasattr(v, "_cache_size")]
+    flow.integrate([2.0], [0.5], (3, 9))
+    assert compiled._cache_size() == 1

@@ -1,0 +1,107 @@
+"""What is compiled once is found by the next process, and nothing else is."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import lagrangian as lg
+from lagrangian.lowering.cache import cache
+
+SCRIPT = """
+import sys
+import lagrangian as lg
+from lagrangian.lowering.cache import cache
+
+if sys.argv[1]:
+    cache(sys.argv[1])
+import diffrax
+import jax
+import sympy as sp
+
+missed = []
+jax.monitoring.register_event_listener(
+    lambda event, **_: missed.append(1) if event.endswith("/cache_misses") else None
+)
+x = lg.coordinates("x")
+k = sp.Symbol("k")
+system = lg.Lagrangian(x.dot**2 / 2, k * x ** int(sys.argv[2]))
+flow = lg.lower(system, {k: float(sys.argv[3])})
+solver = getattr(diffrax, sys.argv[4])() if sys.argv[4] else None
+path = flow.integrate({x: 1.0}, {x: 0.0}, t=(0, 1), solver=solver)
+print(path.q[-1, 0].hex(), len(missed))
+"""
+
+
+def final_position(folder, power, stiffness=0.7, solver="Dopri8"):
+    """In a fresh process: a number to the last bit, and how much was compiled."""
+    arguments = [str(folder), str(power), str(stiffness), solver]
+    # JAX, where it is loaded, sets one of these for its child processes, too.
+    ours = ("EQX_ON_ERROR", "TF_CPP_MIN_LOG_LEVEL")
+    environment = {k: v for k, v in os.environ.items() if k not in ours}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert done.stderr == ""
+    position, missed = done.stdout.split()
+    return position, int(missed)
+
+
+def compiled_solves(folder):
+    return sorted((folder / "compiled").glob("jit__solve-*-cache"))
+
+
+def test_a_second_process_finds_what_the_first_compiled(tmp_path):
+    first, missed = final_position(tmp_path, 2)
+    assert missed > 0 and len(compiled_solves(tmp_path)) == 1
+    assert final_position(tmp_path, 2) == (first, 0)
+
+
+@pytest.mark.slow
+def test_so_does_the_solver_of_this_library(tmp_path):
+    first, missed = final_position(tmp_path, 2, solver="")
+    assert missed > 0
+    assert final_position(tmp_path, 2, solver="") == (first, 0)
+
+
+@pytest.mark.slow
+def test_another_system_and_other_parameters_are_compiled(tmp_path):
+    final_position(tmp_path, 2)
+    for power, stiffness in ((4, 0.7), (2, 0.8)):
+        position, missed = final_position(tmp_path, power, stiffness)
+        assert missed == 1  # the rest is what every system needs
+        assert position == final_position("", power, stiffness)[0]
+    assert len(compiled_solves(tmp_path)) == 3
+
+
+@pytest.mark.slow
+def test_files_that_were_changed_or_swapped_are_compiled_anew(tmp_path):
+    expected = [final_position(tmp_path, power)[0] for power in (2, 4)]
+    one, two = compiled_solves(tmp_path)
+    contents = one.read_bytes(), two.read_bytes()
+
+    one.write_bytes(contents[1]), two.write_bytes(contents[0])
+    assert [final_position(tmp_path, power) for power in (2, 4)] == [
+        (position, 1) for position in expected
+    ]
+    # JAX names what it compiles alike each time, so the same two stand there again.
+    assert compiled_solves(tmp_path) == [one, two]
+
+    one.write_bytes(contents[0][: len(contents[0]) // 2]), two.write_bytes(b"")
+    assert [final_position(tmp_path, power) for power in (2, 4)] == [
+        (position, 1) for position in expected
+    ]
+
+
+def test_a_call_that_comes_too_late_says_so(tmp_path, monkeypatch):
+    import equinox  # noqa: F401
+
+    monkeypatch.delenv("EQX_ON_ERROR", raising=False)
+    with pytest.raises(lg.LagrangianError, match="came too late.*right after `import"):
+        cache(tmp_path)
+    assert not (tmp_path / "compiled").exists()
