@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.errors import CannotLower, LagrangianError
+from lagrangian.errors import CannotLower, LagrangianError, nearest
 from lagrangian.flows.ensemble import Ensemble, run_ensemble
+from lagrangian.flows.flow_map import flow_map
+from lagrangian.flows.lyapunov import lyapunov_exponents
 from lagrangian.flows.regular import check_regular
+from lagrangian.flows.section import find_crossings
 from lagrangian.flows.solve import solve
 from lagrangian.flows.taylor import Taylor
 from lagrangian.flows.trajectory import Trajectory
@@ -267,6 +271,104 @@ class ScalarFlow(Flow):
             save=save,
             progress=progress,
         )
+
+    def flow_map(
+        self, q: Any, v: Any, t: Any, *, tol: float = 1e-12, max_steps: int = 100_000
+    ) -> tuple[Any, Any]:
+        """The state at t[1] of the motion through (q, v) at t[0]: a JAX function.
+
+        Works under `jit`, `vmap`, `jvp` and `grad`, for derivatives by q, v and both
+        times; those by parameters go through `with_parameters`. Backwards in time too.
+
+        Args:
+            q, v: float64 of shape (coordinates,).
+            t: a pair of times.
+            tol: relative and absolute tolerance of each Taylor step.
+            max_steps: behind which the result is nan.
+
+        Raises:
+            LagrangianError: JAX is not in its float64 mode.
+            CannotLower: an equation without Taylor recurrences.
+        """
+        if jnp.result_type(float) != np.float64:
+            raise LagrangianError(
+                "`flow_map` computes in float64. Call it, and take its derivatives, "
+                "inside `with jax.enable_x64(True):`."
+            )
+        return flow_map(self, q, v, t, tol, max_steps)
+
+    def with_parameters(self, parameters: Mapping[Any, Any]) -> ScalarFlow:
+        """The same flow with other values for some parameters, traced ones included."""
+        if unknown := [p for p in parameters if p not in self.parameters]:
+            raise LagrangianError(
+                f"this flow has no parameter `{unknown[0]}`. "
+                + nearest(str(unknown[0]), map(str, self.parameters))
+            )
+        other = copy(self)
+        other.__dict__.pop("taylor_series", None)
+        other.__dict__.pop("field", None)
+        other.parameters, other.compiled = {**self.parameters, **parameters}, {}
+        return other
+
+    def section(
+        self,
+        q0: Any,
+        v0: Any,
+        surface: Any,
+        t: Sequence[float],
+        *,
+        direction: int = 1,
+        count: int = 1000,
+        tol: float = 1e-12,
+        max_steps: int = 10_000_000,
+    ) -> Trajectory:
+        """The states at which a trajectory crosses a surface: a Poincare section.
+
+        Crossings are found by a change of sign within a quarter of a step and located
+        on the Taylor series to rounding. With `count=1` this is the time of a collision
+        or of another condition.
+
+        Args:
+            q0, v0: the initial state, as for `integrate`.
+            surface: an expression in coordinates, velocities and time; the surface is
+                where it is zero.
+            t: start and end.
+            direction: 1 for crossings upwards, -1 downwards, 0 both.
+            count: how many crossings to stop after.
+
+        Returns:
+            a `Trajectory` whose times are those of the crossings.
+        """
+        with jax.enable_x64(True):
+            q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
+            check_lowerable({"surface": surface}, self._values(q, v, 0.0))
+            self._check_start(q, v, t[0])
+            found = find_crossings(
+                self, sp.sympify(surface), q, v, t, direction, count, tol, max_steps
+            )
+            return Trajectory(self, *found)
+
+    def lyapunov_exponents(
+        self,
+        q0: Any,
+        v0: Any,
+        t: Sequence[float],
+        *,
+        interval: float = 1.0,
+        tol: float = 1e-10,
+    ) -> np.ndarray:
+        """The growth rates of small deviations along a trajectory, largest first.
+
+        By Benettin's method (Benettin, Galgani, Giorgilli & Strelcyn, 1980): the
+        variational equations with a frame that is made orthogonal after every
+        `interval`. They are averages over [t[0], t[1]].
+
+        Returns:
+            float64 of shape (2 coordinates,), in 1/time.
+        """
+        with jax.enable_x64(True):
+            q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
+            return lyapunov_exponents(self, q, v, t, interval, tol)
 
     def _members(self, states: Any, what: str) -> np.ndarray:
         coordinates = self.lagrangian.coordinates

@@ -95,6 +95,6 @@ def reached(times: np.ndarray, q: Any, v: Any, succeeded: bool, steps: int) -> S
     q, v = jax.tree.map(np.asarray, (q, v))
     finite = np.ones(len(times), bool)
     for leaf in jax.tree.leaves((q, v)):
-        finite &= np.isfinite(leaf.reshape(len(times), -1)).all(axis=1)
+        finite &= np.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim)))
     q, v = jax.tree.map(lambda leaf: leaf[finite], (q, v))
     return Solution(times[finite], q, v, succeeded and bool(finite.all()), steps)

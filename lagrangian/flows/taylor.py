@@ -75,10 +75,15 @@ def advance(
 ) -> tuple[State, Any, Any, Any]:
     """One step, no further than `end`; also its length and the series that it used."""
     q, v = series.coefficients(state.q, state.v, state.t, order)
-    step = jnp.minimum(_step(q, v, tol, order), (end - state.t) - state.t_rest)
+    rest = (end - state.t) - state.t_rest
+    most = jax.lax.stop_gradient(_step(q, v, tol, order))
+    last = jnp.abs(rest) <= most
+    step = jnp.where(last, rest, jnp.sign(rest) * most)
     t, t_rest = _sum(state.t, state.t_rest, step)
-    new_q, q_rest = _sum(state.q, state.q_rest, _increment(q, step, order))
-    new_v, v_rest = _sum(state.v, state.v_rest, _increment(v, step, order))
+    # Exactly there, so that nobody has to ask how near is near enough.
+    t, t_rest = jnp.where(last, end, t), jnp.where(last, 0.0, t_rest)
+    new_q, q_rest = _sum(state.q, state.q_rest, increment(q, step, order))
+    new_v, v_rest = _sum(state.v, state.v_rest, increment(v, step, order))
     return State(t, new_q, new_v, t_rest, q_rest, v_rest), step, q, v
 
 
@@ -93,7 +98,7 @@ def _step(q: Any, v: Any, tol: Any, order: int) -> Any:
     return math.exp(-0.7 / (order - 1)) * jnp.minimum(*lengths)
 
 
-def _increment(series: Any, step: Any, order: int) -> Any:
+def increment(series: Any, step: Any, order: int) -> Any:
     """The series at `step` without its constant term."""
 
     def horner(i: Any, total: Any) -> Any:
@@ -134,18 +139,17 @@ def _path(
     def body(carry: Any) -> Any:
         state, outputs, written, steps, _ = carry
         new, step, q, v = advance(series, state, times[-1:], tol, order)
-        finished = new.t[0] >= times[-1]
 
         def within(carry: Any) -> Any:
             written, _ = carry
             time = times[jnp.minimum(written, count - 1)]
-            return (written < count) & ((time <= new.t[0]) | finished)
+            return (written < count) & (time <= new.t[0])
 
         def write(carry: Any) -> Any:
             written, (q_out, v_out) = carry
             since = (times[written] - state.t) - state.t_rest
-            q_at = q[0] + _increment(q, since, order)
-            v_at = v[0] + _increment(v, since, order)
+            q_at = q[0] + increment(q, since, order)
+            v_at = v[0] + increment(v, since, order)
             return written + 1, (
                 q_out.at[written].set(q_at[:, 0]),
                 v_out.at[written].set(v_at[:, 0]),

@@ -40,9 +40,10 @@ class Trajectory:
 
     def __repr__(self) -> str:
         names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)
+        span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
         return (
-            f"Trajectory({names}; {len(self.t)} times in "
-            f"[{self.t[0]:g}, {self.t[-1]:g}]; {self.steps} steps; float64)"
+            f"Trajectory({names}; {len(self.t)} times{span}; "
+            f"{self.steps} steps; float64)"
         )
 
     def __getitem__(self, coordinate: Coordinate) -> np.ndarray:

@@ -21,6 +21,8 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     call = jax.jit(function)
 
+    # The mark must be on a call inside of a compiled function, never on its outside.
+    @jax.jit
     def marked(*arguments: Any) -> Any:
         if jax.default_backend() != "cpu":
             return call(*arguments)

@@ -1,0 +1,55 @@
+"""Lyapunov exponents, from the variational equations along a trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lagrangian.flows.flow_map import propagate
+from lagrangian.lowering.fused import fused
+
+
+def lyapunov_exponents(
+    flow: Any, q: Any, v: Any, span: Sequence[float], interval: float, tol: float
+) -> np.ndarray:
+    """See `ScalarFlow.lyapunov_exponents`."""
+    n = len(q)
+    intervals = max(1, round((span[1] - span[0]) / interval))
+    edges = jnp.linspace(span[0], span[1], intervals + 1)
+    series = flow.taylor_series
+
+    def move(state: Any, start: Any, end: Any) -> Any:
+        q, v = propagate(
+            series,
+            *(state[:n, None], state[n:, None], start[None], end[None]),
+            tol=tol,
+            steps=100_000,
+        )
+        return jnp.concatenate([q[:, 0], v[:, 0]])
+
+    def linearised(state: Any, frame: Any, start: Any, end: Any) -> Any:
+        def along(direction: Any) -> Any:
+            return jax.jvp(lambda s: move(s, start, end), (state,), (direction,))
+
+        ends, directions = jax.vmap(along, in_axes=1, out_axes=(None, 1))(frame)
+        return ends, directions
+
+    kernel = fused(linearised)
+
+    def body(carry: Any, edge: Any) -> Any:
+        state, frame = carry
+        state, moved = kernel(state, frame, *edge)
+        frame, triangle = jnp.linalg.qr(moved)
+        return (state, frame), jnp.log(jnp.abs(jnp.diagonal(triangle)))
+
+    @jax.jit
+    def run(state: Any, edges: Any) -> Any:
+        pairs = jnp.stack([edges[:-1], edges[1:]], 1)
+        return jax.lax.scan(body, (state, jnp.eye(2 * n)), pairs)[1]
+
+    growth = np.asarray(run(jnp.concatenate([q, v]), edges))
+    return np.sort(growth.sum(axis=0) / (span[1] - span[0]))[::-1]

@@ -1,0 +1,248 @@
+"""Ensembles: each member as if alone, whatever the chunks, devices and processes."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sympy as sp
+
+import lagrangian as lg
+from lagrangian.errors import LagrangianError
+from lagrangian.flows import ensemble as module
+from lagrangian.flows.lanes import STUCK, TOO_MANY_STEPS
+from lagrangian.systems.mechanics import SYSTEMS
+
+x, y = lg.coordinates("x y")
+OSCILLATOR = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**2 / 2))
+
+
+def pendulum():
+    system = SYSTEMS["double-pendulum"]()
+    return lg.lower(system.lagrangian, system.parameters)
+
+
+PENDULUM = pendulum()
+
+
+def states(members, seed=0):
+    random = np.random.default_rng(seed)
+    return random.uniform(-2, 2, (members, 2)), np.zeros((members, 2))
+
+
+def test_against_closed_form_and_the_other_solver():
+    q0, v0 = np.linspace(0.1, 3, 150)[:, None], np.zeros((150, 1))
+    many = OSCILLATOR.ensemble(q0, v0, (0, 2, 20), tol=1e-10)
+    expected = q0 * np.cos(np.array([0, 2, 20.0]))
+    np.testing.assert_allclose(many[x], expected, atol=2e-8)
+
+    q0, v0 = states(70)
+    many = PENDULUM.ensemble(q0, v0, (0, 3), tol=1e-10)
+    for member in (0, 13, 69):
+        alone = PENDULUM.integrate(q0[member], v0[member], (0, 3), tol=1e-13)
+        np.testing.assert_allclose(many.q[member, -1], alone.q[-1], atol=1e-6)
+    assert not many.failures
+
+
+def test_the_error_follows_the_tolerance():
+    q0, v0 = np.linspace(0.1, 3, 64)[:, None], np.zeros((64, 1))
+    errors = [
+        np.abs(OSCILLATOR.ensemble(q0, v0, (0, 20), tol=tol)[x][:, -1]
+               - q0[:, 0] * np.cos(20)).max()
+        for tol in (1e-5, 1e-8, 1e-11)
+    ]  # fmt: skip
+    assert errors[0] < 1e-3 and errors[1] < 1e-6 and errors[2] < 1e-9
+    assert errors[0] > 10 * errors[1] > 100 * errors[2]
+
+
+def test_bits_do_not_depend_on_the_neighbours(monkeypatch):
+    q0, v0 = states(200)
+    whole = PENDULUM.ensemble(q0, v0, (0, 3))
+    backwards = PENDULUM.ensemble(q0[::-1], v0[::-1], (0, 3))
+    np.testing.assert_array_equal(whole.q, backwards.q[::-1])
+    monkeypatch.setattr(module, "_CHUNK", 64)
+    in_chunks = PENDULUM.ensemble(q0, v0, (0, 3))
+    np.testing.assert_array_equal(whole.q, in_chunks.q)
+    np.testing.assert_array_equal(whole.v, in_chunks.v)
+    few = PENDULUM.ensemble(q0[7:9], v0[7:9], (0, 3))
+    np.testing.assert_array_equal(whole.q[7:9], few.q)
+
+
+def test_members_that_fail_are_marked_and_the_others_finish():
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, -1 / x))
+    q0 = np.array([[1.0], [2.0], [1e300], [np.nan]])
+    v0 = np.array([[0.0], [2.0], [0.0], [0.0]])
+    many = flow.ensemble(q0, v0, (0, 5), tol=1e-8)
+    assert set(many.failures) == {0, 3}
+    assert many.status[0] in (STUCK, TOO_MANY_STEPS)
+    assert many.t_end[0] == pytest.approx(np.pi / np.sqrt(8), rel=1e-3)
+    assert f"t = {many.t_end[0]:g}" in many.failures[0]
+    alone = flow.integrate(q0[1], v0[1], (0, 5), tol=1e-12)
+    np.testing.assert_allclose(many.q[1, -1], alone.q[-1], atol=1e-6)
+    assert "2 failed" in repr(many)
+
+
+def test_the_limit_on_steps():
+    many = PENDULUM.ensemble(*states(5), (0, 100), max_steps=20)
+    assert len(many.failures) == 5
+    assert (many.steps == 20).all()
+    assert "`max_steps`" in many.failures[0]
+
+
+def test_records_replace_the_states():
+    q0, v0 = states(100)
+    energy = PENDULUM.lagrangian.energy
+    many = PENDULUM.ensemble(q0, v0, (0, 1, 2, 3), tol=1e-9, record={"E": energy})
+    assert many.q is None
+    assert many.records["E"].shape == (100, 4)
+    drift = np.abs(many.records["E"] - many.records["E"][:, :1])
+    assert drift.max() < 1e-5
+    with pytest.raises(LagrangianError, match="`E`"):
+        many[PENDULUM.lagrangian.coordinates[0]]
+
+
+def test_it_goes_on_from_finished_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK", 64)
+    q0, v0 = states(200)
+    whole = PENDULUM.ensemble(q0, v0, (0, 1))
+    work, calls = module._worker, []
+
+    def interrupted(*arguments):
+        inner = work(*arguments)
+
+        def chunk(*a):
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return inner(*a)
+
+        return chunk
+
+    monkeypatch.setattr(module, "_worker", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        PENDULUM.ensemble(q0, v0, (0, 1), save=tmp_path)
+    done = list(tmp_path.glob("*/*.npz"))
+    assert 1 <= len(done) <= 3
+    before = {file: file.stat().st_mtime_ns for file in done}
+    resumed = PENDULUM.ensemble(q0, v0, (0, 1), save=tmp_path)
+    np.testing.assert_array_equal(whole.q, resumed.q)
+    assert {file: file.stat().st_mtime_ns for file in done} == before
+    # Another ensemble does not take these chunks for its own.
+    other = PENDULUM.ensemble(q0 + 0.1, v0, (0, 1), save=tmp_path)
+    assert not np.array_equal(other.q, whole.q)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_explicit_time_and_unrolled_stages(monkeypatch):
+    driven = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**2 / 2 - x * sp.cos(2 * lg.time)))
+    q0, v0 = np.ones((3, 1)), np.zeros((3, 1))
+    many = driven.ensemble(q0, v0, (0, 7), tol=1e-11)
+    expected = (4 * np.cos(7.0) - np.cos(14.0)) / 3
+    np.testing.assert_allclose(many[x][:, -1], expected, atol=1e-9)
+
+    # What accelerators run: a lane a member, and the stages as one expression.
+    from lagrangian.flows.lanes import integrate_lanes
+
+    with jax.enable_x64(True):
+        results = jax.jit(
+            lambda q: integrate_lanes(
+                driven.lanes_acceleration,
+                *(q, 0 * q, 3, jnp.array([0.0, 7.0]), 1e-11),
+                lanes=3,
+                max_steps=1000,
+                unrolled=True,
+            )
+        )(q0.T)
+    np.testing.assert_allclose(results.q[-1, 0], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("q0", "v0", "sentence"),
+    [
+        (np.ones(3), np.ones((3, 2)), r"`q0` has shape \(3,\)"),
+        (np.ones((3, 2)), np.ones((4, 2)), "`q0` has 3 members and `v0` has 4"),
+        (np.ones((0, 2)), np.ones((0, 2)), r"`q0` has shape \(0, 2\)"),
+    ],
+)
+def test_wrong_shapes_are_named(q0, v0, sentence):
+    with pytest.raises(LagrangianError, match=sentence):
+        PENDULUM.ensemble(q0, v0, (0, 1))
+
+
+def test_mappings_of_arrays_and_numbers():
+    a, b = PENDULUM.lagrangian.coordinates
+    many = PENDULUM.ensemble(
+        {a: np.linspace(0, 1, 4), b: 0.5}, {a: 0, b: [0] * 4}, (0, 1)
+    )
+    assert many.q.shape == (4, 2, 2)
+    with pytest.raises(LagrangianError, match="`q0` has no values for `b`"):
+        PENDULUM.ensemble({a: 1.0}, {a: 0, b: 0}, (0, 1))
+
+
+SCRIPT = """
+    import sys
+    import jax
+    if {distributed}:
+        jax.distributed.initialize("127.0.0.1:{port}", 2, int(sys.argv[1]))
+    import numpy as np
+    import lagrangian as lg
+    from lagrangian.flows import ensemble
+    from lagrangian.systems.mechanics import SYSTEMS
+
+    ensemble._CHUNK = 64
+    system = SYSTEMS["double-pendulum"]()
+    flow = lg.lower(system.lagrangian, system.parameters)
+    q0 = np.random.default_rng(0).uniform(-2, 2, (300, 2))
+    devices = {devices}
+    many = flow.ensemble(q0, 0 * q0, (0, 2), devices=devices)
+    np.save(sys.argv[2], many.q)
+    print(len(jax.local_devices()), jax.process_count())
+"""
+
+
+def run_script(tmp_path, name, rank=0, wait=True, flags="", **values):
+    values = {"distributed": False, "port": 0, "devices": None} | values
+    file = tmp_path / f"{name}.py"
+    file.write_text(textwrap.dedent(SCRIPT).format(**values))
+    process = subprocess.Popen(
+        [sys.executable, file, str(rank), tmp_path / f"{name}.npy"],
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return finished(process) if wait else process
+
+
+def finished(process):
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors[-2000:]
+    return output.split()[-2:]  # behind what the processes' library says
+
+
+@pytest.mark.slow
+def test_eight_devices_a_mesh_and_two_processes_give_the_same_bits(tmp_path):
+    assert run_script(tmp_path, "one") == ["1", "1"]
+    one = np.load(tmp_path / "one.npy")
+    flags = "--xla_force_host_platform_device_count=8"
+    assert run_script(tmp_path, "eight", flags=flags) == ["8", "1"]
+    np.testing.assert_array_equal(one, np.load(tmp_path / "eight.npy"))
+    mesh = "jax.make_mesh((4,), ('members',), devices=jax.devices()[:4])"
+    assert run_script(tmp_path, "mesh", flags=flags, devices=mesh) == ["8", "1"]
+    np.testing.assert_array_equal(one, np.load(tmp_path / "mesh.npy"))
+
+    pair = [
+        run_script(
+            tmp_path, f"rank{i}", rank=i, wait=False, distributed=True, port=29871
+        )
+        for i in range(2)
+    ]
+    assert [finished(process) for process in pair] == [["1", "2"]] * 2
+    for i in range(2):
+        np.testing.assert_array_equal(one, np.load(tmp_path / f"rank{i}.npy"))
