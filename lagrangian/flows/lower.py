@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lagrangian.errors import CannotLower
+from lagrangian.flows.block_flow import BlockFlow
 from lagrangian.flows.field_flow import FieldFlow
-from lagrangian.flows.flow import BlockFlow, Flow, ScalarFlow
+from lagrangian.flows.scalar_flow import ScalarFlow
 from lagrangian.lowering.laws import LoweredLaw
 from lagrangian.symbolic.field_theory import FieldTheory
 from lagrangian.symbolic.noether import Law
@@ -60,7 +61,7 @@ def lower(
     if isinstance(source, Law):
         return LoweredLaw(source, parameters, losses)
     if isinstance(source, Lagrangian):
-        kind: type[Flow] = BlockFlow if source.has_blocks else ScalarFlow
+        kind = BlockFlow if source.has_blocks else ScalarFlow
         return kind(source, parameters, losses)
     raise CannotLower(
         "`lower` takes a `Lagrangian`, a `Law` or a `FieldTheory`, and got "

@@ -1,0 +1,76 @@
+"""Flows of blocks: the motion of whole parameter arrays."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+import sympy as sp
+
+from lagrangian.errors import CannotLower, LagrangianError
+from lagrangian.flows.flow import Flow
+from lagrangian.lowering.evaluate import evaluate
+from lagrangian.symbolic.blocks import Applied
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.inner import Inner
+
+
+class BlockFlow(Flow):
+    """A flow of blocks: q and v are dictionaries of arrays by block name."""
+
+    @cached_property
+    def _explicit(self) -> dict[Any, tuple[Any, Any]]:
+        """For each block (mass, forcing) in mass * qddot = forcing, elementwise."""
+        explicit = {}
+        still = {q.ddot: sp.S.Zero for q in self.lagrangian.coordinates}
+        for q, equation in zip(
+            self.lagrangian.coordinates, self.lagrangian.equations, strict=True
+        ):
+            rest = equation.lhs.xreplace(still)
+            mass = sp.cancel(sp.expand(equation.lhs - rest) / q.ddot)
+            if mass.has(*still) or mass.has(Applied) or _inside_inner(mass, still):
+                raise CannotLower(
+                    f"the equation of block `{q}` is not explicit in `{q.ddot}`: "
+                    f"{equation.lhs} = 0. Use a kinetic energy that is elementwise in "
+                    "the velocities."
+                )
+            explicit[q] = (mass, -rest)
+        return explicit
+
+    def _expressions(self) -> dict[str, Any]:
+        return {
+            f"equation for `{q}`": sp.Tuple(*parts)
+            for q, parts in self._explicit.items()
+        } | {"energy": self.lagrangian.energy}
+
+    def _values(self, q: Any, v: Any, t: Any) -> dict[Any, Any]:
+        values: dict[Any, Any] = {time: t, **self.parameters}
+        for c in self.lagrangian.coordinates:
+            values[c], values[c.dot] = q[c.name], v[c.name]
+        return values
+
+    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        flat = evaluate(
+            [part for parts in self._explicit.values() for part in parts],
+            self._values(q, v, t),
+            self.losses,
+        )
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return {
+            c.name: jnp.broadcast_to(forcing / mass, q[c.name].shape)
+            for c, (mass, forcing) in zip(self._explicit, pairs, strict=True)
+        }
+
+    def _pack(self, state: Any, what: str) -> Any:
+        by_name = {getattr(key, "name", key): value for key, value in state.items()}
+        names = [c.name for c in self.lagrangian.coordinates]
+        if missing := [name for name in names if name not in by_name]:
+            raise LagrangianError(
+                f"`{what}` has no array for {', '.join(f'`{n}`' for n in missing)}."
+            )
+        return {name: jnp.asarray(by_name[name], jnp.float64) for name in names}
+
+
+def _inside_inner(expression: Any, symbols: Any) -> bool:
+    return any(product.has(*symbols) for product in expression.atoms(Inner))
