@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lagrangian.flows.taylor import State, advance, order_for
 from lagrangian.lowering.fused import fused
@@ -42,6 +43,17 @@ def propagate(
     _, state = jax.lax.while_loop(unfinished, body, (0, state))
     arrived = state.t == end
     return jnp.where(arrived, state.q, jnp.nan), jnp.where(arrived, state.v, jnp.nan)
+
+
+def propagate_lanes(flow: Any, q: Any, v: Any, start: Any, end: Any) -> Any:
+    """`propagate` at the finest tolerance, compiled once a flow and number of lanes."""
+    if "propagate" not in flow.compiled:
+        series = flow.taylor_series
+        flow.compiled["propagate"] = fused(
+            lambda *state: propagate(series, *state, tol=1e-15, steps=1_000_000)
+        )
+    arrays = (jnp.asarray(x, jnp.float64) for x in (q, v, start, end))
+    return tuple(np.asarray(x) for x in flow.compiled["propagate"](*arrays))
 
 
 def flow_map(flow: Any, q: Any, v: Any, t: Any, tol: float, steps: int) -> Any:

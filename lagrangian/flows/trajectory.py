@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.errors import IntegrationFailed
+from lagrangian.errors import IntegrationFailed, LagrangianError
+from lagrangian.flows.flow_map import propagate_lanes
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.noether import Law
 
@@ -83,6 +84,38 @@ class Trajectory:
     def charge(self, law: Law) -> np.ndarray:
         """The charge of a law at each time."""
         return self.evaluate(law.charge)
+
+    def at(self, t: Any) -> Trajectory:
+        """The path at other times, each as accurate as a step of the Taylor series.
+
+        Each is reached from the output time before it, so this costs few steps where
+        the output times are dense.
+
+        Args:
+            t: times within the path, increasing.
+
+        Raises:
+            LagrangianError: times outside of it.
+            CannotLower: a flow without Taylor recurrences.
+        """
+        times = np.atleast_1d(np.asarray(t, np.float64))
+        first, last = self.t[0], self.t[-1]
+        if not (np.all(first <= times) and np.all(times <= last)):
+            raise LagrangianError(
+                f"`t` leaves [{first:g}, {last:g}], where the path is known. Integrate "
+                "further for later times."
+            )
+        before = np.searchsorted(self.t, times, side="right") - 1
+        with jax.enable_x64(True):
+            states = self.q[before].T, self.v[before].T
+            q, v = propagate_lanes(self.flow, *states, self.t[before], times)
+        return Trajectory(self.flow, times, q.T, v.T, True, self.steps)
+
+    def to_xarray(self) -> Any:
+        """The path as an `xarray.Dataset`: one variable a coordinate and velocity."""
+        from lagrangian.flows.dataset import to_xarray
+
+        return to_xarray(self)
 
     def plot(self) -> Any:
         """A Matplotlib figure of every coordinate and of the energy error."""

@@ -8,7 +8,7 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 import lagrangian as lg
-from lagrangian.errors import IntegrationFailed
+from lagrangian.errors import IntegrationFailed, LagrangianError
 from lagrangian.flows.taylor import Taylor
 from lagrangian.systems.mechanics import SYSTEMS
 
@@ -142,3 +142,16 @@ def test_a_second_call_compiles_nothing():
     (compiled,) = [v for v in flow.compiled.values() if hasattr(v, "_cache_size")]
     flow.integrate([2.0], [0.5], (3, 9))
     assert compiled._cache_size() == 1
+
+
+def test_any_time_of_a_path_to_the_accuracy_of_its_steps():
+    q0, v0 = kepler_start(0.5)
+    path = KEPLER.integrate(q0, v0, (0, 10), tol=1e-14, points=8)
+    times = np.sort(np.random.default_rng(0).uniform(0, 10, 40))
+    fine = KEPLER.integrate(q0, v0, [0.0, *times], tol=1e-14)
+    between = path.at(times)
+    np.testing.assert_allclose(between.q, fine.q[1:], atol=1e-12)
+    np.testing.assert_allclose(between[x.dot], fine[x.dot][1:], atol=1e-12)
+    np.testing.assert_array_equal(path.at(path.t).q, path.q)
+    with pytest.raises(LagrangianError, match="where the path is known"):
+        path.at([11.0])
