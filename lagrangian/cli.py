@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lagrangian.errors import LagrangianError, TrainingStopped, nearest
+from lagrangian.files import write_atomically
 from lagrangian.version import __version__
+
+if TYPE_CHECKING:
+    from lagrangian.systems.system import System
+
+#: The solvers of `lagrangian simulate`, by what is loaded when one is chosen.
+SOLVERS = {
+    "taylor": "lagrangian.flows.taylor.Taylor",
+    "dopri8": "diffrax.Dopri8",
+    "tsit5": "diffrax.Tsit5",
+    "kvaerno5": "diffrax.Kvaerno5",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,9 +74,16 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser("simulate", help="integrate a mechanical system")
     simulate.set_defaults(run=_simulate)
-    simulate.add_argument("system", help="its name, such as double-pendulum")
-    simulate.add_argument("--t", type=_positive, default=10.0, help="end time in s")
-    simulate.add_argument("--tol", type=_positive, default=1e-12, help="per step")
+    simulate.add_argument(
+        "system",
+        nargs="?",
+        help="its name, such as double-pendulum, or a TOML file that describes it",
+    )
+    simulate.add_argument(
+        "--list", action="store_true", help="list the systems and their parameters"
+    )
+    simulate.add_argument("--t", type=_positive, help="end time; the system's own")
+    simulate.add_argument("--tol", type=_positive, help="per step; the system's own")
     simulate.add_argument(
         "--set",
         type=_assignment,
@@ -70,6 +91,19 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=NUMBER",
         help="a parameter (g=1.62), a position (a=0.5) or a velocity (a.dot=1)",
+    )
+    simulate.add_argument("--solver", choices=SOLVERS, help="the library's choice")
+    simulate.add_argument(
+        "--points", type=_several, default=201, help="how many times are kept"
+    )
+    simulate.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="where to save the path: .npz, or .nc for netCDF",
+    )
+    simulate.add_argument(
+        "--device", choices=("cpu", "gpu", "tpu"), help="JAX's choice"
     )
     for command in (demo, simulate):
         command.add_argument(
@@ -85,32 +119,23 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from lagrangian.systems.mechanics import SYSTEMS
-
-    if options.system not in SYSTEMS:
-        print(
-            f"lagrangian: no system `{options.system}`. "
-            f"{nearest(options.system, SYSTEMS)}",
-            file=sys.stderr,
-        )
+    if options.list:
+        return _list_systems()
+    system = _system(options.system, dict(options.set))
+    if system is None:
         return 2
 
-    from lagrangian.files import write_atomically
-    from lagrangian.flows.lower import lower
+    from lagrangian.flows.dataset import saver
 
-    system = SYSTEMS[options.system]()
-    _assign(system, options.set)
-    print(f"{system.name}: {system.description}")
-    for equation in system.lagrangian.equations:
-        print(f"  {equation.lhs} = 0")
-    flow = lower(system.lagrangian, system.parameters)
-    path = flow.integrate(
-        system.positions, system.velocities, (0.0, options.t), tol=options.tol
-    )
-    for coordinate in system.lagrangian.coordinates:
-        print(f"  {coordinate}({options.t:g}) = {path[coordinate][-1]:.10f}")
-    print(f"{path.steps} steps; relative energy drift {path.energy_drift:.2e}")
-    figure = path.plot()
+    # Whatever cannot work is found out before anything is computed.
+    save = saver(options.save) if options.save else None
+    with _device(options.device):
+        path = _integrate(system, options)
+        print(f"{path.steps} steps; {_energy_change(system, path)}")
+        figure = path.plot()
+    if save:
+        attributes = {"system": system.name, "description": system.description}
+        print(f"Wrote {save(path, attributes)}.")
     written = write_atomically(
         options.out / f"{system.name}.png",
         lambda file: figure.savefig(file, format="png", dpi=110),
@@ -119,23 +144,92 @@ def _simulate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _assign(system: Any, assignments: list[tuple[str, float]]) -> None:
-    """Put numbers from the command line in place of the system's own."""
-    places: dict[str, tuple[dict[Any, float], Any]] = {}
-    for values, dots in (
-        (system.parameters, ""),
-        (system.positions, ""),
-        (system.velocities, ".dot"),
-    ):
-        places |= {f"{symbol.name}{dots}": (values, symbol) for symbol in values}
-    for name, number in assignments:
-        if name not in places:
-            raise LagrangianError(
-                f"`{system.name}` has nothing called `{name}` to set. "
-                f"{nearest(name, places)}"
-            )
-        values, symbol = places[name]
-        values[symbol] = number
+def _system(name: str | None, values: dict[str, float]) -> System | None:
+    """The system by its name or file; None, with a message, if there is none."""
+    from lagrangian.systems.mechanics import SYSTEMS, make_system
+
+    if name is None:
+        print(
+            "lagrangian: `simulate` needs the name of a system (`--list` lists them), "
+            "or a TOML file.",
+            file=sys.stderr,
+        )
+    elif name in SYSTEMS:
+        return make_system(name, values)
+    elif name.endswith(".toml"):
+        from lagrangian.systems.spec import load_spec
+
+        return load_spec(name).with_values(values)
+    else:
+        print(
+            f"lagrangian: no system `{name}`. {nearest(name, SYSTEMS)} A spec file "
+            "ends in .toml.",
+            file=sys.stderr,
+        )
+    return None
+
+
+def _list_systems() -> int:
+    from lagrangian.systems.mechanics import SYSTEMS, make_system, sizes
+
+    for name in SYSTEMS:
+        system = make_system(name)
+        values = {s.name: f"{v:g}" for s, v in system.parameters.items()}
+        values |= {size: f"{n} (whole)" for size, n in sizes(name).items()}
+        print(f"{name}: {system.description}")
+        print("  " + ", ".join(f"{key}={value}" for key, value in values.items()))
+    return 0
+
+
+def _integrate(system: System, options: argparse.Namespace) -> Any:
+    """The path of a system, with its equations and its end printed."""
+    from lagrangian.flows.lower import lower
+
+    end = options.t or system.t
+    print(f"{system.name}: {system.description}")
+    for equation in system.lagrangian.equations:
+        print(f"  {equation.lhs} = 0")
+    path = lower(system.lagrangian, system.parameters).integrate(
+        system.positions,
+        system.velocities,
+        (0.0, end),
+        tol=options.tol or system.tol,
+        points=options.points,
+        solver=_solver(options.solver),
+    )
+    for coordinate in system.lagrangian.coordinates:
+        print(f"  {coordinate}({end:g}) = {path[coordinate][-1]:.10f}")
+    return path
+
+
+def _solver(name: str | None) -> Any:
+    """The solver of that name; None, which is the library's choice, for None."""
+    if name is None:
+        return None
+    module, _, solver = SOLVERS[name].rpartition(".")
+    return getattr(import_module(module), solver)()
+
+
+def _device(platform: str | None) -> Any:
+    """A context in which JAX computes there; JAX's own choice for None."""
+    if platform is None:
+        return nullcontext()
+    import jax
+
+    try:
+        return jax.default_device(jax.devices(platform)[0])
+    except RuntimeError:
+        raise LagrangianError(
+            f"JAX finds no {platform} here, only `{jax.default_backend()}`. Leave out "
+            "`--device`, or install JAX for that device."
+        ) from None
+
+
+def _energy_change(system: System, path: Any) -> str:
+    if system.is_conservative:
+        return f"relative energy drift {path.energy_drift:.2e}"
+    first, last = path.energy[[0, -1]]
+    return f"energy from {first:.6g} to {last:.6g} (this system does not keep it)"
 
 
 def _assignment(text: str) -> tuple[str, float]:
@@ -162,6 +256,13 @@ def _positive_int(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"`{text}` is no positive whole number")
     return int(text)
+
+
+def _several(text: str) -> int:
+    number = _positive_int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"`{text}` is too few: the start and the end")
+    return number
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class ScalarFlow(Flow):
 
         Args:
             q0, v0: of shape (members, coordinates), or a mapping from coordinates to
-                arrays of shape (members,) and numbers.
+                arrays of shape (members,) and numbers; one row serves all members.
             t: the output times, increasing; of a pair, only the end is kept.
             tol: relative and absolute tolerance of each step.
             record: expressions to keep at the output times, by name, instead of the
@@ -140,6 +140,8 @@ class ScalarFlow(Flow):
         times = np.asarray(t, np.float64)
         times = output_times(t, 2) if len(times) == 2 else output_times(t, 0)
         q, v = self._members(q0, "q0"), self._members(v0, "v0")
+        if 1 in (len(q), len(v)):  # one for all
+            q, v = np.broadcast_arrays(q, v)
         if q.shape != v.shape:
             raise LagrangianError(
                 f"`q0` has {len(q)} members and `v0` has {len(v)}: pass as many."
@@ -261,7 +263,7 @@ class ScalarFlow(Flow):
                     f"`{what}` has no values for {', '.join(f'`{c}`' for c in missing)}"
                     f". Pass `{{{missing[0]}: array, ...}}`."
                 )
-            columns = [np.asarray(states[c], np.float64) for c in coordinates]
+            columns = [np.atleast_1d(np.float64(states[c])) for c in coordinates]
             states = np.stack(np.broadcast_arrays(*columns), -1)
         array = np.asarray(states, np.float64)
         if array.ndim != 2 or array.shape[1] != len(coordinates) or not len(array):
@@ -301,6 +303,8 @@ class ScalarFlow(Flow):
 
     def _check_start(self, q: Any, v: Any, t: Any) -> None:
         constraints = self.lagrangian.constraints
+        if not constraints.expressions:
+            return
         values = self._values(q, v, t)
         for written, level in zip(
             constraints.expressions, constraints.velocity_level, strict=True
@@ -316,7 +320,7 @@ class ScalarFlow(Flow):
     def _pack(self, state: Any, what: str) -> Any:
         coordinates = self.lagrangian.coordinates
         if not isinstance(state, Mapping):
-            array = jnp.asarray(state, jnp.float64)
+            array = np.asarray(state, np.float64)
             if array.shape != (len(coordinates),):
                 raise LagrangianError(
                     f"`{what}` has shape {array.shape}; expected one number for each "
@@ -328,4 +332,4 @@ class ScalarFlow(Flow):
                 f"`{what}` has no value for {', '.join(f'`{c}`' for c in missing)}. "
                 f"Pass `{{{missing[0]}: 0.0, ...}}`."
             )
-        return jnp.asarray([state[c] for c in coordinates], jnp.float64)
+        return np.asarray([state[c] for c in coordinates], np.float64)

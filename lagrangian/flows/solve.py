@@ -84,8 +84,9 @@ def solve(
         return solver.solve(flow, q, v, times, tol, max_steps)
     if solver is None:
         solver = diffrax.Dopri8()
+    state = jax.tree.map(jnp.asarray, (q, v))
     states, succeeded, steps = _solve(
-        flow.field, (q, v), jnp.asarray(times), solver, tol, max_steps
+        flow.field, state, jnp.asarray(times), solver, tol, max_steps
     )
     return reached(times, *states, bool(succeeded), int(steps))
 

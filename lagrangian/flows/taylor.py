@@ -61,7 +61,7 @@ class Taylor:
                 return _path(series, q, v, times, tol, order, max_steps)
 
             run = flow.compiled[key] = jax.jit(fused(path))
-        qs, vs, succeeded, steps = run(q, v, jnp.asarray(times), tol)
+        qs, vs, succeeded, steps = run(q, v, times, tol)
         return reached(times, qs, vs, bool(succeeded), int(steps))
 
 

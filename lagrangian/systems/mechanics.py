@@ -2,50 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
 
-import sympy as sp
-
-from lagrangian.symbolic.coordinates import coordinates
-from lagrangian.symbolic.system import Lagrangian
-
-
-@dataclass(frozen=True)
-class System:
-    """A Lagrangian with values: what a simulation needs.
-
-    `parameters` are in SI units; `positions` and `velocities` are the initial state.
-    """
-
-    name: str
-    description: str
-    lagrangian: Lagrangian
-    parameters: dict[Any, float]
-    positions: dict[Any, float]
-    velocities: dict[Any, float]
-
-
-def double_pendulum() -> System:
-    """Two equal point masses on massless rods of equal length.
-
-    m in kg, l in m, g in m/s^2; angles from the vertical in rad.
-    """
-    a, b = coordinates("a b")
-    m, l, g = sp.symbols("m l g", positive=True)
-    return System(
-        name="double-pendulum",
-        description="two equal point masses on massless rods",
-        lagrangian=Lagrangian(
-            T=m * l**2 * (a.dot**2 + b.dot**2 / 2 + a.dot * b.dot * sp.cos(a - b)),
-            V=-m * g * l * (2 * sp.cos(a) + sp.cos(b)),
-        ),
-        parameters={m: 1.0, l: 1.0, g: 9.81},
-        positions={a: 2.0, b: 1.0},
-        velocities={a: 0.0, b: 0.0},
-    )
-
+from lagrangian.errors import LagrangianError, nearest
+from lagrangian.systems.celestial import henon_heiles, kepler, three_body
+from lagrangian.systems.chains import fput_chain, toda_chain
+from lagrangian.systems.particles import (
+    charged_particle,
+    relativistic_particle,
+    van_der_pol,
+)
+from lagrangian.systems.pendulums import (
+    double_pendulum,
+    elastic_pendulum,
+    foucault_pendulum,
+    n_pendulum,
+    rotating_hoop,
+    spherical_pendulum,
+)
+from lagrangian.systems.system import System
+from lagrangian.systems.tops import heavy_top
 
 #: What `lagrangian simulate NAME` knows.
-SYSTEMS: dict[str, Callable[[], System]] = {"double-pendulum": double_pendulum}
+SYSTEMS: dict[str, Callable[..., System]] = {
+    "double-pendulum": double_pendulum,
+    "n-pendulum": n_pendulum,
+    "spherical-pendulum": spherical_pendulum,
+    "foucault-pendulum": foucault_pendulum,
+    "rotating-hoop": rotating_hoop,
+    "elastic-pendulum": elastic_pendulum,
+    "kepler": kepler,
+    "three-body": three_body,
+    "henon-heiles": henon_heiles,
+    "toda-chain": toda_chain,
+    "fput-chain": fput_chain,
+    "charged-particle": charged_particle,
+    "relativistic-particle": relativistic_particle,
+    "van-der-pol": van_der_pol,
+    "heavy-top": heavy_top,
+}
+
+
+def sizes(name: str) -> dict[str, int]:
+    """The whole numbers that the factory of a system takes, with their defaults."""
+    arguments = inspect.signature(SYSTEMS[name]).parameters
+    return {argument: value.default for argument, value in arguments.items()}
+
+
+def make_system(name: str, values: Mapping[str, float] | None = None) -> System:
+    """The system of that name with its sizes, parameters and initial state as given.
+
+    >>> make_system("n-pendulum", {"links": 2, "g": 1.62}).lagrangian.coordinates
+    (theta1, theta2)
+
+    Raises:
+        LagrangianError: an unknown name, or a size that is no whole number.
+    """
+    if name not in SYSTEMS:
+        raise LagrangianError(f"no system `{name}`. {nearest(name, SYSTEMS)}")
+    values = dict(values or {})
+    chosen = {size: values.pop(size) for size in sizes(name) if size in values}
+    for size, number in chosen.items():
+        if not float(number).is_integer():
+            raise LagrangianError(f"`{size}` is {number:g}; write a whole number.")
+    system = SYSTEMS[name](**{size: int(n) for size, n in chosen.items()})
+    return system.with_values(values)

@@ -2,12 +2,14 @@
 
 import json
 
+import jax
 import matplotlib.image
 import numpy as np
 import pytest
 
 from lagrangian import demo
-from lagrangian.cli import main
+from lagrangian.cli import SOLVERS, main
+from lagrangian.systems.mechanics import SYSTEMS
 
 
 def test_simulate_prints_the_drift_and_saves_a_figure(tmp_path, capsys):
@@ -25,11 +27,95 @@ def test_simulate_prints_the_drift_and_saves_a_figure(tmp_path, capsys):
     [
         (["simulate", "double-pendulm"], "Nearest: `double-pendulum`"),
         (["simulate", "double-pendulum", "--set", "gg=1"], "nothing called `gg`"),
+        (["simulate", "fput-chain", "--set", "mases=3"], "nothing called `mases`"),
+        (["simulate"], "`--list` lists them"),
+        (["simulate", "none.toml"], "`none.toml` cannot be read"),
+        (["simulate", "kepler", "--save", "a.csv"], "Use .npz or .nc"),
     ],
 )
-def test_wrong_names_are_answered_with_the_nearest(arguments, message, capsys):
+def test_wrong_names_are_answered_with_what_to_write(arguments, message, capsys):
     assert main(arguments) != 0
     assert message in capsys.readouterr().err
+
+
+def test_the_list_names_every_system_and_its_parameters(capsys):
+    assert main(["simulate", "--list"]) == 0
+    printed = capsys.readouterr().out
+    for name in SYSTEMS:
+        assert f"\n{name}: " in "\n" + printed
+    assert "m=1, l=1, g=9.81, links=3 (whole)" in printed
+
+
+def test_what_is_saved_names_its_system_and_its_parameters(tmp_path, capsys):
+    saved = tmp_path / "path.npz"
+    arguments = ["simulate", "toda-chain", "--set", "masses=3", "--set", "a=0.5"]
+    arguments += ["--t", "2", "--points", "5", "--out", str(tmp_path)]
+    assert main([*arguments, "--save", str(saved)]) == 0
+    assert f"Wrote {saved}." in capsys.readouterr().out
+    with np.load(saved) as arrays:
+        assert arrays["t"].tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
+        assert arrays["q3.dot"].shape == (5,)
+        attributes = json.loads(str(arrays["attributes"]))
+    assert attributes["system"] == "toda-chain"
+    assert json.loads(attributes["parameters"]) == {"m": 1.0, "a": 0.5, "b": 1.0}
+    assert (tmp_path / "toda-chain.png").exists()
+
+
+def test_netcdf_is_saved_where_xarray_is_installed(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    saved = tmp_path / "path.nc"
+    arguments = ["simulate", "kepler", "--t", "1", "--out", str(tmp_path)]
+    assert main([*arguments, "--save", str(saved)]) == 0
+    with xarray.open_dataset(saved) as data:
+        assert data.attrs["system"] == "kepler"
+        assert float(data["x"][0]) == 0.4 and data["x"].shape == (201,)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_follows_the_oscillator(solver, tmp_path, capsys):
+    spec = tmp_path / "spring.toml"
+    spec.write_text(
+        """
+        coordinates = ["x"]
+        T = "m*x.dot^2/2"
+        V = "k*x^2/2"
+        t = 3.0
+        [parameters]
+        m = 1.0
+        k = "1/4"
+        [positions]
+        x = 1.0
+        [velocities]
+        x = 0.0
+        """
+    )
+    arguments = ["simulate", str(spec), "--set", "k=1", "--tol", "1e-6"]
+    arguments += ["--solver", solver, "--device", "cpu", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "spring: from spring.toml" in printed
+    end = float(printed.split("x(3) = ")[1].split()[0])
+    assert end == pytest.approx(np.cos(3.0), abs=1e-4)
+    assert (tmp_path / "spring.png").exists()
+
+
+def test_friction_is_not_called_a_drift(tmp_path, capsys):
+    assert main(["simulate", "van-der-pol", "--t", "1", "--out", str(tmp_path)]) == 0
+    assert "energy from 0.005 to 0.0" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there_is_named(capsys):
+    if any(device.platform == "tpu" for device in jax.devices()):
+        pytest.skip("there is a TPU")
+    assert main(["simulate", "kepler", "--device", "tpu"]) == 1
+    assert "JAX finds no tpu here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("points", ["0", "1", "2.5", "-3"])
+def test_points_are_at_least_two(points, capsys):
+    with pytest.raises(SystemExit):
+        main(["simulate", "kepler", f"--points={points}"])
+    assert f"`{points}` is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
