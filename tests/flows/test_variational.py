@@ -72,14 +72,16 @@ def driven():
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(
-    "make",
-    [lambda: lowered(kepler()), with_everything, driven],
+    ("make", "factor"),
+    # The damped motion is so smooth that shorter steps would err by rounding alone.
+    [(lambda: lowered(kepler()), 1.0), (with_everything, 1.0), (driven, 2.5)],
     ids=["kepler", "with everything", "driven"],
 )
-def test_the_order_is_what_it_says(order, make):
+def test_the_order_is_what_it_says(order, make, factor):
     flow, start, end = make(), ([0.5, 0.3], [0.2, 1.3]), 2.0
     exact = flow.integrate(*start, (0, end), tol=1e-15, points=2).q[-1]
-    counts = np.unique(np.round(end / np.geomspace(*STEPS[order], 4)))
+    steps = factor * np.geomspace(*STEPS[order], 4)
+    counts = np.unique(np.round(end / steps))
     errors = []
     for count in counts:
         solver = Variational(end / count, order)
