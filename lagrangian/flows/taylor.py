@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from lagrangian.flows.solve import Solution, reached
 from lagrangian.lowering.fused import fused
 from lagrangian.lowering.taylor import TaylorSeries
+
+#: So many steps, a second or so, run between two looks at the clock and the keyboard.
+_SEGMENT = 200_000
 
 
 class State(NamedTuple):
@@ -33,6 +37,21 @@ class State(NamedTuple):
     t_rest: Any
     q_rest: Any
     v_rest: Any
+
+
+class Path(NamedTuple):
+    """A path that is being computed: where it is, and what it has written.
+
+    `q` and `v` have shape (times, coordinates), and their first `written` rows are
+    known. Not `healthy` is a path whose last step was not a number, or none.
+    """
+
+    state: State
+    q: Any
+    v: Any
+    written: Any
+    steps: Any
+    healthy: Any
 
 
 @dataclass(frozen=True)
@@ -52,17 +71,31 @@ class Taylor:
         self, flow: Any, q: Any, v: Any, times: np.ndarray, tol: float, max_steps: int
     ) -> Solution:
         order = self.order or order_for(tol)
-        key = (self, order, len(times), max_steps)
-        run = flow.compiled.get(key)
-        if run is None:
+        key = (self, order, len(times))
+        if key not in flow.compiled:
             series = flow.taylor_series
 
-            def path(q: Any, v: Any, times: Any, tol: Any) -> Any:
-                return _path(series, q, v, times, tol, order, max_steps)
+            def segment(path: Path, times: Any, tol: Any, limit: Any) -> Path:
+                return _segment(series, path, times, tol, order, limit)
 
-            run = flow.compiled[key] = jax.jit(fused(path))
-        qs, vs, succeeded, steps = run(q, v, times, tol)
-        return reached(times, qs, vs, bool(succeeded), int(steps))
+            flow.compiled[key] = jax.jit(fused(segment))
+        run, path = flow.compiled[key], _start(q, v, times)
+        # tqdm's `disable=None` is silence where the output is no terminal.
+        with tqdm(
+            total=float(times[-1] - times[0]),
+            delay=2,
+            disable=None,
+            bar_format="{percentage:3.0f}%|{bar}| t = {n:.4g} of {total:.4g} {elapsed}",
+        ) as bar:
+            while True:
+                limit = min(int(path.steps) + _SEGMENT, max_steps)
+                path = run(path, times, tol, limit)
+                written, steps = int(path.written), int(path.steps)
+                if written == len(times) or steps >= max_steps or not path.healthy:
+                    break
+                bar.update(float(path.state.t[0]) - times[0] - bar.n)
+        complete = written == len(times) and bool(path.healthy)
+        return reached(times, path.q, path.v, complete, steps)
 
 
 def order_for(tol: float) -> int:
@@ -119,51 +152,46 @@ def _sum(value: Any, rest: Any, increment: Any) -> tuple[Any, Any]:
     return total, increment - (total - value)
 
 
-def _path(
-    series: TaylorSeries,
-    q: Any,
-    v: Any,
-    times: Any,
-    tol: Any,
-    order: int,
-    max_steps: int,
-) -> tuple[Any, Any, Any, Any]:
-    """The states at `times`, whether the end was reached, and the steps taken."""
-    count, n = len(times), len(q)
-    start = times[:1]
-    zero = jnp.zeros((n, 1))
-    state = State(start, q[:, None], v[:, None], jnp.zeros(1), zero, zero)
-    missing = jnp.full((count, n), jnp.nan)
-    outputs = missing.at[0].set(q), missing.at[0].set(v)
+def _start(q: np.ndarray, v: np.ndarray, times: np.ndarray) -> Path:
+    rows, n = len(times), len(q)
+    missing = np.full((rows, n), np.nan)
+    zero = np.zeros((n, 1))
+    state = State(times[:1], q[:, None], v[:, None], np.zeros(1), zero, zero)
+    first = np.arange(rows)[:, None] == 0
+    outputs = (np.where(first, x, missing) for x in (q, v))
+    return Path(state, *outputs, np.int64(1), np.int64(0), np.bool_(True))
 
-    def unfinished(carry: Any) -> Any:
-        _, _, written, steps, healthy = carry
-        return (written < count) & (steps < max_steps) & healthy
 
-    def body(carry: Any) -> Any:
-        state, outputs, written, steps, _ = carry
+def _segment(
+    series: TaylorSeries, path: Path, times: Any, tol: Any, order: int, limit: Any
+) -> Path:
+    """The path with the steps up to number `limit`, or fewer at its end."""
+    count = len(times)
+
+    def unfinished(path: Path) -> Any:
+        return (path.written < count) & (path.steps < limit) & path.healthy
+
+    def body(path: Path) -> Path:
+        state = path.state
         new, step, q, v = advance(series, state, times[-1:], tol, order)
 
         def within(carry: Any) -> Any:
-            written, _ = carry
+            written, _, _ = carry
             time = times[jnp.minimum(written, count - 1)]
             return (written < count) & (time <= new.t[0])
 
         def write(carry: Any) -> Any:
-            written, (q_out, v_out) = carry
+            written, q_out, v_out = carry
             since = (times[written] - state.t) - state.t_rest
             q_at = q[0] + increment(q, since, order)
             v_at = v[0] + increment(v, since, order)
-            return written + 1, (
-                q_out.at[written].set(q_at[:, 0]),
-                v_out.at[written].set(v_at[:, 0]),
-            )
+            q_out = q_out.at[written].set(q_at[:, 0])
+            return written + 1, q_out, v_out.at[written].set(v_at[:, 0])
 
-        written, outputs = jax.lax.while_loop(within, write, (written, outputs))
+        written, q_out, v_out = jax.lax.while_loop(
+            within, write, (path.written, path.q, path.v)
+        )
         healthy = (step[0] > 0) & jnp.isfinite(new.q + new.v).all()
-        return new, outputs, written, steps + 1, healthy
+        return Path(new, q_out, v_out, written, path.steps + 1, healthy)
 
-    _, (q_out, v_out), written, steps, healthy = jax.lax.while_loop(
-        unfinished, body, (state, outputs, 1, 0, jnp.asarray(True))
-    )
-    return q_out, v_out, (written == count) & healthy, steps
+    return jax.lax.while_loop(unfinished, body, path)

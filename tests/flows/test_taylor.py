@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 import lagrangian as lg
 from lagrangian.errors import IntegrationFailed, LagrangianError
+from lagrangian.flows import taylor
 from lagrangian.flows.taylor import Taylor
 from lagrangian.systems.mechanics import SYSTEMS
 
@@ -155,3 +156,12 @@ def test_any_time_of_a_path_to_the_accuracy_of_its_steps():
     np.testing.assert_array_equal(path.at(path.t).q, path.q)
     with pytest.raises(LagrangianError, match="where the path is known"):
         path.at([11.0])
+
+
+def test_long_paths_are_computed_in_segments_without_a_seam(monkeypatch):
+    q0, v0 = kepler_start(0.5)
+    whole = KEPLER.integrate(q0, v0, (0, 50), tol=1e-12)
+    monkeypatch.setattr(taylor, "_SEGMENT", 7)
+    pieces = KEPLER.integrate(q0, v0, (0, 50), tol=1e-12)
+    np.testing.assert_array_equal(whole.q, pieces.q)
+    assert whole.steps == pieces.steps > 21
