@@ -298,6 +298,26 @@ def ensembles(rounds: int, members: int) -> list[str]:
     return rows
 
 
+def alternatives() -> list[str]:
+    """Steps that lanes would take in lockstep, relative to those that members need."""
+    q0 = np.random.default_rng(0).uniform(-2, 2, (65536, 2))
+    many = PENDULUM.flow.ensemble(q0, 0 * q0, (0, 10), tol=1e-6)
+    energy = -2 * np.cos(q0[:, 0]) - np.cos(q0[:, 1])
+    rows = [
+        "| lanes in lockstep | as they come | sorted by energy | refilled |",
+        "| --- | --- | --- | --- |",
+    ]
+    for lanes in (64, 4096, 65536):
+        work = [
+            many.steps[order].reshape(-1, lanes).max(axis=1).sum() * lanes
+            for order in (np.arange(len(q0)), np.argsort(energy))
+        ]
+        shares = [total / many.steps.sum() for total in work]
+        rows.append(f"| {lanes:,} | {shares[0]:.2f} | {shares[1]:.2f} | 1.00 |")
+        print(rows[-1], flush=True)
+    return rows
+
+
 # --- work against precision -----------------------------------------------------------
 
 
@@ -356,6 +376,8 @@ def main() -> None:
     ]
     for members in [10_000] if quick else [10_000, 100_000]:
         heads += ensembles(rounds, members)
+    heads += ["", "Work of lanes relative to that of their members:", ""]
+    heads += alternatives()
     if quick:
         return
     work_precision(3)
