@@ -171,3 +171,18 @@ def test_a_metric_that_mixes_entries_is_not_explicit(learning_symbols):
     system = lg.Lagrangian(mass / 2 * lg.Inner(w.dot, G(w.dot)))
     with pytest.raises(lg.CannotLower, match="not explicit in `w.ddot`"):
         lg.lower(system, {mass: 1.0, G: lambda x: x})
+
+
+def test_stiff_damping_takes_an_implicit_solver_of_diffrax():
+    # x'' + 1e4 x' + x = 0: the fast decay limits explicit steps long after it is over.
+    x = lg.coordinates("x")
+    system = lg.Lagrangian(x.dot**2 / 2, x**2 / 2, dissipation=5000 * x.dot**2)
+    flow = lg.lower(system)
+    stiff, explicit = (
+        flow.integrate([1.0], [0.0], (0, 10), solver=solver, tol=1e-7, points=2)
+        for solver in (diffrax.Kvaerno5(), diffrax.Dopri8())
+    )
+    slow, fast = np.roots([1, 1e4, 1])[::-1]
+    expected = (fast * np.exp(slow * 10) - slow * np.exp(fast * 10)) / (fast - slow)
+    np.testing.assert_allclose(stiff[x][-1], expected, rtol=1e-5)
+    assert stiff.steps < 300 < 10_000 < explicit.steps
