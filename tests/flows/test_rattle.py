@@ -201,7 +201,7 @@ def test_it_is_verlet_where_the_constraint_does_nothing():
     assert np.abs(other.q[-1] - q).max() < 0.01  # its sibling, drift, kick, drift
 
 
-def pulled_back_defect(flow, step):
+def pulled_back_defect(step):
     """max |J^T Omega J - Omega| from the sphere's angles and momenta to (q, v)."""
 
     def state(s):
@@ -223,19 +223,24 @@ def pulled_back_defect(flow, step):
     return (defects / np.linalg.norm(jacobians, axis=(1, 2)) ** 2).max()
 
 
-def test_the_step_is_symplectic_on_the_constraint_and_that_of_runge_kutta_is_not():
+def test_the_step_is_symplectic_on_the_constraint():
     with jax.enable_x64(True):
-        flow, h = spherical(tilt=0.3), 0.1
-        method = constrained_trapezoidal(flow)
+        method = constrained_trapezoidal(spherical(tilt=0.3))
 
-        def rattle(q, v):
-            return method.advance(method.start(q, v, 0.0), 0.0, h, 1)[:2]
+        def step(q, v):
+            return method.advance(method.start(q, v, 0.0), 0.0, 0.1, 1)[:2]
 
-        def control(q, v):
-            return tuple(runge_kutta_step(flow, jnp.stack([q, v]), 0.0, h))
+        assert pulled_back_defect(step) < 2e-15
 
-        assert pulled_back_defect(flow, rattle) < 2e-15
-        assert pulled_back_defect(flow, control) > 1e-6
+
+def test_a_step_of_runge_kutta_is_not_symplectic_on_the_constraint():
+    with jax.enable_x64(True):
+        flow = spherical(tilt=0.3)
+
+        def step(q, v):
+            return tuple(runge_kutta_step(flow, jnp.stack([q, v]), 0.0, 0.1))
+
+        assert pulled_back_defect(step) > 1e-6
 
 
 def test_a_path_can_be_walked_back():

@@ -18,7 +18,6 @@ from lagrangian.flows.variational import (
 )
 from lagrangian.systems.celestial import kepler
 from lagrangian.systems.particles import charged_particle
-from lagrangian.systems.pendulums import double_pendulum
 
 ORDERS = (2, 4, 6, 8)
 STEPS = {2: (0.02, 0.005), 4: (0.05, 0.0125), 6: (0.1, 0.04), 8: (0.09, 0.045)}
@@ -50,6 +49,13 @@ class RungeKutta:
 
 def lowered(system):
     return lg.lower(system.lagrangian, system.parameters)
+
+
+def curved():
+    """A metric that depends on the position."""
+    x, y = lg.coordinates("x y")
+    T = ((1 + x**2) * x.dot**2 + x * x.dot * y.dot + 2 * y.dot**2) / 2
+    return lg.lower(lg.Lagrangian(T, x**2 / 2 + y**4))
 
 
 def with_everything():
@@ -140,8 +146,8 @@ def test_a_step_extremises_the_action_over_polynomials(order):
 
 
 def test_order_2_is_the_discrete_lagrangian_of_the_midpoint():
-    flow, h = lowered(double_pendulum()), 0.02
-    start = np.array([2.0, 1.0]), np.array([0.5, -1.0])
+    flow, h = curved(), 0.05
+    start = np.array([0.5, 0.3]), np.array([0.2, 1.3])
     path = flow.integrate(*start, (0, 40 * h), solver=Variational(h, 2), points=41)
 
     def midpoint(q, r, k):
@@ -289,9 +295,7 @@ def test_an_explicit_step_is_not_symplectic():
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_path_can_be_walked_back(order):
-    x, y = lg.coordinates("x y")
-    T = ((1 + x**2) * x.dot**2 + x * x.dot * y.dot + 2 * y.dot**2) / 2
-    flow = lg.lower(lg.Lagrangian(T, x**2 / 2 + y**4))
+    flow = curved()
     q, v = np.array([0.5, 0.3]), np.array([0.2, 1.3])
     missed = []
     for solver in (Variational(0.05, order), RungeKutta(0.05)):
