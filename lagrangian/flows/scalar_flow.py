@@ -83,7 +83,9 @@ class ScalarFlow(Flow):
     def _values(self, q: Any, v: Any, t: Any, axis: int = -1) -> dict[Any, Any]:
         values: dict[Any, Any] = {time: t, **self.parameters}
         for i, c in enumerate(self.lagrangian.coordinates):
-            values[c], values[c.dot] = jnp.take(q, i, axis), jnp.take(v, i, axis)
+            # Plain indices: `jnp.take` costs a third of the time of a small loop.
+            place = (..., i) if axis == -1 else (i,)
+            values[c], values[c.dot] = q[place], v[place]
         return values
 
     def _solution(self, q: Any, v: Any, t: Any, axis: int = -1) -> Any:
@@ -92,7 +94,7 @@ class ScalarFlow(Flow):
         size = matrix.rows
         entries = [flat[i * size : (i + 1) * size] for i in range(size)]
         solution = solve_mass(matrix, entries, flat[size * size :])
-        shape = jnp.take(q, 0, axis).shape
+        shape = q.shape[:-1] if axis == -1 else q.shape[1:]
         return jnp.stack([jnp.broadcast_to(x, shape) for x in solution], axis)
 
     def lanes_acceleration(self, q: Any, v: Any, t: Any) -> Any:
