@@ -1,6 +1,8 @@
 """The commands as a user runs them."""
 
 import json
+import subprocess
+import sys
 
 import jax
 import matplotlib.image
@@ -176,3 +178,12 @@ def test_an_interrupted_demo_leaves_no_report(tmp_path, capsys, monkeypatch):
     assert "no report was written" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob("*.png"))
     assert not list(tmp_path.glob("tmp*"))
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m lagrangian.cli simulate --list | head -n 1"
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.startswith("double-pendulum")
+    assert done.stderr == ""
