@@ -50,6 +50,7 @@ _LAYERS = {
     "lagrangian.learning.train": ("train",),
     "lagrangian.learning.run": ("Run",),
     "lagrangian.learning.predict": ("predict",),
+    "lagrangian.learning.discover.discovery": ("Discovery", "discover"),
     "lagrangian.learning.check": ("Report", "check"),
     "lagrangian.errors": (
         "CannotLower",

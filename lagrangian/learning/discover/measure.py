@@ -1,0 +1,220 @@
+"""Every symmetry proved anew: at fresh parameters, and by a finite transformation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lagrangian.errors import InvalidSymmetry
+from lagrangian.learning.discover.families import NEAR_UNITS
+from lagrangian.learning.discover.generator import Generator, flow
+from lagrangian.learning.discover.probe import Probe
+from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.pytrees import pick
+from lagrangian.symbolic.blocks import LinearMap, ones
+from lagrangian.symbolic.symmetry import Symmetry
+
+EXACT, APPROXIMATE, ABSENT = "exact", "approximate", "absent"
+
+#: Fresh draws of parameters, rows and elements of a family.
+DRAWS = 3
+#: Below this share of the loss, what random displacements change is no yardstick.
+UNMOVED = 1e-9
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A symmetry of the engine, with what `measure` needs of a generator."""
+
+    symmetry: Symmetry
+    shapes: dict[str, tuple[int, ...]]
+    gap: tuple[float, float] = (np.nan, np.nan)
+    defect: float = 0.0
+
+    @classmethod
+    def of(cls, symmetry: Symmetry, shapes: dict[str, tuple[int, ...]]) -> Candidate:
+        """Checks that the model has its blocks, and that they can be evaluated."""
+        if symmetry.tau != 0 or len(symmetry.blocks) != len(symmetry.xi):
+            raise InvalidSymmetry(
+                f"{symmetry!r} moves more than blocks of parameters. Pass candidates "
+                'such as `lg.Scale("dense.kernel")`.'
+            )
+        for direction in symmetry.xi.values():
+            if direction.has(LinearMap):
+                raise InvalidSymmetry(
+                    f"the linear map in {symmetry!r} has no function here. Pass "
+                    "candidates without linear maps."
+                )
+        pick(shapes, [block.name for block in symmetry.blocks], "the model")
+        return cls(symmetry, shapes)
+
+    @property
+    def count(self) -> int:
+        """Charges side by side."""
+        counts = {
+            1 if b.unit_axis is None else self.shapes[b.name][b.unit_axis]
+            for b in self.symmetry.blocks
+        }
+        if len(counts) > 1:
+            raise InvalidSymmetry(
+                f"the blocks of {self.symmetry!r} have {sorted(counts)} units along "
+                "their unit axes. Name axes of equal length."
+            )
+        return counts.pop()
+
+    def element(self, generator: np.random.Generator) -> np.ndarray:
+        """A random size of the motion for every unit."""
+        sizes = generator.uniform(0.3, 0.7, self.count)
+        return sizes * generator.choice([-1, 1], self.count)
+
+    def field(self, theta: Mapping[str, Any], chosen: np.ndarray) -> dict[str, Any]:
+        """xi at `theta`, every unit of a block by its own size."""
+        symmetry = self.symmetry
+        values = {b: theta[b.name] for b in symmetry.blocks} | {ones: np.ones(())}
+        directions = evaluate(symmetry.xi.values(), values)
+        field = {}
+        for block, direction in zip(symmetry.blocks, directions, strict=True):
+            shape = [1] * len(self.shapes[block.name])
+            if block.unit_axis is not None:
+                shape[block.unit_axis] = self.count
+            whole = np.broadcast_to(direction, self.shapes[block.name])
+            field[block.name] = whole * chosen.reshape(shape)
+        return field
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One row: what was found, and every number that its kind rests on.
+
+    Attributes:
+        description: parameter paths and their roles.
+        blocks: the paths that it moves.
+        generators: how many independent ones the row stands for.
+        kind: "exact", "approximate" or "absent".
+        residual: <grad f, xi> over the root of the sum of its squared terms (1 is what
+            random signs give), root mean square over the samples.
+        zero, nonzero: of the null space that it was found in, the largest singular
+            value that counts as zero and the smallest that does not, relative to
+            random signs. NaN for a candidate.
+        defect: how far the finite transformation moves the loss, relative to random
+            displacements of the same arrays by the same lengths.
+    """
+
+    description: str
+    blocks: tuple[str, ...]
+    generators: int
+    kind: str
+    residual: float
+    zero: float
+    nonzero: float
+    defect: float
+
+    @classmethod
+    def of(
+        cls,
+        description: str,
+        generator: Generator | Candidate,
+        measured: Measured,
+        rounding: float,
+    ) -> Evidence:
+        residual = max(generator.defect, measured.residual)
+        kind = APPROXIMATE if residual < NEAR_UNITS else ABSENT
+        return cls(
+            description=description,
+            blocks=measured.blocks,
+            generators=generator.count,
+            kind=EXACT if residual < rounding else kind,
+            residual=residual,
+            zero=generator.gap[0],
+            nonzero=generator.gap[1],
+            defect=measured.defect,
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text."""
+        numbers = (self.zero, self.nonzero, self.defect)
+        texts = ["-" if np.isnan(x) else f"{x:.1e}" for x in numbers]
+        return self.description, str(self.generators), self.kind, *texts
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `measure` finds of one family; see `Evidence`."""
+
+    blocks: tuple[str, ...]
+    residual: float
+    defect: float
+
+
+def measure(
+    probe: Probe, families: Sequence[Generator | Candidate], seed: int
+) -> list[Measured]:
+    """Residuals and finite transformations at fresh parameters and rows."""
+    residuals: list[list[float]] = [[] for _ in families]
+    changes: list[list[tuple[float, float]]] = [[] for _ in families]
+    blocks: list[tuple[str, ...]] = [()] * len(families)
+    sizes = []
+    for draw, (theta, batch) in enumerate(probe.draws(DRAWS, seed)):
+        gradient = probe.gradient(theta, batch)
+        before = float(probe.value(theta, batch))
+        sizes.append(abs(before))
+        for i, family in enumerate(families):
+            generator = np.random.default_rng([seed, draw, i])
+            chosen = family.element(generator)
+            field = family.field(theta, chosen)
+            blocks[i] = tuple(field)
+            residuals[i].append(_residual(gradient, field, probe.rounding))
+            moved = flow(lambda q, f=family, c=chosen: f.field(q, c), theta)
+            random = _displaced(theta, moved, field, generator)
+            changes[i].append(
+                (
+                    float(probe.value(moved, batch)) - before,
+                    float(probe.value(random, batch)) - before,
+                )
+            )
+    size = float(np.mean(sizes))
+    return [
+        Measured(where, _rms(residual), _ratio(change, size))
+        for where, residual, change in zip(blocks, residuals, changes, strict=True)
+    ]
+
+
+def _residual(
+    gradient: Mapping[str, Any], field: Mapping[str, Any], rounding: float
+) -> float:
+    products = [gradient[path] * xi for path, xi in field.items()]
+    length = np.sqrt(sum(float((xi**2).sum()) for xi in field.values()))
+    signs = np.sqrt(sum(float((p**2).sum()) for p in products))
+    # Where every single term is rounding, against the whole gradient, of norm 1.
+    bound = signs if signs > rounding * length else length
+    return abs(sum(float(p.sum()) for p in products)) / bound if bound else 0.0
+
+
+def _displaced(
+    theta: Mapping[str, Any],
+    moved: Mapping[str, Any],
+    field: Mapping[str, Any],
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    """Every moved array displaced as far as `moved` is, in a random direction."""
+    displaced = dict(theta)
+    for path in field:
+        direction = generator.standard_normal(theta[path].shape)
+        length = np.linalg.norm(moved[path] - theta[path])
+        displaced[path] = theta[path] + direction * (
+            length / (np.linalg.norm(direction) or 1.0)
+        )
+    return displaced
+
+
+def _rms(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def _ratio(changes: Sequence[tuple[float, float]], size: float) -> float:
+    found, random = (_rms(part) for part in zip(*changes, strict=True))
+    yardstick = random if random > UNMOVED * size else size
+    return found / yardstick if yardstick else 0.0
