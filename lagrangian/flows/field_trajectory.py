@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.errors import IntegrationFailed
+from lagrangian.flows.solve import stopped_early
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.field_theory import Current
 from lagrangian.symbolic.fields import real_parts
@@ -33,13 +33,7 @@ class FieldTrajectory:
     ):
         self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
         if not complete:
-            last = f"t = {t[-1]:g}" if len(t) else "before the first output time"
-            raise IntegrationFailed(
-                f"the solver stopped after {steps} steps; the last finite state is at "
-                f"{last}. Loosen `tol` or raise `max_steps` (the error's `trajectory` "
-                "holds the path until then).",
-                self,
-            )
+            raise stopped_early(t, steps, self)
 
     def __repr__(self) -> str:
         return (

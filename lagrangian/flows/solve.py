@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.errors import IntegrationFailed
+
 
 class Solution(NamedTuple):
     """The states at those output times that a solver reached.
@@ -89,6 +91,17 @@ def solve(
         flow.field, state, jnp.asarray(times), solver, tol, max_steps
     )
     return reached(times, *states, bool(succeeded), int(steps))
+
+
+def stopped_early(t: np.ndarray, steps: int, trajectory: Any) -> IntegrationFailed:
+    """The error of a path that did not reach its end, with what is known of it."""
+    last = f"t = {t[-1]:g}" if len(t) else "before the first output time"
+    return IntegrationFailed(
+        f"the solver stopped after {steps} steps; the last finite state is at {last}. "
+        "Loosen `tol`, raise `max_steps`, or look for a singularity there (the error's "
+        "`trajectory` holds the path until then).",
+        trajectory,
+    )
 
 
 def reached(times: np.ndarray, q: Any, v: Any, succeeded: bool, steps: int) -> Solution:

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.errors import IntegrationFailed, LagrangianError
+from lagrangian.errors import LagrangianError
 from lagrangian.flows.flow_map import propagate_lanes
+from lagrangian.flows.solve import stopped_early
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.noether import Law
 
@@ -31,13 +32,7 @@ class Trajectory:
     ):
         self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
         if not complete:
-            last = f"t = {t[-1]:g}" if len(t) else "before the first output time"
-            raise IntegrationFailed(
-                f"the solver stopped after {steps} steps; the last finite state is at "
-                f"{last}. Loosen `tol`, raise `max_steps`, or look for a singularity "
-                "there (the error's `trajectory` holds the path until then).",
-                self,
-            )
+            raise stopped_early(t, steps, self)
 
     def __repr__(self) -> str:
         names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)

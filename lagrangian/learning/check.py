@@ -12,6 +12,7 @@ import numpy as np
 
 from lagrangian.learning.predict import predict
 from lagrangian.learning.run import Run
+from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.symbolic.noether import Law
 
 HOLDS = "holds"
@@ -96,22 +97,12 @@ class Report:
         ]
 
     def __str__(self) -> str:
-        cells = self._cells()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-            for line in cells
-        ]
-        lines.insert(1, "  ".join("-" * w for w in widths))
         reasons = [f"{r.symmetry} of {r.block}: {r.reason}" for r in self.rows]
-        return "\n".join([*lines, "", *reasons])
+        return "\n".join([*text_table(self._cells()), "", *reasons])
 
     def _repr_markdown_(self) -> str:
-        header, *rows = self._cells()
-        lines = ["| " + " | ".join(line) + " |" for line in (header, *rows)]
-        lines.insert(1, "|" + " --- |" * len(header))
         reasons = [f"- {r.symmetry} of `{r.block}`: {r.reason}" for r in self.rows]
-        return "\n".join([*lines, "", *reasons])
+        return "\n".join([*markdown_table(self._cells()), "", *reasons])
 
     def to_json(self) -> str:
         """Every number of every row."""

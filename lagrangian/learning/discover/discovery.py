@@ -17,8 +17,9 @@ from lagrangian.learning.discover.measure import (
     Evidence,
     measure,
 )
-from lagrangian.learning.discover.naming import describe
+from lagrangian.learning.discover.naming import describe, family
 from lagrangian.learning.discover.probe import COARSE, make_probe
+from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.symbolic.blocks import LinearMap
 from lagrangian.symbolic.symmetry import Symmetry
 
@@ -86,22 +87,12 @@ class Discovery(Sequence[DiscoveredSymmetry]):
         return text + "."
 
     def __str__(self) -> str:
-        cells = self._cells()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-            for line in cells
-        ]
-        lines.insert(1, "  ".join("-" * w for w in widths))
-        return "\n".join([*lines, "", self._summary()])
+        return "\n".join([*text_table(self._cells()), "", self._summary()])
 
     __repr__ = __str__
 
     def _repr_markdown_(self) -> str:
-        header, *rows = self._cells()
-        lines = ["| " + " | ".join(line) + " |" for line in (header, *rows)]
-        lines.insert(1, "|" + " --- |" * len(header))
-        return "\n".join([*lines, "", self._summary()])
+        return "\n".join([*markdown_table(self._cells()), "", self._summary()])
 
 
 _HEADER = ("symmetry", "generators", "kind", "zero", "smallest other", "defect")
@@ -152,12 +143,14 @@ def discover(
         measured = measure(probe, families, seed + 1)
     symmetries: list[DiscoveredSymmetry] = []
     for number, (generator, result) in enumerate(zip(found, measured, strict=False)):
-        evidence = Evidence.of(describe(generator), generator, result, probe.rounding)
+        evidence = Evidence.of(
+            describe(generator), family(generator), generator, result, probe.rounding
+        )
         symmetries.append(to_symmetry(generator, evidence, number))
     exact = [s for s in symmetries if s.evidence.kind == EXACT]
     tested = [
-        Evidence.of(f"{candidate.symmetry!r}", candidate, result, probe.rounding)
-        for candidate, result in zip(known, measured[len(found) :], strict=True)
+        Evidence.of(repr(c.symmetry), c.symmetry.name, c, result, probe.rounding)
+        for c, result in zip(known, measured[len(found) :], strict=True)
     ]
     return Discovery(
         exact=tuple(s for s in exact if not s.generator.unused),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
-from lagrangian.learning.discover.naming import family
+from lagrangian.learning.discover.measure import Evidence
 from lagrangian.learning.discover.terms import ABSORB, ANTISYMMETRIC, SHIFT, Term
 from lagrangian.symbolic.blocks import Block, LinearMap, ones
 from lagrangian.symbolic.symmetry import Symmetry
@@ -29,16 +29,17 @@ class DiscoveredSymmetry(Symmetry):
     def __init__(
         self,
         xi: Mapping[Any, Any],
-        name: str,
         maps: Mapping[LinearMap, Function],
-        evidence: Any,
+        evidence: Evidence,
         generator: Generator,
     ):
-        super().__init__(xi, name=name)
+        super().__init__(xi, name=evidence.family)
         self.maps, self.evidence, self.generator = dict(maps), evidence, generator
 
 
-def to_symmetry(generator: Generator, evidence: Any, number: int) -> DiscoveredSymmetry:
+def to_symmetry(
+    generator: Generator, evidence: Evidence, number: int
+) -> DiscoveredSymmetry:
     """The symmetry of a generator.
 
     Scales and shifts of whole units become one symmetry with a charge for each unit.
@@ -73,7 +74,7 @@ def to_symmetry(generator: Generator, evidence: Any, number: int) -> DiscoveredS
             maps[linear_map] = _function(terms, chosen)
             xi[block] = linear_map(source)
             xi.setdefault(source, 0)
-    return DiscoveredSymmetry(xi, family(generator), maps, evidence, generator)
+    return DiscoveredSymmetry(xi, maps, evidence, generator)
 
 
 def _unit_axes(generator: Generator, absorbs: bool, plain: bool) -> dict[str, int]:

@@ -155,7 +155,7 @@ def _coarser(solution: dict[Term, float]) -> Iterator[dict[Term, float]]:
         current = pending.pop()
         for image in _steps(current):
             key = frozenset(image.items())
-            if key not in seen:
+            if key and key not in seen:  # rows against columns cancel as a whole
                 seen.add(key)
                 pending.append(image)
                 yield image

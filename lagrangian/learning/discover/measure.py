@@ -91,6 +91,8 @@ class Evidence:
 
     Attributes:
         description: parameter paths and their roles.
+        family: "scale", "rescale", "translation", "general linear (symmetric)",
+            "rotation", or the name of a candidate.
         blocks: the paths that it moves.
         generators: how many independent ones the row stands for.
         kind: "exact", "approximate" or "absent".
@@ -104,6 +106,7 @@ class Evidence:
     """
 
     description: str
+    family: str
     blocks: tuple[str, ...]
     generators: int
     kind: str
@@ -116,6 +119,7 @@ class Evidence:
     def of(
         cls,
         description: str,
+        family: str,
         generator: Generator | Candidate,
         measured: Measured,
         rounding: float,
@@ -124,6 +128,7 @@ class Evidence:
         kind = APPROXIMATE if residual < NEAR_UNITS else ABSENT
         return cls(
             description=description,
+            family=family,
             blocks=measured.blocks,
             generators=generator.count,
             kind=EXACT if residual < rounding else kind,

@@ -1,0 +1,26 @@
+"""Tables of text, for terminals and for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: A row of cells; the first of a table is its header.
+Cells = Sequence[Sequence[str]]
+
+
+def text_table(cells: Cells) -> list[str]:
+    """The lines of a table with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+    lines.insert(1, "  ".join("-" * w for w in widths))
+    return lines
+
+
+def markdown_table(cells: Cells) -> list[str]:
+    """The lines of the same table in Markdown."""
+    lines = ["| " + " | ".join(line) + " |" for line in cells]
+    lines.insert(1, "|" + " --- |" * len(cells[0]))
+    return lines

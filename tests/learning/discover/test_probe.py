@@ -1,0 +1,105 @@
+"""What `discover` refuses, and what it says then."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import lagrangian as lg
+from lagrangian.learning.discover.discovery import discover
+from lagrangian.learning.discover.probe import make_probe
+
+X = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
+Q = {"w": np.array([1.0, 2.0, 3.0])}
+
+
+def linear(q, x):
+    return jnp.mean((x @ q["w"]) ** 2)
+
+
+def refuse(match, model=Q, loss=linear, batch=X):
+    with pytest.raises(lg.LagrangianError, match=match):
+        discover(model, loss, batch)
+
+
+def test_parameters_that_are_no_real_floats():
+    refuse("`count` is int64", {"w": Q["w"], "count": np.arange(3)})
+    refuse("`w` is complex128", {"w": Q["w"] * 1j})
+    refuse("has no parameters", {})
+
+    class Nothing(nnx.Module):
+        pass
+
+    refuse("a Nothing, has no parameters", Nothing())
+
+
+def test_losses_that_are_no_differentiable_scalars():
+    refuse("must return a scalar", loss=lambda q, x: x @ q["w"])
+    refuse("`loss` is nan", loss=lambda q, x: jnp.log(-jnp.sum(q["w"] ** 2)))
+    refuse("zero everywhere", loss=lambda q, x: jnp.argmax(x @ q["w"]) * 1.0)
+    refuse(
+        "gradient of `loss` by `w` is not finite",
+        loss=lambda q, x: jnp.sum(jnp.sqrt(q["w"] * 0.0)),
+    )
+
+
+def test_a_loss_that_draws_random_numbers_outside_the_model():
+    generator = np.random.default_rng(0)
+    refuse(
+        "another value when it is called again.*nnx.Rngs",
+        loss=lambda q, x: jnp.mean(x @ q["w"] * generator.normal()),
+    )
+
+
+def test_dropout_of_the_model_is_supported():
+    class Dropped(nnx.Module):
+        def __init__(self, rngs):
+            self.first = nnx.Linear(3, 6, rngs=rngs)
+            self.dropout = nnx.Dropout(0.3, rngs=rngs)
+            self.second = nnx.Linear(6, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.second(self.dropout(nnx.relu(self.first(x))))
+
+    model = Dropped(nnx.Rngs(0))
+    discovery = discover(model, lambda m, x: jnp.mean(m(x) ** 2), X)
+    # A mean of squares does not see a rotation of the two outputs, either.
+    found = {s.name: s.evidence.generators for s in discovery}
+    assert found == {"rescale": 6, "rotation": 1}
+
+
+def test_draws_are_double_and_depend_on_the_seed():
+    with jax.enable_x64(True):
+        probe = make_probe(Q, linear, X.astype(np.float32))
+        (one, rows), (two, _) = probe.draws(2, seed=3)
+        (same, _) = next(probe.draws(1, seed=3))
+        assert rows.dtype == jnp.float64 and rows.shape == X.shape
+        np.testing.assert_array_equal(one["w"], same["w"])
+        assert np.abs(one["w"] - two["w"]).min() > 0
+        gradient = probe.gradient(one, rows)["w"]
+        exact = 2 * np.mean((X @ one["w"])[:, None] * X, axis=0)
+        np.testing.assert_allclose(gradient, exact / np.linalg.norm(exact), rtol=1e-6)
+
+
+def test_a_batch_without_a_common_axis_is_used_whole():
+    with jax.enable_x64(True):
+        probe = make_probe(
+            Q, lambda q, b: jnp.mean((b[0] @ q["w"]) ** 2) * b[1], (X, np.float64(2.0))
+        )
+        _, (rows, factor) = next(probe.draws(1, seed=0))
+        assert rows.shape == X.shape and factor == 2.0
+
+
+def test_rounding_on_the_way_is_noticed():
+    def short(q, x):
+        return jnp.mean((x @ q["w"]).astype(jnp.float32) ** 2)
+
+    def masked(q, x):
+        mask = jnp.ones(3, jnp.float32)  # exact in any type
+        return jnp.mean((x @ (q["w"] * mask)) ** 2)
+
+    with jax.enable_x64(True):
+        assert make_probe(Q, short, X).rounding > 1e-8
+        assert make_probe(Q, masked, X).rounding < 1e-10
+        assert make_probe(Q, jax.checkpoint(short), X).rounding > 1e-8
