@@ -10,14 +10,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError, TrainingStopped
 from lagrangian.learning.observe import Observer
+from lagrangian.learning.recorder import Recorder
 from lagrangian.learning.rules import HeavyBall
-from lagrangian.learning.run import Record, Run
+from lagrangian.learning.run import Run
+from lagrangian.learning.step import prepare
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.blocks import LinearMap
 from lagrangian.symbolic.noether import Law
@@ -78,7 +79,7 @@ def train(
         size = _size(data)
         batch = size if batch_size is None else min(batch_size, size)
         order = _order(size, batch, seed, shuffled=batch_size is not None)
-        step, carry = _prepare(graph, parameters, rest, loss, rule, observers)
+        step, carry = prepare(graph, parameters, rest, loss, rule, observers)
         _check_scalar(step, carry, data, batch)
 
         def scan(carry: Any, data: Any, chosen: Any) -> Any:
@@ -87,7 +88,7 @@ def train(
 
             return jax.lax.scan(body, carry, chosen)
 
-        recorder = _Recorder(
+        recorder = Recorder(
             observe, rule=rule, dtype=dtype, seed=seed, batch_size=batch
         )
         jitted, length = jax.jit(scan), _chunk_length(steps)
@@ -116,7 +117,7 @@ def _model(graph: Any, carry: Any) -> Any:
     return nnx.merge(graph, parameters, rest)
 
 
-def _stopped(recorder: _Recorder, loss: float, model: Any) -> TrainingStopped:
+def _stopped(recorder: Recorder, loss: float, model: Any) -> TrainingStopped:
     return TrainingStopped(
         f"training stopped at step {recorder.steps}: the loss is {loss}"
         f"{'' if np.isnan(loss) or np.isinf(loss) else ' and a gradient is not finite'}"
@@ -125,87 +126,6 @@ def _stopped(recorder: _Recorder, loss: float, model: Any) -> TrainingStopped:
         recorder.steps,
         recorder.run(model),
     )
-
-
-def _prepare(
-    graph: Any,
-    parameters: Any,
-    rest: Any,
-    loss: Callable[[Any, Any], Any],
-    rule: HeavyBall,
-    observers: Sequence[Observer],
-) -> tuple[Callable[[Any, Any], Any], Any]:
-    """The step (carry, batch) -> (carry, record), and the carry to start from."""
-    transformation = rule.optax()
-
-    def value(parameters: Any, rest: Any, batch: Any) -> Any:
-        # Copied, so that the variables belong to this trace and may be updated in it.
-        model = nnx.merge(graph, parameters, rest, copy=True)
-        result = loss(model, batch)
-        return result, nnx.split(model, nnx.Param, ...)[2]
-
-    def step(carry: Any, batch: Any) -> tuple[Any, Any]:
-        count, parameters, rest, state = carry
-        (result, new_rest), gradient = jax.value_and_grad(value, has_aux=True)(
-            parameters, rest, batch
-        )
-        updates, new_state = transformation.update(gradient, state, parameters)
-        new_parameters = optax.apply_updates(parameters, updates)
-        rate = jnp.asarray(rule.rate(count))
-        before = named_leaves(parameters)
-        states = {
-            "trace": named_leaves(optax.tree.get(state, "trace")),
-            "gradient": named_leaves(gradient),
-            "next": named_leaves(new_parameters),
-            "next trace": named_leaves(optax.tree.get(new_state, "trace")),
-        }
-        record = {
-            "loss": result,
-            "rate": rate,
-            "laws": [observer.step(before, states, rate) for observer in observers],
-        }
-        return (count + 1, new_parameters, new_rest, new_state), record
-
-    start = (jnp.asarray(0), parameters, rest, transformation.init(parameters))
-    return step, start
-
-
-class _Recorder:
-    """Collects the records of the chunks and makes a `Run` of them."""
-
-    def __init__(self, laws: Sequence[Law], **about: Any):
-        self.laws, self.about = laws, about
-        self.chunks: list[dict[str, Any]] = []
-
-    @property
-    def steps(self) -> int:
-        return sum(len(chunk["loss"]) for chunk in self.chunks)
-
-    def extend(self, records: dict[str, Any]) -> float | None:
-        """Add one chunk up to its first step that is not finite.
-
-        Returns the loss of that step, or None if all are finite.
-        """
-        finite = np.isfinite(records["loss"])
-        for law in records["laws"]:
-            scale = law["scale"].reshape(len(finite), -1)
-            finite = finite & np.isfinite(scale).all(axis=1)
-        good = len(finite) if finite.all() else int(np.argmin(finite))
-        self.chunks.append(jax.tree.map(lambda a: a[:good], records))
-        return None if good == len(finite) else float(records["loss"][good])
-
-    def run(self, model: Any) -> Run:
-        whole = jax.tree.map(lambda *parts: np.concatenate(parts), *self.chunks)
-        return Run(
-            model=model,
-            losses=whole["loss"],
-            learning_rates=whole["rate"].astype(np.float64),
-            records={
-                law: Record(**terms)
-                for law, terms in zip(self.laws, whole["laws"], strict=True)
-            },
-            **self.about,
-        )
 
 
 def _dtype(parameters: Any) -> np.dtype:

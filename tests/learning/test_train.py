@@ -202,14 +202,14 @@ def test_an_interrupt_saves_what_was_recorded(
 ):
     rule = RULES["momentum and decay"]
     laws = laws_of(rule, lg.Scale("conv1.kernel", unit_axis=-1))
-    extend = module._Recorder.extend
+    extend = module.Recorder.extend
 
     def interrupted(self, records):
         if self.chunks:
             raise KeyboardInterrupt
         return extend(self, records)
 
-    monkeypatch.setattr(module._Recorder, "extend", interrupted)
+    monkeypatch.setattr(module.Recorder, "extend", interrupted)
     saved = tmp_path / "run.npz"
     with pytest.raises(KeyboardInterrupt):
         lg.train(
