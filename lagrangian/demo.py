@@ -19,7 +19,7 @@ import numpy as np
 from lagrangian.files import write_atomically
 from lagrangian.learning.check import Report, check
 from lagrangian.learning.predict import predict
-from lagrangian.learning.rules import HeavyBall
+from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.run import Run
 from lagrangian.learning.train import train
 from lagrangian.symbolic.noether import Law, noether
@@ -75,7 +75,7 @@ class FirstLight:
                     np.median(np.abs(rmsprop_average(self.run, law) / norm - 1))
                 ),
                 "angle": float(np.sqrt(np.mean(turned**2))),
-                "angle_predicted": equilibrium_angle(self.run.rule),
+                "angle_predicted": equilibrium_angle(RULE),
             }
         return found
 
@@ -181,7 +181,7 @@ def figure(result: FirstLight) -> Any:
             block: np.sqrt(np.mean(angles(run, law) ** 2, axis=1))
             for block, law in scales.items()
         },
-        equilibrium=equilibrium_angle(run.rule),
+        equilibrium=equilibrium_angle(RULE),
         control=(
             result.control.symmetry.blocks[0].name,
             predict(run, result.control),
@@ -216,7 +216,7 @@ def as_json(result: FirstLight, seconds: float) -> str:
     packages = ("lagrangian", "jax", "flax", "optax", "sympy", "diffrax", "numpy")
     return json.dumps(
         {
-            "rule": asdict(result.run.rule),
+            "rule": asdict(RULE),
             "steps": result.run.steps,
             "batch_size": result.run.batch_size,
             "seed": result.run.seed,

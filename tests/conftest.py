@@ -13,7 +13,8 @@ import lagrangian as lg
 @pytest.fixture
 def learning_symbols():
     """m, mu and lambda, as learning rules use them."""
-    from lagrangian.learning.rules import friction, mass, weight_decay
+    from lagrangian.learning.rules.rule import friction, mass
+    from lagrangian.symbolic.discrete import weight_decay
 
     return mass, friction, weight_decay
 

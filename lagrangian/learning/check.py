@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.learning.predict import predict
-from lagrangian.learning.run import Run
+from lagrangian.learning.run import Record, Run
 from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.symbolic.noether import Law
 
@@ -42,7 +42,16 @@ class Row:
         rounding: what counts as zero for this dtype.
         continuous: |predicted - measured| of the charge, the largest over the run,
             relative to the range over which the charge moved (or, if larger, to the
-        rounding summed over the steps); the worst unit.
+            rounding summed over the steps); the worst unit. None for a rule that has
+            no continuous law.
+        kinetic, decay: the shares of the update and of the weight decay in what drives
+            the charge, together with `defect` one.
+        metric: the part of the velocity along the symmetry that only the rule's metric
+            puts there, relative to |velocity| |xi|, root mean square over the run, the
+            largest over units; 0 for a Euclidean rule.
+        raw: the continuous error if the source is taken from each step's gradient
+            instead of the measured velocity, and `raw_factor` by how much it then
+            overestimates the source; None where there is no source.
         verdict, reason: in words.
     """
 
@@ -53,7 +62,12 @@ class Row:
     balance: float
     defect: float
     rounding: float
-    continuous: float
+    continuous: float | None
+    kinetic: float
+    decay: float
+    metric: float
+    raw: float | None
+    raw_factor: float | None
     verdict: str
     reason: str
 
@@ -83,18 +97,27 @@ class Report:
         return all(row.holds for row in self.rows)
 
     def _cells(self) -> list[tuple[str, ...]]:
-        return [_HEADER] + [
-            (
-                row.symmetry,
-                row.block,
-                str(row.units),
-                f"{row.discrete:.1e}",
-                f"{row.defect:.1e}",
-                f"{row.continuous:.2%}",
-                row.verdict,
+        adaptive = any(row.metric > 0 for row in self.rows)
+        cells = [_HEADER[:5] + ("metric",) * adaptive + _HEADER[5:]]
+        for row in self.rows:
+            metric = (f"{row.metric:.1e}",) * adaptive
+            cells.append(
+                (
+                    row.symmetry,
+                    row.block,
+                    str(row.units),
+                    f"{row.discrete:.1e}",
+                    f"{row.defect:.1e}",
+                    *metric,
+                    _share(row.continuous),
+                    row.verdict,
+                )
             )
-            for row in self.rows
-        ]
+            if row.raw is not None and row.raw_factor is not None:
+                fed = ("  fed raw gradients", "", "", "", "", *("",) * adaptive)
+                text = f"source {row.raw_factor:.2f} times the measured"
+                cells.append((*fed, _share(row.raw), text))
+        return cells
 
     def __str__(self) -> str:
         reasons = [f"{r.symmetry} of {r.block}: {r.reason}" for r in self.rows]
@@ -107,6 +130,10 @@ class Report:
     def to_json(self) -> str:
         """Every number of every row."""
         return json.dumps([asdict(row) for row in self.rows], indent=2)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
 
 
 _HEADER = (
@@ -143,28 +170,61 @@ def _row(run: Run, law: Law, tolerance: float) -> Row:
     discrete = _largest(record.discrete, record.scale)
     balance = _largest(record.balance, record.scale)
     defect = _root_mean_square(record.defect, record.defect_scale)
-    measured, predicted = record.quantity.astype(np.float64), predict(run, law)
-    # A charge that stands still is judged against the rounding that every step adds.
-    rates = run.learning_rates.reshape(-1, *[1] * (measured.ndim - 1))
-    noise = rounding * (rates * record.scale).sum(axis=0)
-    span = np.maximum(np.ptp(measured, axis=0), noise)
-    error = np.abs(predicted - measured).max(axis=0)
-    continuous = float(np.max(error / np.where(span > 0, span, 1.0)))
+    continuous = _error(run, law, rounding) if run.rule.is_euclidean else None
+    raw, raw_factor = _fed_raw_gradients(run, law, rounding)
+    kinetic, decay = _shares(record, run.rule.gain)
     verdict, reason = _judge(
         discrete, balance, defect, rounding, continuous, tolerance, run
     )
     return Row(
         symmetry=law.symmetry.name,
         block=", ".join(q.name for q in law.symmetry.xi),
-        units=int(np.prod(measured.shape[1:])),
+        units=int(np.prod(record.quantity.shape[1:])),
         discrete=discrete,
         balance=balance,
         defect=defect,
         rounding=rounding,
         continuous=continuous,
+        kinetic=kinetic,
+        decay=decay,
+        metric=_root_mean_square(record.metric, record.metric_scale),
+        raw=raw,
+        raw_factor=raw_factor,
         verdict=verdict,
         reason=reason,
     )
+
+
+def _error(run: Run, law: Law, rounding: float, raw: bool = False) -> float:
+    """Of the continuous prediction, as a share of the range of the charge."""
+    record = run[law]
+    measured = record.quantity.astype(np.float64)
+    # A charge that stands still is judged against the rounding that every step adds.
+    rates = run.learning_rates.reshape(-1, *[1] * (measured.ndim - 1))
+    noise = rounding * (rates * record.scale).sum(axis=0)
+    span = np.maximum(np.ptp(measured, axis=0), noise)
+    error = np.abs(predict(run, law, raw) - measured).max(axis=0)
+    return float(np.max(error / np.where(span > 0, span, 1.0)))
+
+
+def _fed_raw_gradients(
+    run: Run, law: Law, rounding: float
+) -> tuple[float | None, float | None]:
+    """The error, and the factor of the source, with raw gradients in the source."""
+    record = run[law]
+    measured = np.abs(record.source.astype(np.float64)).sum()
+    if not run.rule.is_euclidean or law.oscillator is None or measured == 0:
+        return None, None
+    factor = np.abs(record.raw_source.astype(np.float64)).sum() / measured
+    return _error(run, law, rounding, raw=True), float(factor)
+
+
+def _shares(record: Record, gain: float) -> tuple[float, float]:
+    """Of the update and of the decay in the sum of all that drives the charge."""
+    parts = [record.kinetic, record.decay, gain * record.defect]
+    sizes = [float(np.abs(part.astype(np.float64)).sum()) for part in parts]
+    whole = sum(sizes) or 1.0
+    return sizes[0] / whole, sizes[1] / whole
 
 
 def _judge(
@@ -172,7 +232,7 @@ def _judge(
     balance: float,
     defect: float,
     rounding: float,
-    continuous: float,
+    continuous: float | None,
     tolerance: float,
     run: Run,
 ) -> tuple[str, str]:
@@ -195,6 +255,11 @@ def _judge(
             f"{share}, and the residual reaches {discrete:.1e}, above {level}: "
             "something small breaks the symmetry, such as the epsilon inside a "
             "normalisation"
+        )
+    if continuous is None:
+        return HOLDS, (
+            f"residual {discrete:.1e} is within {level}; the metric of "
+            f"{type(run.rule).__name__} moves, so there is no continuous law"
         )
     if continuous > tolerance:
         return FAILS, (

@@ -5,26 +5,40 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import expm
 
-from lagrangian.learning.rules import HeavyBall
+from lagrangian.errors import LagrangianError
+from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Run
 from lagrangian.symbolic.noether import Law, Oscillator
 
 
-def predict(run: Run, law: Law) -> np.ndarray:
+def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
     """The quantity of `law` at every step of `run`, by its continuous equation.
 
     Integrates mass x'' + damping x' + stiffness x = S from the initial state alone,
     with S measured (constant within a step) and the propagator of each step exact. The
-    initial velocity is that of a heavy ball at rest, -grad F/(1 + beta), with which
-    the error is of second order in the learning rate once the initial layer, a few
-    times 1/(1 - beta) steps, is over (and of first order inside it). A law that is no
-    oscillator is the balance of its charge: c' = S.
+    initial velocity is that of a run from rest (for the heavy ball -grad F/(1 + beta)),
+    with which the error is of second order in the learning rate once the initial
+    layer, a few times 1/(1 - beta) steps, is over (and of first order inside it). A
+    law that is no oscillator is the balance of its charge: c' = S.
+
+    Args:
+        raw: whether to take S from the gradient of each step in place of the measured
+            velocity, as closed forms in the gradient do. Under noise that is larger by
+            (1 + beta)/(1 - beta).
 
     Returns:
         float64 of shape (steps,) or (steps, units).
+
+    Raises:
+        LagrangianError: the rule has no continuous law: its metric moves.
     """
+    if not run.rule.is_euclidean:
+        raise LagrangianError(
+            f"{type(run.rule).__name__} has no continuous law to predict a charge by: "
+            "its metric changes along the run. Its discrete law is exact; see `check`."
+        )
     record = run[law]
-    source = record.source.astype(np.float64)
+    source = (record.raw_source if raw else record.source).astype(np.float64)
     rates = run.learning_rates
     predicted = np.empty_like(source)
     oscillator = law.oscillator
@@ -34,9 +48,7 @@ def predict(run: Run, law: Law) -> np.ndarray:
             (source.T * rates).T[:-1], axis=0
         )
         return predicted
-    state = np.stack(
-        [record.quantity[0], record.velocity[0] / (1 + run.rule.momentum)]
-    ).astype(np.float64)
+    state = np.stack([record.quantity[0], record.start[0]]).astype(np.float64)
     propagators = {
         rate: _propagator(oscillator, run.rule, rate) for rate in np.unique(rates)
     }
@@ -48,7 +60,7 @@ def predict(run: Run, law: Law) -> np.ndarray:
 
 
 def _propagator(
-    oscillator: Oscillator, rule: HeavyBall, rate: float
+    oscillator: Oscillator, rule: Rule, rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """One step of the oscillator: the 2 x 2 matrix, and the response to S."""
     values = rule.parameters(rate)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
-from lagrangian.learning.rules import HeavyBall
+from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.noether import Law
 
 
@@ -23,13 +23,18 @@ class Record:
     """
 
     quantity: np.ndarray
-    velocity: np.ndarray
     source: np.ndarray
+    raw_source: np.ndarray
+    start: np.ndarray
     discrete: np.ndarray
     scale: np.ndarray
     defect: np.ndarray
     defect_scale: np.ndarray
     balance: np.ndarray
+    kinetic: np.ndarray
+    decay: np.ndarray
+    metric: np.ndarray
+    metric_scale: np.ndarray
 
 
 @dataclass
@@ -40,7 +45,7 @@ class Run:
     """
 
     model: Any
-    rule: HeavyBall
+    rule: Rule
     losses: np.ndarray
     learning_rates: np.ndarray
     dtype: np.dtype

@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 
 from lagrangian.learning.observe import Observer
-from lagrangian.learning.rules import HeavyBall
+from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.pytrees import named_leaves
 
 
@@ -20,7 +20,7 @@ def prepare(
     parameters: Any,
     rest: Any,
     loss: Callable[[Any, Any], Any],
-    rule: HeavyBall,
+    rule: Rule,
     observers: Sequence[Observer],
 ) -> tuple[Callable[[Any, Any], Any], Any]:
     """The step (carry, batch) -> (carry, record), and the carry to start from."""
@@ -40,13 +40,18 @@ def prepare(
         updates, new_state = transformation.update(gradient, state, parameters)
         new_parameters = optax.apply_updates(parameters, updates)
         rate = jnp.asarray(rule.rate(count))
-        before = named_leaves(parameters)
+        trace, new_trace = rule.covectors(state, new_state, gradient, parameters)
         states = {
-            "trace": named_leaves(optax.tree.get(state, "trace")),
+            "trace": named_leaves(trace),
             "gradient": named_leaves(gradient),
             "next": named_leaves(new_parameters),
-            "next trace": named_leaves(optax.tree.get(new_state, "trace")),
+            "next trace": named_leaves(new_trace),
+            "update": named_leaves(updates),
         }
+        metric = rule.metric(new_state, gradient, state)
+        if metric is not None:
+            states["metric"] = named_leaves(metric)
+        before = named_leaves(parameters)
         record = {
             "loss": result,
             "rate": rate,

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lagrangian.errors import LagrangianError, TrainingStopped
 from lagrangian.learning.observe import Observer
 from lagrangian.learning.recorder import Recorder
-from lagrangian.learning.rules import HeavyBall
+from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Run
 from lagrangian.learning.step import prepare
 from lagrangian.lowering.pytrees import named_leaves, pick
@@ -28,7 +28,7 @@ def train(
     model: nnx.Module,
     loss: Callable[[Any, Any], Any],
     data: Any,
-    rule: HeavyBall,
+    rule: Rule,
     steps: int,
     *,
     observe: Sequence[Law] = (),

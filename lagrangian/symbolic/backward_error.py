@@ -9,13 +9,14 @@ implicit gradient regularisation of Barrett & Dherin (2021).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
+from lagrangian.symbolic.blocks import collected
 from lagrangian.symbolic.calculus import variation
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.discrete import learning_rate
@@ -23,21 +24,23 @@ from lagrangian.symbolic.discrete import learning_rate
 
 @dataclass(frozen=True)
 class Recursion:
-    """q_{k+1} - q_k = momentum (q_k - q_{k-1}) + displacement(q_k).
+    """q_{k+1} - q_k = momentum (q_k - q_{k-1}) + displacement(q_k) + lagged(q_{k-1}).
 
     Attributes:
         displacement: for each coordinate or block, an expression in them and in the
             step size, zero at step size zero.
         momentum: 0 for a one-step map.
         step_size: the symbol of the step size.
+        lagged: like `displacement`, at the state before (Nesterov's look ahead).
     """
 
     displacement: Mapping[Any, Any]
     momentum: Any = sp.S.Zero
     step_size: Any = learning_rate
+    lagged: Mapping[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for q, change in self.displacement.items():
+        for q, change in (*self.displacement.items(), *self.lagged.items()):
             if not isinstance(q, Coordinate) or q.order:
                 raise LagrangianError(
                     f"`displacement` moves `{q}`, which is no coordinate. Make one "
@@ -107,15 +110,17 @@ def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:
         raise LagrangianError(f"`order` is {order}; pass 0 or more.")
     recursion = _as_recursion(rule)
     eta, momentum = recursion.step_size, recursion.momentum
-    powers = {
-        q: _powers(sp.sympify(change), eta, order + 1)
-        for q, change in recursion.displacement.items()
-    }
+    powers, lagged = (
+        {q: _powers(sp.sympify(change), eta, order + 1) for q, change in moves.items()}
+        for moves in (recursion.displacement, recursion.lagged)
+    )
     weight = [1 + (-1) ** j * momentum for j in range(order + 2)]
     # derivatives[j - 1][n][q] is the coefficient of eta^n in D^j q.
     derivatives: list[list[dict[Any, Any]]] = [[] for _ in range(order + 1)]
     for n in range(order + 1):
         known = {q: powers[q][n + 1] for q in powers}
+        for q, coefficients in lagged.items():
+            known[q] += _a_step_before(coefficients, derivatives[0], n + 1)
         for j in range(2, n + 2):
             term = _along(derivatives, j, n + 1 - j)
             derivatives[j - 1].append(term)
@@ -124,7 +129,9 @@ def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:
         derivatives[0].append(
             {q: sp.expand(change / weight[1]) for q, change in known.items()}
         )
-    return ModifiedFlow(tuple(derivatives[0]), eta)
+    return ModifiedFlow(
+        tuple({q: collected(v) for q, v in f.items()} for f in derivatives[0]), eta
+    )
 
 
 def _along(derivatives: list[list[dict[Any, Any]]], j: int, n: int) -> dict[Any, Any]:
@@ -136,6 +143,25 @@ def _along(derivatives: list[list[dict[Any, Any]]], j: int, n: int) -> dict[Any,
         )
         for q in field[0]
     }
+
+
+def _a_step_before(coefficients: list[Any], field: list[Any], power: int) -> Any:
+    """The coefficient of eta^power in a function, expanded in eta, one step before.
+
+    One step before is exp(-eta D); the function's own coefficient of eta^0 is zero.
+    """
+    total = sp.S.Zero
+    for i in range(1, power + 1):
+        total += coefficients[i] if i == power else 0
+        # tower[n] is the coefficient of eta^n in D^j of the function's i-th one.
+        tower = [coefficients[i], *[sp.S.Zero] * (power - i)]
+        for j in range(1, power - i + 1):
+            tower = [
+                sp.Add(*(variation(tower[n - a], field[a]) for a in range(n + 1)))
+                for n in range(power - i - j + 1)
+            ]
+            total += sp.S.NegativeOne**j * tower[-1] / sp.factorial(j)
+    return total
 
 
 def _powers(expression: Any, eta: Any, highest: int) -> list[Any]:

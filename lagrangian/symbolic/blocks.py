@@ -130,6 +130,16 @@ def block_terms(expression: Any) -> list[tuple[Any, Any]]:
     return [(sp.Mul(*scalars), sp.Mul(*factors))]
 
 
+def collected(expression: Any) -> Any:
+    """A block as the sum of its products, each with one factored coefficient."""
+    if not is_block(expression):
+        return expression
+    coefficients: dict[Any, Any] = {}
+    for coefficient, product in block_terms(expression):
+        coefficients[product] = coefficients.get(product, sp.S.Zero) + coefficient
+    return sp.Add(*(sp.factor(c) * product for product, c in coefficients.items()))
+
+
 # ------------------------------------------------------------------ linear maps
 
 

@@ -19,6 +19,7 @@ from lagrangian.symbolic.blocks import (
     BlockExpression,
     ConstantBlock,
     is_block,
+    ones,
 )
 from lagrangian.symbolic.coordinates import Coordinate, time
 from lagrangian.symbolic.graph import partials
@@ -174,7 +175,8 @@ def _release(free: Any, bound: Any) -> Any:
         turned = Gradient(bound.loss, moved, *others, (bound.block, free))
         return _release(turned, direction)
     held = [factor for factor in bound.args if factor.has(_direction)]
-    return _release(free * bound / held[0], held[0])
+    rest = bound / held[0]
+    return _release(rest if free == ones and is_block(rest) else free * rest, held[0])
 
 
 def total_derivative(expression: Any) -> Any:

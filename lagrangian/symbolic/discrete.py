@@ -1,8 +1,10 @@
-"""Noether's theorem for the heavy ball as a map: exact at any learning rate.
+"""Noether's theorem for a learning rule as a map: exact at any learning rate.
 
 Heavy-ball training is a variational integrator: the discrete Lagrangian
 beta^-k (|q_{k+1} - q_k|^2 / (2 eta) - F(q_k)) has the optimiser's update as its
-discrete Euler-Lagrange equation. Its charge is <p_k, xi(q_k)>, p the trace.
+discrete Euler-Lagrange equation. Its charge is <p_k, xi(q_k)>, p the trace. Other
+rules make another update of p, or of an average of gradients in its place; the charge
+and its balance stay the same, with their update in it.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from lagrangian.symbolic.blocks import Block
 from lagrangian.symbolic.calculus import pairing
 from lagrangian.symbolic.symmetry import Symmetry
 
-learning_rate, momentum, weight_decay = sp.symbols(
-    "eta beta lambda", nonnegative=True, real=True
+learning_rate, momentum, weight_decay, gain = sp.symbols(
+    "eta beta lambda kappa", nonnegative=True, real=True
 )
 
 #: What a training step has of every block, besides the block q itself.
-ROLES = ("trace", "gradient", "next", "next trace")
+ROLES = ("trace", "gradient", "next", "next trace", "update")
 
 
 def role(block: Block, name: str) -> Block:
@@ -33,11 +35,13 @@ def role(block: Block, name: str) -> Block:
 class DiscreteLaw:
     """The inner products of one step that an affine generator's exact law joins.
 
-    With q' = q - eta p' and p' = beta p + grad f + lambda q:
+    With q' = q + update and p' = beta p + kappa (grad f + lambda q):
 
-        after = beta before + loss + lambda decay - eta step
+        after = beta before + kappa (loss + lambda decay) + step
 
     where `loss`, <grad f, xi(q)>, is zero exactly when the symmetry is one of f.
+    `step` is <p', A update>, A the linear part of xi; the heavy ball's is
+    -eta <p', A p'>, zero for an antisymmetric A, and a metric shows in it.
     Every field is a SymPy expression in a block and its `role`s; `loss_scale` and
     `scale` are the Cauchy-Schwarz bounds against which `loss` and the whole balance
     are to be called small.
@@ -57,17 +61,17 @@ class DiscreteLaw:
         return (
             self.after
             - momentum * self.before
-            - weight_decay * self.decay
-            + learning_rate * self.step
+            - gain * weight_decay * self.decay
+            - self.step
         )
 
 
 def discrete_law(symmetry: Symmetry) -> DiscreteLaw:
-    """The exact law of heavy-ball training for a generator affine in the blocks."""
+    """The exact law of training for a generator that is affine in the blocks."""
     xi = symmetry.xi
     still = {q: sp.S.Zero for q in xi}
     now = {q: q for q in xi}
-    trace, gradient, after, trace_after = (
+    trace, gradient, after, trace_after, update = (
         {q: role(q, name) for q in xi} for name in ROLES
     )
 
@@ -81,7 +85,7 @@ def discrete_law(symmetry: Symmetry) -> DiscreteLaw:
         return sp.sqrt(paired(left, left)) * sp.sqrt(paired(right, right))
 
     # A v of the affine generator xi(q) = A q + a: the constant drops out.
-    linear, constant = moved(trace_after), moved(still)
+    linear, constant = moved(update), moved(still)
     turned = {q: linear[q] - constant[q] for q in xi}
     loss_scale = bound(gradient, moved(now))
     return DiscreteLaw(
@@ -91,7 +95,7 @@ def discrete_law(symmetry: Symmetry) -> DiscreteLaw:
         decay=paired(now, moved(now)),
         step=paired(trace_after, turned),
         loss_scale=loss_scale,
-        scale=loss_scale
+        scale=gain * loss_scale
         + bound(trace_after, moved(after))
         + momentum * bound(trace, moved(now)),
     )

@@ -21,7 +21,9 @@ import math
 
 import numpy as np
 
-from lagrangian.learning.rules import HeavyBall, mass
+from lagrangian.errors import LagrangianError
+from lagrangian.learning.rules.heavy_ball import HeavyBall
+from lagrangian.learning.rules.rule import mass
 from lagrangian.learning.run import Run
 from lagrangian.symbolic.noether import Law
 
@@ -36,7 +38,7 @@ def rmsprop_average(run: Run, law: Law) -> np.ndarray:
     Returns:
         float64 of shape (steps,) or (steps, units), to compare with `quantity` squared.
     """
-    rule, record = run.rule, run[law]
+    rule, record = heavy_ball(run), run[law]
     rates = run.learning_rates.reshape(-1, *[1] * (record.quantity.ndim - 1))
     square = record.quantity.astype(np.float64)
     gradient = (1 - rule.momentum) ** 2 * square * _speed_squared(run, law)
@@ -47,6 +49,19 @@ def rmsprop_average(run: Run, law: Law) -> np.ndarray:
     for k in range(len(square) - 1):
         average[k + 1] = keep[k] * average[k] + gain[k] * gradient[k]
     return average
+
+
+def heavy_ball(run: Run) -> HeavyBall:
+    """The rule of a run, if this theorem is about it.
+
+    Raises:
+        LagrangianError: another rule than the heavy ball.
+    """
+    if not isinstance(run.rule, HeavyBall):
+        raise LagrangianError(
+            f"the dictionary to RMSProp is for `HeavyBall`; this run has {run.rule}."
+        )
+    return run.rule
 
 
 def equilibrium_angle(rule: HeavyBall) -> float:

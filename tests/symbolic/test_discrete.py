@@ -7,6 +7,7 @@ import lagrangian as lg
 from lagrangian.symbolic.discrete import (
     ROLES,
     discrete_law,
+    gain,
     learning_rate,
     momentum,
     role,
@@ -24,32 +25,36 @@ GENERATORS = {
 }
 
 
-def residual_on_the_update(symmetry, loss):
-    """The law's residual with the optimiser's update substituted."""
+def residual_on_the_update(symmetry, loss, any_update):
+    """The law's residual on a step: the heavy ball's, or one with any update."""
     expression = discrete_law(symmetry).residual
     updated = {}
     for q in symmetry.xi:
-        trace, gradient, after, trace_after = (role(q, name) for name in ROLES)
+        trace, gradient, after, trace_after, update = (role(q, r) for r in ROLES)
         gradient_now = loss.gradient(q)
-        new_trace = momentum * trace + gradient_now + weight_decay * q
+        new_trace = momentum * trace + gain * (gradient_now + weight_decay * q)
+        move = update if any_update else -learning_rate * new_trace
         updated |= {
             gradient: gradient_now,
             trace_after: new_trace,
-            after: q - learning_rate * new_trace,
+            update: move,
+            after: q + move,
         }
     return sp.expand(expression.xreplace(updated))
 
 
+@pytest.mark.parametrize("any_update", [False, True])
 @pytest.mark.parametrize("name", GENERATORS)
-def test_the_law_is_an_identity_of_the_update(name):
+def test_the_law_is_an_identity_of_the_update(name, any_update):
     symmetry = GENERATORS[name]
-    assert residual_on_the_update(symmetry, symmetry.loss) == 0
+    assert residual_on_the_update(symmetry, symmetry.loss, any_update) == 0
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_without_the_symmetry_its_defect_is_left(name):
+@pytest.mark.parametrize("any_update", [False, True])
+def test_without_the_symmetry_its_defect_is_left(name, any_update):
     symmetry = GENERATORS[name]
     loss = lg.Loss("f", symmetry.blocks)
-    left = residual_on_the_update(symmetry, loss)
+    left = residual_on_the_update(symmetry, loss, any_update)
     defect = sp.Add(*(lg.Inner(loss.gradient(q), xi) for q, xi in symmetry.xi.items()))
-    assert sp.expand(left - defect) == 0 and left != 0
+    assert sp.expand(left - gain * defect) == 0 and left != 0

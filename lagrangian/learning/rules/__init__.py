@@ -1,0 +1,1 @@
+"""Learning rules, one family a file: Lagrangian, flows, exact law and optax twin."""

@@ -1,0 +1,274 @@
+"""Rules that divide by averages of past gradients: RMSProp, Adam, Lion, sign descent.
+
+Their metric G is diagonal and made of the gradients met so far, so no Lagrangian of
+the parameters alone has them as its equation. What they do have is one with G held
+fixed, m/2 <qdot, G qdot> - F: true while G changes little, and enough to derive what
+the metric does to a symmetry. Their discrete law is exact all the same.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import sympy as sp
+from optax import GradientTransformation
+
+from lagrangian.learning.rules.rule import (
+    Rule,
+    check_learning_rate,
+    check_nonnegative,
+    check_share,
+    friction,
+    mass,
+    metric_block,
+)
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.discrete import weight_decay
+from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.losses import Loss
+from lagrangian.symbolic.system import Lagrangian
+
+
+class AdaptiveRule(Rule):
+    """What the rules of this file share: a diagonal metric that is held fixed."""
+
+    @property
+    @abstractmethod
+    def _decay(self) -> tuple[float, bool]:
+        """The weight decay, and whether it shrinks q directly, past the metric."""
+
+    @property
+    def coupled_decay(self) -> float:
+        decay, decoupled = self._decay
+        return 0.0 if decoupled else decay
+
+    @property
+    def decoupled_decay(self) -> float:
+        decay, decoupled = self._decay
+        return decay if decoupled else 0.0
+
+    def lagrangian(self, loss: Loss) -> Lagrangian:
+        """exp((mu/m) t) (m/2 <qdot, G qdot> - F), with the metric G held fixed.
+
+        In the symbols m, mu, lambda, and a diagonal metric `G(w)` for every block.
+        """
+        kinetic, decay = sp.S.Zero, sp.S.Zero
+        _, decoupled = self._decay
+        for w in loss.blocks:
+            metric = metric_block(w)
+            kinetic += Inner(w.dot, metric * w.dot)
+            decay += Inner(w, metric * w if decoupled else w)
+        return Lagrangian(
+            mass / 2 * kinetic,
+            loss + weight_decay / 2 * decay,
+            damping=friction / mass * time,
+            coordinates=loss.blocks,
+        )
+
+    def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
+        """The first-order flow, once the averages have caught up with the gradient.
+
+        qdot = -g/|g|, element by element, with eps where the rule has it: as the
+        learning rate goes to zero at fixed decay rates, the averages forget faster
+        than q moves.
+        """
+        _, decoupled = self._decay
+        flow = {}
+        for w in loss.blocks:
+            g = loss.gradient(w) + (0 if decoupled else weight_decay * w)
+            flow[w] = self._divided(g) - (weight_decay * w if decoupled else 0)
+        return flow
+
+    def _divided(self, g: Any) -> Any:
+        """The velocity of a gradient that its own averages have caught up with."""
+        return -g / sp.sqrt(g**2)
+
+    @property
+    def _mass_in_steps(self) -> float:
+        """m/eta: half a step, and the mean age of the gradients in the covector."""
+        return 0.5
+
+    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+        return {
+            mass: self._eta(learning_rate) * self._mass_in_steps,
+            friction: 1.0,
+            weight_decay: self._decay[0],
+        }
+
+    def _chain(self, scaling: GradientTransformation) -> GradientTransformation:
+        return optax.chain(
+            optax.add_decayed_weights(self.coupled_decay),
+            scaling,
+            optax.add_decayed_weights(self.decoupled_decay),
+            optax.scale_by_learning_rate(self.learning_rate),
+        )
+
+    def _decayed(self, gradient: Any, parameters: Any) -> Any:
+        decay = self.coupled_decay
+        return jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
+
+
+@dataclass(frozen=True)
+class RMSProp(AdaptiveRule):
+    """Division by the root of an average of squared gradients, as optax runs it.
+
+    G^2 <- decay G^2 + (1 - decay) g^2;  q <- q - eta g/sqrt(G^2 + eps), where g is
+    grad f + lambda q.
+
+    Args:
+        learning_rate: eta > 0, or a schedule.
+        decay: of the average, in [0, 1).
+        eps: added under the root.
+        weight_decay: lambda >= 0, through the gradient.
+    """
+
+    decay: float = 0.9
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_learning_rate(self.learning_rate)
+        check_share("decay", self.decay)
+        check_nonnegative("eps", self.eps)
+        check_nonnegative("weight_decay", self.weight_decay)
+
+    @property
+    def _decay(self) -> tuple[float, bool]:
+        return self.weight_decay, False
+
+    def _divided(self, g: Any) -> Any:
+        return -g / sp.sqrt(g**2 + self.eps)
+
+    def optax(self) -> GradientTransformation:
+        return self._chain(optax.scale_by_rms(self.decay, self.eps))
+
+    def covectors(
+        self, state: Any, new_state: Any, gradient: Any, parameters: Any
+    ) -> tuple[Any, Any]:
+        decayed = self._decayed(gradient, parameters)
+        return decayed, decayed
+
+    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
+        average = optax.tree.get(new_state, "nu")
+        return jax.tree.map(lambda v: jnp.sqrt(v + self.eps), average)
+
+
+@dataclass(frozen=True)
+class Adam(AdaptiveRule):
+    """Adam, and with weight decay AdamW, as optax runs them.
+
+    p <- b1 p + (1 - b1) g and G^2 <- b2 G^2 + (1 - b2) g^2, both divided by what their
+    weights add up to so far; q <- q - eta (p/(G + eps) + lambda q).
+
+    Args:
+        learning_rate: eta > 0, or a schedule.
+        b1, b2: of the averages of the gradient and of its square, in [0, 1).
+        eps: added to the root.
+        weight_decay: lambda >= 0.
+        decoupled: whether the decay acts on q directly (AdamW) or through the gradient.
+    """
+
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled: bool = True
+
+    def __post_init__(self) -> None:
+        check_learning_rate(self.learning_rate)
+        check_share("b1", self.b1)
+        check_share("b2", self.b2)
+        check_nonnegative("eps", self.eps)
+        check_nonnegative("weight_decay", self.weight_decay)
+
+    @property
+    def memory(self) -> float:
+        return self.b1
+
+    @property
+    def gain(self) -> float:
+        return 1 - self.b1
+
+    @property
+    def _decay(self) -> tuple[float, bool]:
+        return self.weight_decay, self.decoupled
+
+    def _divided(self, g: Any) -> Any:
+        return -g / (sp.sqrt(g**2) + self.eps)
+
+    @property
+    def _mass_in_steps(self) -> float:
+        return (1 + self.b1) / (2 * (1 - self.b1))
+
+    def optax(self) -> GradientTransformation:
+        return self._chain(optax.scale_by_adam(self.b1, self.b2, self.eps))
+
+    def covectors(
+        self, state: Any, new_state: Any, gradient: Any, parameters: Any
+    ) -> tuple[Any, Any]:
+        return optax.tree.get(state, "mu"), optax.tree.get(new_state, "mu")
+
+    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
+        adam = optax.tree.get(new_state, "ScaleByAdamState")
+        weights = 1 - self.b2**adam.count
+        return jax.tree.map(lambda v: jnp.sqrt(v / weights) + self.eps, adam.nu)
+
+
+@dataclass(frozen=True)
+class Lion(AdaptiveRule):
+    """The sign of an averaged gradient; with b1 = b2 = 0, sign descent.
+
+    q <- q - eta (sign(b1 p + (1 - b1) g) + lambda q);  p <- b2 p + (1 - b2) g, as optax
+    runs it (Chen et al., "Symbolic discovery of optimization algorithms", 2023). Its
+    metric is the size of what it takes the sign of.
+
+    Args:
+        learning_rate: eta > 0, or a schedule.
+        b1, b2: of the average in the sign and of the one that is kept, in [0, 1).
+        weight_decay: lambda >= 0, decoupled.
+    """
+
+    b1: float = 0.9
+    b2: float = 0.99
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_learning_rate(self.learning_rate)
+        check_share("b1", self.b1)
+        check_share("b2", self.b2)
+        check_nonnegative("weight_decay", self.weight_decay)
+
+    @property
+    def _decay(self) -> tuple[float, bool]:
+        return self.weight_decay, True
+
+    @property
+    def memory(self) -> float:
+        return self.b2
+
+    @property
+    def gain(self) -> float:
+        return 1 - self.b2
+
+    @property
+    def _mass_in_steps(self) -> float:
+        return 0.5 + self.b1 / (1 - self.b2)
+
+    def optax(self) -> GradientTransformation:
+        return self._chain(optax.scale_by_lion(self.b1, self.b2))
+
+    def covectors(
+        self, state: Any, new_state: Any, gradient: Any, parameters: Any
+    ) -> tuple[Any, Any]:
+        return optax.tree.get(state, "mu"), optax.tree.get(new_state, "mu")
+
+    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
+        kept = optax.tree.get(state, "mu")
+        return jax.tree.map(
+            lambda p, g: jnp.abs(self.b1 * p + (1 - self.b1) * g), kept, gradient
+        )

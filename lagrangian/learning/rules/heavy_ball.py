@@ -1,0 +1,194 @@
+"""The heavy ball and its kin: rules with a Euclidean kinetic energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import optax
+import sympy as sp
+from optax import GradientTransformation
+
+from lagrangian.learning.rules.rule import (
+    Rule,
+    check_learning_rate,
+    check_nonnegative,
+    check_share,
+    friction,
+    mass,
+)
+from lagrangian.symbolic.backward_error import Recursion
+from lagrangian.symbolic.blocks import Block
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.discrete import (
+    gain,
+    learning_rate,
+    momentum,
+    role,
+    weight_decay,
+)
+from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.losses import Loss
+from lagrangian.symbolic.system import Lagrangian
+
+
+@dataclass(frozen=True)
+class HeavyBall(Rule):
+    """Gradient descent, with momentum and weight decay, as optax runs it.
+
+    With p the trace and k = 1 - dampening,
+
+        p <- beta p + k (grad f + lambda q),    q <- q - eta p.
+
+    Nesterov's rule moves by beta p + k (grad f + lambda q) instead. Decoupled decay
+    leaves lambda q out of the trace and adds it to the move.
+
+    In continuous time t = eta step it is the Euler-Lagrange equation of
+    L = exp((mu/m) t) (m/2 |qdot|^2 - F), F = f + lambda/2 |q|^2, with mass
+    m = eta (1 + beta)/2 and friction mu = 1 - beta (Tanaka & Kunin, "Noether's
+    Learning Dynamics", 2021), up to an error of order eta^2. `parameters` has m, mu
+    and lambda of the variants; Nesterov's lighter mass, eta (1 - beta + 2 beta^2)/2,
+    supposes gradients that are smooth in time, without the noise of minibatches.
+
+    Args:
+        learning_rate: eta > 0, or a schedule: a function from the step to eta.
+        momentum: beta in [0, 1).
+        weight_decay: lambda >= 0.
+        dampening: in [0, 1); `dampening=momentum` averages the gradients.
+        nesterov: whether the move looks ahead.
+        decoupled: whether the decay acts on q directly, not through the gradient.
+
+    Raises:
+        LagrangianError: a hyperparameter outside its range.
+    """
+
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    decoupled: bool = False
+
+    is_euclidean: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_learning_rate(self.learning_rate)
+        check_share("momentum", self.momentum)
+        check_nonnegative("weight_decay", self.weight_decay)
+        check_share("dampening", self.dampening)
+
+    @property
+    def memory(self) -> float:
+        return self.momentum
+
+    @property
+    def gain(self) -> float:
+        return 1 - self.dampening
+
+    @property
+    def coupled_decay(self) -> float:
+        return 0.0 if self.decoupled else self.weight_decay
+
+    @property
+    def decoupled_decay(self) -> float:
+        return self.weight_decay if self.decoupled else 0.0
+
+    @property
+    def _lag(self) -> float:
+        """By how many steps' moves a run from rest falls behind, times (1 - beta)."""
+        return self.momentum**2 if self.nesterov else self.momentum
+
+    def lagrangian(self, loss: Loss) -> Lagrangian:
+        """Its Lagrangian for an opaque loss, in the symbols m, mu and lambda."""
+        squares = sp.Add(*(Inner(w, w) for w in loss.blocks))
+        kinetic = sp.Add(*(Inner(w.dot, w.dot) for w in loss.blocks))
+        return Lagrangian(
+            mass / 2 * kinetic,
+            loss + weight_decay / 2 * squares,
+            damping=friction / mass * time,
+            coordinates=loss.blocks,
+        )
+
+    def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
+        """The first-order flow: for each block its velocity, -grad F / mu."""
+        return {
+            w: -(loss.gradient(w) + weight_decay * w) / friction for w in loss.blocks
+        }
+
+    def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
+        """What takes the second-order flow along a run that starts at rest.
+
+        -grad F/(1 + beta) for the heavy ball: with it the flow is as far behind, after
+        the first few times 1/(1 - beta) steps, as a run whose trace had to grow.
+        """
+        return {w: self._from_rest(w, loss.gradient(w)) for w in loss.blocks}
+
+    def _from_rest(self, w: Any, gradient: Any) -> Any:
+        slowing = self.gain / (1 - self.momentum + 2 * self._lag)
+        pull = gradient + self.coupled_decay * w
+        return -slowing * pull - self.decoupled_decay * w
+
+    def recursion(self, loss: Loss | None = None) -> Recursion:
+        if loss is None:
+            loss = Loss("f", Block("w"))
+        k = gain if self.dampening else sp.S.One
+        coupled, decoupled = (
+            (sp.S.Zero, weight_decay) if self.decoupled else (weight_decay, sp.S.Zero)
+        )
+        ahead = momentum if self.nesterov else sp.S.Zero
+        moves, lagged = {}, {}
+        for w in loss.blocks:
+            pull = learning_rate * k * (loss.gradient(w) + coupled * w)
+            shrinking = learning_rate * decoupled * w
+            moves[w] = -(1 + ahead) * pull - shrinking
+            lagged[w] = ahead * pull + momentum * shrinking
+        lagged = {w: move for w, move in lagged.items() if move != 0}
+        return Recursion(moves, momentum, lagged=lagged)
+
+    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+        eta = self._eta(learning_rate)
+        decoupled = self.decoupled_decay
+        loss_of_speed = 1 - self.momentum
+        return {
+            mass: eta * (loss_of_speed / 2 + self._lag) / self.gain,
+            friction: (loss_of_speed + eta * self._lag * decoupled) / self.gain,
+            weight_decay: self.coupled_decay + loss_of_speed * decoupled / self.gain,
+        }
+
+    def velocity(self, block: Block) -> Any:
+        gradient = self._gradient(block)
+        move = role(block, "next trace")
+        if self.nesterov:
+            move = self.momentum * move + self.gain * gradient
+        return -move - self.decoupled_decay * block
+
+    def slow_velocity(self, block: Block) -> Any:
+        """The velocity that the gradient of this step alone would keep up."""
+        pull = self.gain * self._gradient(block) / (1 - self.momentum)
+        return -pull - self.decoupled_decay * block
+
+    def starting_velocity(self, block: Block) -> Any:
+        """`initial_velocity` in the `role`s of a block."""
+        return self._from_rest(block, role(block, "gradient"))
+
+    def _gradient(self, block: Block) -> Any:
+        return role(block, "gradient") + self.coupled_decay * block
+
+    def optax(self) -> GradientTransformation:
+        """The optax transformation that this rule is.
+
+        It keeps a trace at momentum 0 also, so that the trace can always be observed.
+        """
+        decay = optax.add_decayed_weights(self.weight_decay)
+        steps = [
+            optax.identity() if self.decoupled else decay,
+            optax.scale(self.gain) if self.dampening else optax.identity(),
+            optax.trace(self.momentum, self.nesterov),
+            decay if self.decoupled else optax.identity(),
+            optax.scale_by_learning_rate(self.learning_rate),
+        ]
+        return optax.chain(*steps)
+
+    def covectors(
+        self, state: Any, new_state: Any, gradient: Any, parameters: Any
+    ) -> tuple[Any, Any]:
+        return optax.tree.get(state, "trace"), optax.tree.get(new_state, "trace")

@@ -1,0 +1,242 @@
+"""Mirror descent and natural gradient descent in the geometry of a potential h."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import sympy as sp
+from optax import GradientTransformation
+
+from lagrangian.errors import LagrangianError
+from lagrangian.learning.rules.rule import (
+    Rule,
+    check_learning_rate,
+    check_nonnegative,
+)
+from lagrangian.lowering.evaluate import evaluate
+from lagrangian.symbolic.backward_error import Recursion
+from lagrangian.symbolic.blocks import Block, ones
+from lagrangian.symbolic.bregman import bregman_lagrangian
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.discrete import learning_rate, weight_decay
+from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.losses import Loss
+from lagrangian.symbolic.system import Lagrangian
+
+_x, _z = sp.symbols("x z", real=True)
+
+
+@dataclass(frozen=True)
+class PotentialRule(Rule):
+    """What the rules of this file share: a strictly convex potential, elementwise."""
+
+    potential: Callable[[Any], Any]
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_learning_rate(self.learning_rate)
+        check_nonnegative("weight_decay", self.weight_decay)
+        if sp.simplify(self._derivative(2, _x)) == 0:
+            raise LagrangianError(
+                f"`potential` is {self.potential(_x)}, whose second derivative is "
+                "zero. Pass a strictly convex function, such as `lambda x: x**2/2`."
+            )
+
+    @property
+    def coupled_decay(self) -> float:
+        return self.weight_decay
+
+    def _derivative(self, order: int, at: Any) -> Any:
+        return sp.diff(self.potential(_x), _x, order).xreplace({_x: at})
+
+    def _pull(self, loss: Loss, w: Any) -> Any:
+        return loss.gradient(w) + weight_decay * w
+
+    def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
+        """The first-order flow: qdot = -grad F / h''(q), element by element."""
+        return {w: -self._pull(loss, w) / self._derivative(2, w) for w in loss.blocks}
+
+    def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
+        """That of the first-order flow: without momentum there is no rest to leave."""
+        return {
+            w: v.xreplace({weight_decay: sp.sympify(self.weight_decay)})
+            for w, v in self.gradient_flow(loss).items()
+        }
+
+    @abstractmethod
+    def _moved(self, q: Any, step: Any) -> Any:
+        """Where an element goes from `q`, in SymPy; `step` is eta grad F."""
+
+    def recursion(self, loss: Loss | None = None) -> Recursion:
+        if loss is None:
+            loss = Loss("f", Block("w"))
+        return Recursion(
+            {
+                w: self._moved(w, learning_rate * self._pull(loss, w)) - w
+                for w in loss.blocks
+            }
+        )
+
+    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+        return {
+            _eta: self._eta(learning_rate),
+            weight_decay: self.weight_decay,
+        }
+
+    def optax(self) -> GradientTransformation:
+        """A transformation of this project's own: optax has none of this kind."""
+        q, step = sp.symbols("q step", real=True)
+        change = self._moved(q, step) - q
+
+        def init(params: Any) -> Any:
+            return optax.ScaleByScheduleState(count=jnp.zeros([], jnp.int32))
+
+        def update(updates: Any, state: Any, params: Any = None) -> Any:
+            rate = self.rate(state.count)
+
+            def move(value: Any, gradient: Any) -> Any:
+                size = rate * (gradient + self.weight_decay * value)
+                return evaluate([change], {q: value, step: size})[0]
+
+            moved = jax.tree.map(move, params, updates)
+            return moved, optax.ScaleByScheduleState(count=state.count + 1)
+
+        return GradientTransformation(init, update)
+
+    def covectors(
+        self, state: Any, new_state: Any, gradient: Any, parameters: Any
+    ) -> tuple[Any, Any]:
+        decay = self.weight_decay
+        decayed = jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
+        return decayed, decayed
+
+
+#: The learning rate where a Lagrangian divides by it.
+_eta = sp.Symbol("eta", positive=True)
+
+
+@dataclass(frozen=True)
+class MirrorDescent(PotentialRule):
+    """A gradient step on the dual variable grad h(q), element by element.
+
+    h'(q') = h'(q) - eta (grad f + lambda q). To second order in eta it is the
+    Euler-Lagrange equation of the Bregman Lagrangian with alpha = log(2/eta),
+    beta = -alpha and gamma = 2 t/eta, that is d/dt grad h(q + (eta/2) qdot) = -grad F.
+
+    Args:
+        learning_rate: eta > 0, or a schedule.
+        potential: h, from a SymPy symbol to its value, strictly convex; as
+            `lambda x: x * sp.log(x) - x`, which makes it exponentiated gradient.
+        weight_decay: lambda >= 0, through the gradient.
+        inverse: the inverse of h', if SymPy does not find it.
+
+    Raises:
+        LagrangianError: a potential that is not strictly convex, or whose derivative
+            has no inverse that SymPy finds.
+    """
+
+    inverse: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self._inverse  # found now, so that an error comes now
+
+    @cached_property
+    def _inverse(self) -> Any:
+        """The element whose h' is z, as an expression in z."""
+        slope = self._derivative(1, _x)
+        if self.inverse is not None:
+            found = [sp.sympify(self.inverse(_z))]
+        else:
+            try:
+                found = sp.solve(slope - _z, _x)
+            except NotImplementedError:
+                found = []
+        if len(found) != 1 or not self._inverts(slope, found[0]):
+            raise LagrangianError(
+                f"the derivative of `potential`, {slope}, has no inverse that was "
+                f"found{' right' if self.inverse else ''}. Pass it as `inverse`, a "
+                "function from z to the x with h'(x) = z."
+            )
+        return found[0]
+
+    @staticmethod
+    def _inverts(slope: Any, inverse: Any) -> bool:
+        """Whether inverse(h'(x)) = x wherever h' is real, at a few points."""
+        for point in (-1.3, -0.2, 0.4, 1.7):
+            z = slope.subs(_x, sp.Float(point, 30)).evalf(30)
+            if z.is_real and abs(inverse.subs(_z, z).evalf(30) - point) > 1e-20:
+                return False
+        return True
+
+    def _moved(self, q: Any, step: Any) -> Any:
+        return self._inverse.xreplace({_z: self._derivative(1, q) - step})
+
+    def lagrangian(self, loss: Loss) -> Lagrangian:
+        """The Bregman Lagrangian, in the symbols eta and lambda, for one block."""
+        (w,) = _one_block(loss, "MirrorDescent")
+        alpha = sp.log(2 / _eta)
+        system = bregman_lagrangian(
+            loss,
+            alpha,
+            -alpha,
+            2 * time / _eta,
+            lambda x: Inner(ones, self.potential(x)),
+        )
+        return Lagrangian(
+            system.T,
+            system.V + weight_decay / 2 * Inner(w, w),
+            damping=2 * time / _eta,
+            coordinates=loss.blocks,
+        )
+
+
+@dataclass(frozen=True)
+class NaturalGradient(PotentialRule):
+    """A gradient step divided by the metric h''(q), element by element.
+
+    q' = q - eta (grad f + lambda q)/h''(q). Its kinetic energy is that of the metric,
+    m/2 <qdot, h''(q) qdot> with m = eta/2, and its friction acts on h''(q) qdot. A step
+    goes straight in q and not along a geodesic: that is a force, m/2 h'''(q) qdot^2.
+
+    Args:
+        learning_rate: eta > 0, or a schedule.
+        potential: h, from a SymPy symbol to its value, strictly convex.
+        weight_decay: lambda >= 0, through the gradient.
+    """
+
+    def _moved(self, q: Any, step: Any) -> Any:
+        return q - step / self._derivative(2, q)
+
+    def lagrangian(self, loss: Loss) -> Lagrangian:
+        """The Lagrangian of the metric, with its force, in eta and lambda."""
+        kinetic, decay, forces = sp.S.Zero, sp.S.Zero, {}
+        for w in loss.blocks:
+            kinetic += Inner(w.dot, self._derivative(2, w) * w.dot)
+            decay += Inner(w, w)
+            force = _eta / 4 * self._derivative(3, w) * w.dot**2
+            if force != 0:
+                forces[w] = force
+        return Lagrangian(
+            _eta / 4 * kinetic,
+            loss + weight_decay / 2 * decay,
+            damping=2 * time / _eta,
+            coordinates=loss.blocks,
+            forces=forces,
+        )
+
+
+def _one_block(loss: Loss, name: str) -> Any:
+    if len(loss.blocks) != 1:
+        raise LagrangianError(
+            f"the Lagrangian of {name} is written for one block, and `loss` has "
+            f"{', '.join(f'`{w}`' for w in loss.blocks)}. Derive one law for each."
+        )
+    return loss.blocks

@@ -1,0 +1,164 @@
+"""What every learning rule states, and how it says that it has no such thing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import sympy as sp
+from optax import GradientTransformation
+
+from lagrangian.errors import LagrangianError
+from lagrangian.symbolic.backward_error import Recursion
+from lagrangian.symbolic.blocks import Block, ConstantBlock
+from lagrangian.symbolic.discrete import learning_rate, role
+from lagrangian.symbolic.losses import Loss
+from lagrangian.symbolic.system import Lagrangian
+
+#: Mass and friction of a learning rule in continuous time t = sum of learning rates.
+mass, friction = sp.symbols("m mu", positive=True)
+
+
+def metric_block(block: Block) -> ConstantBlock:
+    """The symbol of a diagonal metric on a block: |qdot|^2 becomes <qdot, G qdot>."""
+    return ConstantBlock(f"G({block.name})")
+
+
+@dataclass(frozen=True)
+class Rule(ABC):
+    """A learning rule: it moves q by an update, and keeps a covector p.
+
+    Every rule here has the covector p' = memory p + gain (grad f + coupled_decay q).
+    What it makes of p' to get its update is its metric (the heavy ball's is
+    Euclidean: -eta p'). The exact discrete law needs no more than that.
+
+    Attributes:
+        learning_rate: eta > 0, or a schedule: a function from the step to eta.
+        memory: the share of the covector that a step keeps.
+        gain: the factor of the gradient in it.
+        coupled_decay: the weight decay that is added to the gradient (L2).
+        decoupled_decay: the weight decay that shrinks q directly.
+        is_euclidean: whether its kinetic energy is m/2 |qdot|^2.
+    """
+
+    learning_rate: float | Callable[[Any], Any]
+    is_euclidean: ClassVar[bool] = False
+
+    @property
+    def memory(self) -> float:
+        return 0.0
+
+    @property
+    def gain(self) -> float:
+        return 1.0
+
+    @property
+    def coupled_decay(self) -> float:
+        return 0.0
+
+    @property
+    def decoupled_decay(self) -> float:
+        return 0.0
+
+    def rate(self, step: Any) -> Any:
+        """The learning rate of one step."""
+        eta = self.learning_rate
+        return eta(step) if callable(eta) else eta
+
+    @abstractmethod
+    def lagrangian(self, loss: Loss) -> Lagrangian:
+        """Its Lagrangian for an opaque loss, in the symbols of `parameters`.
+
+        The Euler-Lagrange equation is its second-order flow.
+        """
+
+    @abstractmethod
+    def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
+        """The first-order flow: the velocity of each block."""
+
+    def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
+        """The velocity from which the second-order flow follows a run from rest.
+
+        Raises:
+            LagrangianError: the rule has no second-order flow of that kind.
+        """
+        raise LagrangianError(
+            f"{type(self).__name__} has no stated initial velocity: its second-order "
+            "flow holds its metric fixed, and the metric of the first steps is not."
+        )
+
+    def recursion(self, loss: Loss | None = None) -> Recursion:
+        """Its update as a recursion, for backward error analysis.
+
+        In the symbols eta, beta and lambda; for one block `w` and an opaque loss if
+        none is given.
+
+        Raises:
+            LagrangianError: the update is no smooth function of q alone.
+        """
+        raise LagrangianError(
+            f"{type(self).__name__} has no modified flow here: its update depends on "
+            "averages of past gradients, so it is no map of the parameters alone. "
+            "`rule.gradient_flow(loss)` is its first-order flow."
+        )
+
+    @abstractmethod
+    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+        """Values for the symbols of the flows, at the given or the constant eta.
+
+        Raises:
+            LagrangianError: the rule has a schedule, and no rate is given.
+        """
+
+    @abstractmethod
+    def optax(self) -> GradientTransformation:
+        """The optax transformation that this rule is."""
+
+    @abstractmethod
+    def covectors(
+        self, state: Any, new_state: Any, gradient: Any, parameters: Any
+    ) -> tuple[Any, Any]:
+        """The covector before and after a step, as pytrees like the parameters.
+
+        Args:
+            state, new_state: of `optax()`, around the step.
+            gradient: of the loss, in this step.
+            parameters: before the step.
+        """
+
+    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any | None:
+        """The diagonal metric of a step, as a pytree; None for the Euclidean one."""
+        return None
+
+    def velocity(self, block: Block) -> Any:
+        """The velocity of a step from what was measured, in the `role`s of a block."""
+        return role(block, "update") / learning_rate
+
+    def _eta(self, learning_rate: Any) -> Any:
+        eta = self.learning_rate if learning_rate is None else learning_rate
+        if callable(eta):
+            raise LagrangianError(
+                "this rule has a learning-rate schedule, so its mass changes with the "
+                "step. Say at which rate: `rule.parameters(rule.learning_rate(step))`."
+            )
+        return eta
+
+
+def check_learning_rate(value: Any) -> None:
+    """Raise unless it is a schedule or a number above 0."""
+    if not callable(value) and not value > 0:
+        raise LagrangianError(f"`learning_rate` is {value}; pass a number above 0.")
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise unless 0 <= value < 1."""
+    if not 0 <= value < 1:
+        raise LagrangianError(f"`{name}` is {value}; pass a number in [0, 1).")
+
+
+def check_nonnegative(name: str, value: float) -> None:
+    """Raise unless value >= 0."""
+    if not value >= 0:
+        raise LagrangianError(f"`{name}` is {value}; pass 0 or a positive number.")
