@@ -63,6 +63,8 @@ def _propagator(
     oscillator: Oscillator, rule: Rule, rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """One step of the oscillator: the 2 x 2 matrix, and the response to S."""
+    if rate == 0:  # no time passes in a step of a schedule that starts from zero
+        return np.eye(2), np.zeros(2)
     values = rule.parameters(rate)
     mass, damping, stiffness = (
         float(term.xreplace(values))
