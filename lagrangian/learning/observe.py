@@ -1,16 +1,26 @@
-"""What is recorded of one law in one training step, as a function that JAX traces."""
+"""What is recorded of the laws in a training step: the inner products in them.
+
+Everything that is said of a law later (its charge, what drives it, the residual of its
+exact discrete form) is algebra on a few inner products of the step's arrays. Those are
+recorded, each once for all laws, and none twice: an inner product after one step is the
+same inner product before the next. The algebra waits until somebody asks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import sympy as sp
 
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import Rule, metric_block
-from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.learning.run import Record
+from lagrangian.lowering.evaluate import check_lowerable
+from lagrangian.lowering.products import inner_products
 from lagrangian.symbolic.blocks import Block, LinearMap, ones
 from lagrangian.symbolic.calculus import pairing
 from lagrangian.symbolic.coordinates import time
@@ -23,94 +33,166 @@ from lagrangian.symbolic.discrete import (
     role,
     weight_decay,
 )
+from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.noether import Law
 
+States = Mapping[str, Mapping[str, Any]]
 
-class Observer:
-    """Evaluates one law at the states around one training step.
 
-    The recorded terms, each a scalar or a vector over units:
+class Observation:
+    """The laws that a run observes, and the inner products that they need.
 
-    - `quantity`: x of the law's oscillator (its charge where it is none), before the
-      step;
-    - `source`: what drives it, at the measured velocity;
-    - `raw_source`: the same at the velocity that this step's gradient alone would keep
-      up, as closed forms in the gradient take it;
-    - `start`: the quantity's time derivative in a run that begins here from rest;
-    - `discrete`: the residual of the exact discrete law, and `scale`, its bound;
-    - `defect`: <grad f, xi(q)>, and `defect_scale`, its bound;
-    - `balance`: the residual with the measured defect taken into account;
-    - `kinetic` and `decay`: what the update and the weight decay add to the charge;
-    - `metric`: what the part of the update that is not along the covector p' adds to
-      <update, xi>, times |p'|^2; and `metric_scale`, its bound.
-
-    `source` and the like follow the continuous law, which a rule that is not Euclidean
-    has only for a metric at rest: there `source` is the law's rate.
+    Attributes:
+        laws: in their order.
+        blocks: the blocks of all laws.
+        terms: for each law, the expressions of its `Record`.
+        carried: inner products of q and the trace alone. Their values after a step are
+            their values before the next one.
+        others: those that have something of the step itself in them.
     """
 
     def __init__(
         self,
-        law: Law,
+        laws: Sequence[Law],
         rule: Rule,
         maps: Mapping[LinearMap, Callable[..., Any]] | None = None,
     ):
-        self.law, self.rule, self.maps = law, rule, dict(maps or {})
-        self.blocks = law.lagrangian.coordinates
-        self.names = [w.name for w in self.blocks]
-        self._continuous = _continuous_terms(law, rule)
-        self._discrete = _discrete_terms(law, rule)
+        self.laws, self.rule, self.maps = tuple(laws), rule, dict(maps or {})
+        self.blocks = list(
+            dict.fromkeys(w for law in laws for w in law.lagrangian.coordinates)
+        )
+        #: Symbols of carried products after the step.
+        self._after: dict[sp.Symbol, Any] = {}
+        self.terms = {law: self._terms_of(law) for law in self.laws}
+        found = [
+            node
+            for terms in self.terms.values()
+            for expression in terms.values()
+            for node in sorted(expression.atoms(Inner), key=sp.default_sort_key)
+            if node.atoms(Block)
+        ]
+        self.carried = list(dict.fromkeys(self._after.values()))
+        self.others = [n for n in dict.fromkeys(found) if n not in self.carried]
+
+    def _terms_of(self, law: Law) -> dict[str, Any]:
+        terms = _continuous_terms(law, self.rule) | _discrete_terms(law, self.rule)
         roles = [role(w, name) for w in self.blocks for name in ROLES]
         metrics = [metric_block(w) for w in self.blocks]
-        hyper = [learning_rate, momentum, weight_decay, gain]
         check_lowerable(
-            {
-                f"observed {name}": e
-                for name, e in (self._continuous | self._discrete).items()
-            },
-            [*self.blocks, *roles, *metrics, time, *hyper]
-            + [*rule.parameters(1.0), *self.maps],
+            {f"observed {name}": e for name, e in terms.items()},
+            [*self.blocks, *roles, *metrics, time, learning_rate]
+            + [*self.rule.parameters(1.0), *self.maps],
         )
+        forward = self._forward()
+        return {name: self._rolled(e, forward) for name, e in terms.items()}
 
-    def step(
-        self,
-        q: Mapping[str, Any],
-        states: Mapping[str, Mapping[str, Any]],
-        rate: Any,
-    ) -> dict[str, Any]:
-        """The recorded terms of one step.
+    def _forward(self) -> dict[Any, Any]:
+        """What the blocks after a step are called before the next one.
+
+        A rule without a memory may call anything its trace before a step.
+        """
+        names = {role(w, "next"): w for w in self.blocks}
+        if self.rule.memory:
+            names |= {role(w, "next trace"): role(w, "trace") for w in self.blocks}
+        return names
+
+    def _rolled(self, expression: Any, forward: dict[Any, Any]) -> Any:
+        """`expression` with one symbol for each inner product of the next state."""
+        replaced = {}
+        for node in sp.sympify(expression).atoms(Inner):
+            if (inside := node.atoms(Block)) and inside <= set(forward):
+                before = node.xreplace(forward)
+                symbol = sp.Symbol(f"{before} after the step", real=True)
+                self._after[symbol], replaced[node] = before, symbol
+        return sp.sympify(expression).xreplace(replaced)
+
+    @property
+    def products(self) -> list[Any]:
+        """All of them, the carried ones first."""
+        return self.carried + self.others
+
+    def step(self, q: Mapping[str, Any], states: States, rate: Any) -> Any:
+        """The products of one step, as a vector.
 
         Args:
-            q: the blocks before the step, by name.
+            q: the arrays before the step, by name.
             states: for each of the `ROLES`, and for "metric", the arrays by name.
             rate: the learning rate of this step.
         """
+        return _joined(self._values(self.products, q, states, rate))
+
+    def closing(self, q: Mapping[str, Any], states: States) -> Any:
+        """The carried products of a state, as a vector; `states` has its "trace"."""
+        return _joined(self._values(self.carried, q, states, jnp.ones(())))
+
+    def shapes(
+        self, q: Mapping[str, Any], states: States, rate: Any
+    ) -> list[tuple[int, ...]]:
+        """The shape of each of the products."""
+        values = jax.eval_shape(
+            lambda *at: self._values(self.products, *at), q, states, rate
+        )
+        return [tuple(v.shape) for v in values]
+
+    def _values(
+        self, products: Sequence[Any], q: Mapping[str, Any], states: States, rate: Any
+    ) -> list[Any]:
         values: dict[Any, Any] = dict(self.maps)
         for w in self.blocks:
             values[w] = q[w.name]
-            values |= {role(w, name): states[name][w.name] for name in ROLES}
-            if "metric" in states:
-                values[metric_block(w)] = states["metric"][w.name]
-        if len(self.blocks) == 1:
-            values[ones] = jnp.ones_like(q[self.names[0]])
-        rule = self.rule
+            for name, arrays in states.items():
+                symbol = metric_block(w) if name == "metric" else role(w, name)
+                values[symbol] = arrays[w.name]
         # Where the rate is zero nothing moves, and any rate gives the velocity zero.
         shown = jnp.where(rate > 0, rate, 1.0)
-        results = evaluate(
-            self._continuous.values(),
-            values | {learning_rate: shown, **rule.parameters(shown)},
-        ) + evaluate(
-            self._discrete.values(),
-            values
-            | {
-                learning_rate: rate,
-                momentum: rule.memory,
-                gain: rule.gain,
-                weight_decay: rule.coupled_decay,
+        values |= {learning_rate: shown, **self.rule.parameters(shown)}
+        return inner_products(products, values)
+
+    def record(
+        self,
+        law: Law,
+        column: Callable[[Any], np.ndarray],
+        rates: np.ndarray,
+        sizes: Mapping[str, int],
+    ) -> Record:
+        """What the recorded products say of one law.
+
+        Args:
+            law: one of `laws`.
+            column: the recorded values of a product, a row a step; one row more for a
+                carried one.
+            rates: the learning rates, shape (steps,).
+            sizes: how many entries each block has.
+        """
+        terms, steps = self.terms[law], len(rates)
+        arrays: dict[Any, np.ndarray] = {}
+        for node in {n for e in terms.values() for n in e.atoms(Inner, sp.Symbol)}:
+            if node in self._after:
+                arrays[node] = column(self._after[node])[1 : steps + 1]
+            elif isinstance(node, Inner) and node.atoms(Block):
+                arrays[node] = column(node)[:steps]
+        shape = max((a.shape[1:] for a in arrays.values()), key=len, default=())
+        units = int(np.prod(shape))
+        # <1, 1>, the one product without a block, counts entries.
+        blocks = law.lagrangian.coordinates
+        entries = sum(sizes[w.name] for w in blocks) / len(blocks) / units
+        rates = np.where(rates > 0, rates, 1.0).reshape(steps, *[1] * len(shape))
+        return Record(
+            terms,
+            {
+                n: a.reshape(steps, *(a.shape[1:] or (1,) * len(shape)))
+                for n, a in arrays.items()
             },
+            {learning_rate: rates, Inner(ones, ones): entries}
+            | self.rule.parameters(rates),
+            (steps, *shape),
         )
-        # A term that vanishes identically still has one entry a unit.
-        arrays = jnp.broadcast_arrays(*map(jnp.asarray, results))
-        return dict(zip([*self._continuous, *self._discrete], arrays, strict=True))
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    if not values:
+        return jnp.zeros(0)
+    return jnp.concatenate([value.reshape(-1) for value in values])
 
 
 def _continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
@@ -148,7 +230,13 @@ def _discrete_terms(law: Law, rule: Rule) -> dict[str, Any]:
         "kinetic": discrete.step,
         "decay": gain * weight_decay * discrete.decay,
     }
-    return terms | _metric_terms(law, rule)
+    values = {
+        momentum: sp.sympify(rule.memory),
+        gain: sp.sympify(rule.gain),
+        weight_decay: sp.sympify(rule.coupled_decay),
+    }
+    terms |= _metric_terms(law, rule)
+    return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}
 
 
 def _metric_terms(law: Law, rule: Rule) -> dict[str, Any]:

@@ -1,50 +1,125 @@
-"""The records of a training run while it grows, chunk by chunk."""
+"""The records of a training run while it grows: in memory, or streamed to a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from numpy.lib.format import open_memmap
 
-from lagrangian.learning.run import Record, Run
-from lagrangian.symbolic.noether import Law
+from lagrangian.learning.observe import Observation
+from lagrangian.learning.run import Run
 
 
 class Recorder:
-    """Collects the records of the chunks and makes a `Run` of them."""
+    """Losses, learning rates and inner products, a row a step.
 
-    def __init__(self, laws: Sequence[Law], **about: Any):
-        self.laws, self.about = laws, about
-        self.chunks: list[dict[str, Any]] = []
+    In a folder they are `.npy` files that hold all steps from the start, so that memory
+    does not grow with the length of the run, and a resumed run goes on writing.
 
-    @property
-    def steps(self) -> int:
-        return sum(len(chunk["loss"]) for chunk in self.chunks)
+    Args:
+        observation: what is observed.
+        shapes: of its products.
+        sizes: how many entries each block has.
+        steps: how many there will be.
+        dtypes: of the loss and of the products.
+        folder: where to stream to; None for memory.
+        about: what `Run` is told besides.
+    """
 
-    def extend(self, records: dict[str, Any]) -> float | None:
-        """Add one chunk up to its first step that is not finite.
+    def __init__(
+        self,
+        observation: Observation,
+        shapes: Sequence[tuple[int, ...]],
+        sizes: Mapping[str, int],
+        steps: int,
+        dtypes: tuple[Any, Any],
+        folder: Path | None,
+        **about: Any,
+    ):
+        self.observation, self.sizes, self.about = observation, sizes, about
+        self.steps = 0
+        widths = [int(np.prod(shape)) for shape in shapes]
+        ends = np.cumsum([0, *widths])
+        self._columns = {
+            node: (slice(start, end), shape)
+            for node, start, end, shape in zip(
+                observation.products, ends[:-1], ends[1:], shapes, strict=True
+            )
+        }
+        self._carried = sum(widths[: len(observation.carried)])
 
-        Returns the loss of that step, or None if all are finite.
+        def rows(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+            if folder is None:
+                return np.empty(shape, dtype)
+            return _stream(folder / f"{name}.npy", shape, dtype)
+
+        self.losses = rows("losses", (steps,), dtypes[0])
+        self.rates = rows("learning_rates", (steps,), np.float64)
+        self.products = rows("products", (steps + 1, int(ends[-1])), dtypes[1])
+
+    def extend(self, records: Mapping[str, Any], closing: np.ndarray) -> int | None:
+        """Add one chunk, up to its first step that is not finite.
+
+        Args:
+            records: of the steps of a chunk, stacked.
+            closing: the carried products after its last step.
+
+        Returns:
+            How many of its steps are finite if not all of them are, else None.
         """
-        finite = np.isfinite(records["loss"])
-        for law in records["laws"]:
-            scale = law["scale"].reshape(len(finite), -1)
-            finite = finite & np.isfinite(scale).all(axis=1)
+        products = records["products"]
+        finite = np.isfinite(records["loss"]) & np.isfinite(products).all(axis=1)
         good = len(finite) if finite.all() else int(np.argmin(finite))
-        self.chunks.append(jax.tree.map(lambda a: a[:good], records))
-        return None if good == len(finite) else float(records["loss"][good])
+        rows = slice(self.steps, self.steps + good)
+        self.losses[rows] = records["loss"][:good]
+        self.rates[rows] = records["rate"][:good]
+        self.products[rows] = products[:good]
+        self.steps += good
+        if good < len(finite):
+            closing = products[good, : self._carried]
+        self.products[self.steps, : self._carried] = closing
+        return good if good < len(finite) else None
+
+    def flush(self) -> None:
+        """Write what was recorded to the folder."""
+        for rows in (self.losses, self.rates, self.products):
+            if isinstance(rows, np.memmap):
+                rows.flush()
 
     def run(self, model: Any) -> Run:
-        whole = jax.tree.map(lambda *parts: np.concatenate(parts), *self.chunks)
+        """Everything recorded so far."""
+        steps = self.steps
+        rates = np.asarray(self.rates[:steps])
         return Run(
             model=model,
-            losses=whole["loss"],
-            learning_rates=whole["rate"].astype(np.float64),
+            losses=self.losses[:steps],
+            learning_rates=rates,
             records={
-                law: Record(**terms)
-                for law, terms in zip(self.laws, whole["laws"], strict=True)
+                law: self.observation.record(law, self._column, rates, self.sizes)
+                for law in self.observation.laws
             },
             **self.about,
         )
+
+    def _column(self, product: Any) -> np.ndarray:
+        columns, shape = self._columns[product]
+        return self.products[: self.steps + 1, columns].reshape(-1, *shape)
+
+
+def _stream(path: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """The rows of a file, of which those that it has already are kept."""
+    if not path.exists():
+        return open_memmap(path, "w+", dtype, shape)
+    kept = open_memmap(path, "r+")
+    if kept.shape == shape:
+        return kept
+    longer = path.with_suffix(".longer.npy")
+    rows = open_memmap(longer, "w+", dtype, shape)
+    rows[: len(kept)] = kept
+    rows.flush()
+    os.replace(longer, path)
+    return rows

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
@@ -15,26 +17,58 @@ from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.noether import Law
 
 
-@dataclass(frozen=True)
 class Record:
-    """What was recorded of one law: arrays of shape (steps,) or (steps, units).
+    """What was recorded of one law: float64 arrays of shape (steps,) or (steps, units).
 
-    `Observer` says what each of them is.
+    Computed from the recorded inner products when an attribute is first read:
+
+    - `quantity`: x of the law's oscillator (its charge where it is none), before the
+      step;
+    - `source`: what drives it, at the measured velocity;
+    - `raw_source`: the same at the velocity that this step's gradient alone would keep
+      up, as closed forms in the gradient take it;
+    - `start`: the quantity's time derivative in a run that begins here from rest;
+    - `discrete`: the residual of the exact discrete law, and `scale`, its bound;
+    - `defect`: <grad f, xi(q)>, and `defect_scale`, its bound;
+    - `balance`: the residual with the measured defect taken into account;
+    - `kinetic` and `decay`: what the update and the weight decay add to the charge;
+    - `metric`: what the part of the update that is not along the covector p' adds to
+      <update, xi>, times |p'|^2; and `metric_scale`, its bound.
+
+    `source` and the like follow the continuous law, which a rule that is not Euclidean
+    has only for a metric at rest: there `source` is the law's rate.
     """
 
-    quantity: np.ndarray
-    source: np.ndarray
-    raw_source: np.ndarray
-    start: np.ndarray
-    discrete: np.ndarray
-    scale: np.ndarray
-    defect: np.ndarray
-    defect_scale: np.ndarray
-    balance: np.ndarray
-    kinetic: np.ndarray
-    decay: np.ndarray
-    metric: np.ndarray
-    metric_scale: np.ndarray
+    def __init__(
+        self,
+        terms: Mapping[str, Any],
+        products: Mapping[Any, np.ndarray],
+        parameters: Mapping[Any, Any],
+        shape: tuple[int, ...],
+    ):
+        self._terms, self._products = terms, products
+        self._parameters, self._shape = parameters, shape
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The attributes listed above."""
+        return tuple(self._terms)
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        if name.startswith("_") or name not in self._terms:
+            raise AttributeError(f"a record has no `{name}`; it has {self.names}")
+        array = self._evaluate(self._terms[name])
+        setattr(self, name, array)
+        return array
+
+    def _evaluate(self, expression: Any) -> np.ndarray:
+        values = {**self._products, **self._parameters}
+        symbols = {node: sp.Dummy() for node in values}
+        expression = expression.xreplace(symbols)
+        used = [n for n in values if symbols[n] in expression.free_symbols]
+        function = sp.lambdify([symbols[n] for n in used], expression, "numpy")
+        arguments = [np.asarray(values[n], np.float64) for n in used]
+        return np.array(np.broadcast_to(function(*arguments), self._shape), np.float64)
 
 
 @dataclass
@@ -88,6 +122,6 @@ class Run:
             ),
         }
         for law, record in self.records.items():
-            for name, array in vars(record).items():
-                arrays[f"{law.symmetry!r}/{name}"] = array
+            for name in record.names:
+                arrays[f"{law.symmetry!r}/{name}"] = getattr(record, name)
         write_atomically(path, lambda file: np.savez_compressed(file, **arrays))

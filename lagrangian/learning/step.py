@@ -2,62 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 
-from lagrangian.learning.observe import Observer
+from lagrangian.learning.model import Parts
+from lagrangian.learning.observe import Observation
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.pytrees import named_leaves
 
 
-def prepare(
-    graph: Any,
-    parameters: Any,
-    rest: Any,
-    loss: Callable[[Any, Any], Any],
-    rule: Rule,
-    observers: Sequence[Observer],
-) -> tuple[Callable[[Any, Any], Any], Any]:
-    """The step (carry, batch) -> (carry, record), and the carry to start from."""
-    transformation = rule.optax()
+class TrainingStep:
+    """The step (carry, batch) -> (carry, record).
 
-    def value(parameters: Any, rest: Any, batch: Any) -> Any:
-        # Copied, so that the variables belong to this trace and may be updated in it.
-        model = nnx.merge(graph, parameters, rest, copy=True)
-        result = loss(model, batch)
-        return result, nnx.split(model, nnx.Param, ...)[2]
+    The carry is (step count, parameters, the model's other state, the optimiser's
+    state); `start` is the one to start from.
+    """
 
-    def step(carry: Any, batch: Any) -> tuple[Any, Any]:
+    def __init__(
+        self,
+        parts: Parts,
+        loss: Callable[[Any, Any], Any],
+        rule: Rule,
+        observation: Observation,
+    ):
+        self.parts, self.rule, self.observation = parts, rule, observation
+        #: (parameters, rest, batch) -> (loss, new rest).
+        self.value = parts.bind(loss)
+        self._transformation = rule.optax()
+        self.start = (
+            jnp.asarray(0),
+            parts.parameters,
+            parts.rest,
+            self._transformation.init(parts.parameters),
+        )
+
+    def __call__(self, carry: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+        new_carry, q, states, record = self._move(carry, batch)
+        row = self.observation.step(q, states, record["rate"])
+        return new_carry, record | {"products": row}
+
+    def _move(self, carry: Any, batch: Any) -> tuple[Any, Any, Any, dict[str, Any]]:
         count, parameters, rest, state = carry
-        (result, new_rest), gradient = jax.value_and_grad(value, has_aux=True)(
+        (result, new_rest), gradient = jax.value_and_grad(self.value, has_aux=True)(
             parameters, rest, batch
         )
-        updates, new_state = transformation.update(gradient, state, parameters)
+        updates, new_state = self._transformation.update(gradient, state, parameters)
         new_parameters = optax.apply_updates(parameters, updates)
-        rate = jnp.asarray(rule.rate(count))
-        trace, new_trace = rule.covectors(state, new_state, gradient, parameters)
+        rate = jnp.asarray(self.rule.rate(count))
         states = {
-            "trace": named_leaves(trace),
-            "gradient": named_leaves(gradient),
-            "next": named_leaves(new_parameters),
-            "next trace": named_leaves(new_trace),
-            "update": named_leaves(updates),
+            "gradient": gradient,
+            "next": new_parameters,
+            "next trace": self.rule.covector(new_state, gradient, parameters),
+            "update": updates,
+            "trace": self.rule.trace(state),
+            "metric": self.rule.metric(new_state, gradient, state),
         }
-        metric = rule.metric(new_state, gradient, state)
-        if metric is not None:
-            states["metric"] = named_leaves(metric)
-        before = named_leaves(parameters)
-        record = {
-            "loss": result,
-            "rate": rate,
-            "laws": [observer.step(before, states, rate) for observer in observers],
+        named = {
+            k: named_leaves(tree) for k, tree in states.items() if tree is not None
         }
-        return (count + 1, new_parameters, new_rest, new_state), record
+        record = {"loss": result, "rate": rate}
+        new_carry = (count + 1, new_parameters, new_rest, new_state)
+        return new_carry, named_leaves(parameters), named, record
 
-    start = (jnp.asarray(0), parameters, rest, transformation.init(parameters))
-    return step, start
+    def closing(self, carry: Any) -> Any:
+        """What a run that ends with `carry` records of its last state."""
+        trace = self.rule.trace(carry[3])
+        states = {} if trace is None else {"trace": named_leaves(trace)}
+        return self.observation.closing(named_leaves(carry[1]), states)
+
+    def model(self, carry: Any) -> Any:
+        """The model with what `carry` holds."""
+        return self.parts.merge(carry[1], carry[2])
+
+    def shapes(self, batch: Any) -> tuple[Any, list[tuple[int, ...]]]:
+        """The record of a step, and the products, without computing them."""
+
+        def move(carry: Any, batch: Any) -> Any:
+            return self._move(carry, batch)[1:]
+
+        q, states, record = jax.eval_shape(move, self.start, batch)
+        return record, self.observation.shapes(q, states, record["rate"])

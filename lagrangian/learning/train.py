@@ -1,31 +1,35 @@
-"""Training a Flax model in one jitted scan while its laws are recorded."""
+"""Training a Flax model in jitted scans while its laws are recorded."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError, TrainingStopped
-from lagrangian.learning.observe import Observer
+from lagrangian.learning.checkpoint import Checkpoint, fingerprint
+from lagrangian.learning.failure import locate
+from lagrangian.learning.model import split
+from lagrangian.learning.observe import Observation
 from lagrangian.learning.recorder import Recorder
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Run
-from lagrangian.learning.step import prepare
+from lagrangian.learning.step import TrainingStep
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.blocks import LinearMap
 from lagrangian.symbolic.noether import Law
 
 
 def train(
-    model: nnx.Module,
+    model: Any,
     loss: Callable[[Any, Any], Any],
     data: Any,
     rule: Rule,
@@ -36,16 +40,19 @@ def train(
     batch_size: int | None = 128,
     seed: int = 0,
     save: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    mesh: Mesh | None = None,
     progress: bool = True,
 ) -> Run:
     """Train a copy of `model` by minibatches and record the laws in `observe`.
 
-    The steps run in jitted scans; the charges are computed on the device beside the
-    update, from the very arrays that optax used.
+    The steps run in jitted scans; what the laws need is computed on the device beside
+    the update, from the very arrays that optax used.
 
     Args:
-        model: a Flax NNX module; its batch statistics and random streams are carried
-            along. It is not changed: the trained copy is `run.model`.
+        model: a Flax NNX module, whose batch statistics and random streams are carried
+            along; or a pytree of parameters, such as Linen's `variables["params"]`. It
+            is not changed: the trained copy is `run.model`.
         loss: `loss(model, batch)`, a scalar.
         data: arrays with one leading axis, in any pytree; a batch has its structure.
         rule: the learning rule.
@@ -57,87 +64,170 @@ def train(
         seed: of the order of the examples.
         save: a `.npz` file for the records, written at the end and also when the
             training stops early.
+        checkpoint: a folder for long runs. The records are streamed to it, so that
+            memory does not grow with `steps`, and the state is saved in it every few
+            seconds. The same call continues a run that was stopped or killed, with the
+            same result bit for bit; with more `steps`, one that had ended.
+        mesh: devices to share every batch among; the gradient is the mean over all.
         progress: whether a terminal shows a progress bar (after two seconds).
 
     Raises:
         UnknownBlock: a law names a block that the model does not have.
         TrainingStopped: the loss was not finite at some step; the error carries the
             step and the run until then.
-        LagrangianError: a loss that is not a scalar, or a model that is not NNX.
+        LagrangianError: a loss that is not a scalar, parameters that are no real
+            arrays, a batch that `mesh` cannot share out, or a `checkpoint` of another
+            run.
     """
-    if not isinstance(model, nnx.Module):
-        raise LagrangianError(
-            f"`model` is a {type(model).__name__}; `train` takes a `flax.nnx.Module`."
-        )
-    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-    dtype = _dtype(parameters)
+    if steps < 1:
+        raise LagrangianError(f"`steps` is {steps}; pass a whole number above 0.")
+    parts = split(model)
+    leaves = named_leaves(parts.parameters)
+    dtype = _dtype(leaves)
     with jax.enable_x64(dtype == np.float64):
         data = jax.tree.map(jnp.asarray, data)
-        observers = [Observer(law, rule, maps) for law in observe]
-        for observer in observers:
-            pick(named_leaves(parameters), observer.names, type(model).__name__)
+        observation = Observation(observe, rule, maps)
+        pick(leaves, [w.name for w in observation.blocks], parts.name)
         size = _size(data)
         batch = size if batch_size is None else min(batch_size, size)
-        order = _order(size, batch, seed, shuffled=batch_size is not None)
-        step, carry = prepare(graph, parameters, rest, loss, rule, observers)
-        _check_scalar(step, carry, data, batch)
+        step = TrainingStep(parts, loss, rule, observation)
+        record, shapes = _shapes(step, jax.tree.map(lambda a: a[:batch], data))
+        place, share = _placement(mesh, batch)
+        states = folder = None
+        if checkpoint is not None:
+            states = Checkpoint(
+                checkpoint,
+                {
+                    "rule": _described(rule),
+                    "laws": ", ".join(repr(law.symmetry) for law in observe),
+                    "batch size": str(batch),
+                    "seed": str(seed),
+                    "data": fingerprint(data),
+                    "model": fingerprint((parts.parameters, parts.rest)),
+                },
+            )
+            folder = states.folder
+        recorder = Recorder(
+            observation,
+            shapes,
+            {name: leaf.size for name, leaf in leaves.items()},
+            steps,
+            (record["loss"].dtype, dtype),
+            folder,
+            rule=rule,
+            dtype=dtype,
+            seed=seed,
+            batch_size=batch,
+        )
+        carry = step.start
+        if states is not None:
+            recorder.steps, carry = states.restore(carry)
+            if recorder.steps > steps:
+                raise LagrangianError(
+                    f"`steps` is {steps}, and the run in {folder} has done "
+                    f"{recorder.steps} already. Pass at least that."
+                )
+        carry, data = place(carry), place(data)
 
+        @jax.jit
         def scan(carry: Any, data: Any, chosen: Any) -> Any:
             def body(carry: Any, rows: Any) -> Any:
-                return step(carry, jax.tree.map(lambda a: a[rows], data))
+                return step(carry, jax.tree.map(lambda a: share(a[rows]), data))
 
-            return jax.lax.scan(body, carry, chosen)
+            carry, records = jax.lax.scan(body, carry, chosen)
+            return carry, records, step.closing(carry)
 
-        recorder = Recorder(
-            observe, rule=rule, dtype=dtype, seed=seed, batch_size=batch
-        )
-        jitted, length = jax.jit(scan), _chunk_length(steps)
+        order = _order(size, batch, seed, shuffled=batch_size is not None)
+        order = islice(order, recorder.steps, None)
+        length = _chunk_length(steps)
         try:
             # tqdm's `disable=None` is silence where the output is no terminal.
             with tqdm(
-                total=steps, unit="step", delay=2, disable=None if progress else True
+                total=steps,
+                initial=recorder.steps,
+                unit="step",
+                delay=2,
+                disable=None if progress else True,
             ) as bar:
                 while recorder.steps < steps:
                     rows = min(length, steps - recorder.steps)
-                    chosen = np.stack([next(order) for _ in range(rows)])
-                    after, records = jitted(carry, data, chosen)
-                    bad_loss = recorder.extend(jax.device_get(records))
-                    if bad_loss is not None:
-                        raise _stopped(recorder, bad_loss, _model(graph, carry))
+                    chosen = np.stack(list(islice(order, rows)))
+                    after, records, closing = scan(carry, data, chosen)
+                    good = recorder.extend(*jax.device_get((records, closing)))
+                    if good is not None:
+                        chosen = chosen[: good + 1]
+                        raise _stopped(step, recorder, carry, data, chosen)
                     carry = after
                     bar.update(rows)
+                    if states is not None and states.is_due:
+                        recorder.flush()
+                        states.save(recorder.steps, carry)
         finally:
-            if save is not None and recorder.chunks:
-                recorder.run(_model(graph, carry)).save(save)
-        return recorder.run(_model(graph, carry))
+            if states is not None:
+                recorder.flush()
+                states.save(recorder.steps, carry)
+            if save is not None and recorder.steps:
+                recorder.run(step.model(carry)).save(save)
+        return recorder.run(step.model(carry))
 
 
-def _model(graph: Any, carry: Any) -> Any:
-    _, parameters, rest, _ = carry
-    return nnx.merge(graph, parameters, rest)
+def _described(rule: Rule) -> str:
+    """A rule in words that are the same in every process."""
+    eta = rule.learning_rate
+    schedule = getattr(eta, "__qualname__", type(eta).__name__)
+    return str(rule).replace(str(eta), schedule) if callable(eta) else str(rule)
 
 
-def _stopped(recorder: Recorder, loss: float, model: Any) -> TrainingStopped:
-    return TrainingStopped(
-        f"training stopped at step {recorder.steps}: the loss is {loss}"
-        f"{'' if np.isnan(loss) or np.isinf(loss) else ' and a gradient is not finite'}"
-        ". Everything until then is in this error's `run`. Lower the learning rate, or "
-        "check the data.",
-        recorder.steps,
-        recorder.run(model),
+def _placement(mesh: Mesh | None, batch: int) -> tuple[Any, Any]:
+    """Functions that put a pytree on every device, and share an array out."""
+    if mesh is None:
+        return (lambda tree: tree), (lambda array: array)
+    if batch % mesh.size:
+        raise LagrangianError(
+            f"`mesh` has {mesh.size} devices, which cannot share {batch} examples a "
+            f"step evenly. Pass a `batch_size` that is a multiple of {mesh.size}."
+        )
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    shared = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    return (
+        lambda tree: jax.device_put(tree, everywhere),
+        lambda array: jax.lax.with_sharding_constraint(array, shared),
     )
 
 
-def _dtype(parameters: Any) -> np.dtype:
-    found = {
-        np.dtype(leaf.dtype)
-        for leaf in jax.tree.leaves(parameters)
-        if jnp.issubdtype(leaf.dtype, jnp.floating)
-    }
-    if not found:
-        raise LagrangianError(
-            "`model` has no floating-point parameters (`nnx.Param`) to train."
-        )
+def _stopped(
+    step: TrainingStep, recorder: Recorder, carry: Any, data: Any, chosen: Any
+) -> TrainingStopped:
+    """The error for a chunk whose last chosen step is the first that is not finite."""
+    one = jax.jit(step)
+
+    def batch(rows: Any) -> Any:
+        return jax.tree.map(lambda a: a[rows], data)
+
+    before = None
+    for rows in chosen[:-1]:
+        before, (carry, _) = carry, one(carry, batch(rows))
+    place = locate(step, carry, batch(chosen[-1]))
+    if before is not None and place.startswith("the parameters"):
+        # Without a law nothing else is watched: they became so in the step before.
+        place = locate(step, before, batch(chosen[-2]))
+    run = recorder.run(step.model(carry))
+    charges = [
+        f"{law.symmetry!r} {np.abs(record.quantity[-1]).max():.4g}"
+        for law, record in run.records.items()
+        if run.steps
+    ]
+    last = f" The last finite charges: {', '.join(charges)}." if charges else ""
+    return TrainingStopped(
+        f"training stopped at step {recorder.steps}: {place}.{last} Everything until "
+        "then is in this error's `run`. Lower the learning rate, or check the data.",
+        recorder.steps,
+        run,
+    )
+
+
+def _dtype(leaves: Mapping[str, Any]) -> np.dtype:
+    found = {np.dtype(leaf.dtype) for leaf in leaves.values()}
     if len(found) > 1:
         names = ", ".join(sorted(map(str, found)))
         warnings.warn(
@@ -167,10 +257,10 @@ def _order(size: int, batch: int, seed: int, shuffled: bool) -> Iterator[np.ndar
             yield rows[start : start + batch]
 
 
-def _check_scalar(step: Any, carry: Any, data: Any, batch: int) -> None:
-    sample = jax.tree.map(lambda a: a[:batch], data)
+def _shapes(step: TrainingStep, batch: Any) -> tuple[Any, list[tuple[int, ...]]]:
+    """Of a step's record and of the products, found without computing them."""
     try:
-        jax.eval_shape(step, carry, sample)
+        return step.shapes(batch)
     except TypeError as error:
         if "scalar-output" not in str(error):
             raise

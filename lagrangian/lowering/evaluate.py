@@ -198,13 +198,7 @@ class _Walk:
 
     def inner(self, node: Any) -> Any:
         left, right = (jnp.asarray(self(argument)) for argument in node.args)
-        axes = {block.unit_axis for block in node.atoms(Block)} or {None}
-        if len(axes) > 1:
-            raise CannotLower(
-                f"{node} joins blocks whose `unit_axis` differ: "
-                f"{sorted(map(str, axes))}. Make them with the same one."
-            )
-        return inner_product(left, right, axes.pop())
+        return inner_product(left, right, unit_axis(node))
 
     def applied(self, node: Any) -> Any:
         linear_map, argument = node.args[0], self(node.args[1])
@@ -249,6 +243,21 @@ class _Walk:
 def _along(function: Callable[..., Any], tangents: tuple) -> Callable[..., Any]:
     """The directional derivative of a function, as a function of the same arguments."""
     return lambda *arguments: jax.jvp(function, arguments, tangents)[1]
+
+
+def unit_axis(node: Inner) -> int | None:
+    """The axis that an inner product keeps; None if it sums over all of them.
+
+    Raises:
+        CannotLower: its blocks do not agree.
+    """
+    axes = {block.unit_axis for block in node.atoms(Block)} or {None}
+    if len(axes) > 1:
+        raise CannotLower(
+            f"{node} joins blocks whose `unit_axis` differ: "
+            f"{sorted(map(str, axes))}. Make them with the same one."
+        )
+    return axes.pop()
 
 
 def inner_product(left: Any, right: Any, unit_axis: int | None = None) -> Any:

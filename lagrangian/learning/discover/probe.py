@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from lagrangian.errors import LagrangianError
+from lagrangian.learning.model import in_double, split_in_double
 from lagrangian.lowering.pytrees import named_leaves
 
 #: Rows of the batch that one sample uses.
@@ -93,46 +93,18 @@ def make_probe(model: Any, loss: Callable[[Any, Any], Any], batch: Any) -> Probe
         LagrangianError: parameters that cannot be differentiated by, a loss that is no
             scalar, not finite, not differentiable, or not a function of its arguments.
     """
-    if isinstance(model, nnx.Module):
-        graph, tree, rest = nnx.split(_in_double(model), nnx.Param, ...)
-        rest = jax.tree.map(_double, rest)
-
-        def call(tree: Any, batch: Any) -> Any:
-            return loss(nnx.merge(graph, tree, rest, copy=True), batch)
-    else:
-        tree, call = model, loss
-    named = named_leaves(tree)
-    _check_parameters(named, model)
+    parts = split_in_double(model)
+    value, tree = parts.bind(loss), parts.parameters
     structure = jax.tree.structure(tree)
-    parameters = {path: np.asarray(leaf, np.float64) for path, leaf in named.items()}
+    parameters = {path: np.asarray(leaf) for path, leaf in named_leaves(tree).items()}
 
     def of_paths(theta: Mapping[str, Any], batch: Any) -> Any:
-        return call(
-            jax.tree.unflatten(structure, [theta[p] for p in parameters]), batch
-        )
+        leaves = [theta[path] for path in parameters]
+        return value(jax.tree.unflatten(structure, leaves), parts.rest, batch)[0]
 
-    probe = Probe(parameters, of_paths, jax.tree.map(_double, batch))
+    probe = Probe(parameters, of_paths, jax.tree.map(in_double, batch))
     _check_loss(probe)
     return probe
-
-
-def _in_double(model: nnx.Module) -> nnx.Module:
-    """A copy whose layers compute in float64 where they were told a float type."""
-    model = nnx.clone(model)
-    for _, node in nnx.iter_graph(model):
-        for name in ("dtype", "param_dtype"):
-            kind = vars(node).get(name) if isinstance(node, nnx.Module) else None
-            if kind is not None and jnp.issubdtype(kind, jnp.floating):
-                setattr(node, name, jnp.float64)
-    return model
-
-
-def _double(leaf: Any) -> Any:
-    if not hasattr(leaf, "dtype") or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return leaf
-    if jnp.issubdtype(leaf.dtype, jnp.floating):
-        return jnp.asarray(leaf, jnp.float64)
-    return jnp.asarray(leaf)
 
 
 def _equations(program: Any) -> Iterator[Any]:
@@ -164,23 +136,6 @@ def _size(array: np.ndarray) -> float:
     """The root mean square of the entries."""
     size = float(np.sqrt(np.mean(array**2))) if array.size else 0.0
     return size or ZERO_ARRAY
-
-
-def _check_parameters(named: Mapping[str, Any], model: Any) -> None:
-    if not named:
-        raise LagrangianError(
-            f"`model`, a {type(model).__name__}, has no parameters. Pass a "
-            "`flax.nnx.Module` with `nnx.Param`s, or a pytree of arrays such as "
-            'Linen\'s `variables["params"]` with a loss of it.'
-        )
-    for path, leaf in named.items():
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            raise LagrangianError(
-                f"the parameter `{path}` is {dtype or type(leaf).__name__}; `discover` "
-                "differentiates by real floating-point arrays. Keep other data in an "
-                "`nnx.Variable` that is no `nnx.Param`."
-            )
 
 
 def _check_loss(probe: Probe) -> None:

@@ -108,10 +108,6 @@ class AdaptiveRule(Rule):
             optax.scale_by_learning_rate(self.learning_rate),
         )
 
-    def _decayed(self, gradient: Any, parameters: Any) -> Any:
-        decay = self.coupled_decay
-        return jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
-
 
 @dataclass(frozen=True)
 class RMSProp(AdaptiveRule):
@@ -146,12 +142,6 @@ class RMSProp(AdaptiveRule):
 
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_rms(self.decay, self.eps))
-
-    def covectors(
-        self, state: Any, new_state: Any, gradient: Any, parameters: Any
-    ) -> tuple[Any, Any]:
-        decayed = self._decayed(gradient, parameters)
-        return decayed, decayed
 
     def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
         average = optax.tree.get(new_state, "nu")
@@ -208,10 +198,8 @@ class Adam(AdaptiveRule):
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_adam(self.b1, self.b2, self.eps))
 
-    def covectors(
-        self, state: Any, new_state: Any, gradient: Any, parameters: Any
-    ) -> tuple[Any, Any]:
-        return optax.tree.get(state, "mu"), optax.tree.get(new_state, "mu")
+    def trace(self, state: Any) -> Any:
+        return optax.tree.get(state, "mu")
 
     def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
         adam = optax.tree.get(new_state, "ScaleByAdamState")
@@ -262,10 +250,8 @@ class Lion(AdaptiveRule):
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_lion(self.b1, self.b2))
 
-    def covectors(
-        self, state: Any, new_state: Any, gradient: Any, parameters: Any
-    ) -> tuple[Any, Any]:
-        return optax.tree.get(state, "mu"), optax.tree.get(new_state, "mu")
+    def trace(self, state: Any) -> Any:
+        return optax.tree.get(state, "mu")
 
     def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
         kept = optax.tree.get(state, "mu")

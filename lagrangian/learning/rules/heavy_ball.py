@@ -188,7 +188,5 @@ class HeavyBall(Rule):
         ]
         return optax.chain(*steps)
 
-    def covectors(
-        self, state: Any, new_state: Any, gradient: Any, parameters: Any
-    ) -> tuple[Any, Any]:
-        return optax.tree.get(state, "trace"), optax.tree.get(new_state, "trace")
+    def trace(self, state: Any) -> Any:
+        return optax.tree.get(state, "trace")

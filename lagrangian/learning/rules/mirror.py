@@ -110,13 +110,6 @@ class PotentialRule(Rule):
 
         return GradientTransformation(init, update)
 
-    def covectors(
-        self, state: Any, new_state: Any, gradient: Any, parameters: Any
-    ) -> tuple[Any, Any]:
-        decay = self.weight_decay
-        decayed = jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
-        return decayed, decayed
-
 
 #: The learning rate where a Lagrangian divides by it.
 _eta = sp.Symbol("eta", positive=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax
 import sympy as sp
 from optax import GradientTransformation
 
@@ -116,17 +117,23 @@ class Rule(ABC):
     def optax(self) -> GradientTransformation:
         """The optax transformation that this rule is."""
 
-    @abstractmethod
-    def covectors(
-        self, state: Any, new_state: Any, gradient: Any, parameters: Any
-    ) -> tuple[Any, Any]:
-        """The covector before and after a step, as pytrees like the parameters.
+    def trace(self, state: Any) -> Any | None:
+        """The covector that a state of `optax()` keeps; None without a memory."""
+        return None
+
+    def covector(self, new_state: Any, gradient: Any, parameters: Any) -> Any:
+        """The covector p' of a step, as a pytree like the parameters.
 
         Args:
-            state, new_state: of `optax()`, around the step.
+            new_state: of `optax()`, after the step.
             gradient: of the loss, in this step.
             parameters: before the step.
         """
+        kept = self.trace(new_state)
+        if kept is not None:
+            return kept
+        decay = self.coupled_decay
+        return jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
 
     def metric(self, new_state: Any, gradient: Any, state: Any) -> Any | None:
         """The diagonal metric of a step, as a pytree; None for the Euclidean one."""

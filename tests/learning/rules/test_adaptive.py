@@ -45,8 +45,10 @@ def test_the_covector_and_the_metric_of_a_step(name, slope, start):
     for _ in range(5):
         g = slope(q)
         updates, new_state = transformation.update(g, state, q)
-        before, after = rule.covectors(state, new_state, g, q)
-        expected = rule.memory * before + rule.gain * (g + rule.coupled_decay * q)
+        before, after = rule.trace(state), rule.covector(new_state, g, q)
+        expected = rule.gain * (g + rule.coupled_decay * q)
+        if rule.memory:
+            expected += rule.memory * before
         np.testing.assert_allclose(after, expected, rtol=1e-12)
         metric = rule.metric(new_state, g, state)
         move = -updates / 0.01 - rule.decoupled_decay * q

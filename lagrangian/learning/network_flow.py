@@ -1,0 +1,389 @@
+"""The flows of a learning rule on the loss of a network, integrated as they are.
+
+A rule moves every parameter by the same formula, so one block holds all of them, the
+arrays of the model end to end: a Hessian-vector product then is a single one, however
+many arrays the model has. No matrix is ever formed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from lagrangian.errors import LagrangianError
+from lagrangian.flows.flow import output_times
+from lagrangian.flows.lower import lower
+from lagrangian.flows.solve import Solver, solve, stopped_early
+from lagrangian.learning.model import in_double, split_in_double
+from lagrangian.learning.rules.rule import Rule
+from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.symbolic.backward_error import modified_flow
+from lagrangian.symbolic.blocks import Block
+from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.discrete import gain, learning_rate, momentum, weight_decay
+from lagrangian.symbolic.losses import Loss
+from lagrangian.symbolic.noether import Law
+
+#: All parameters as one block, and the loss of them.
+_q = Block("q")
+_loss = Loss("f", _q)
+
+
+def network_flow(
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    batch: Any,
+    rule: Rule,
+    order: str = "second",
+) -> NetworkFlow:
+    """A flow that training `model` by `rule` on the whole of `batch` follows.
+
+    With eta the learning rate, in the time t = eta step, and from rest as optax starts:
+
+    - "gradient": the first-order flow of the rule, at an error of order eta;
+    - "second": the Euler-Lagrange equation of its Lagrangian, from the velocity
+      `rule.initial_velocity`, at an error of order eta^2;
+    - "modified": the flow of backward error analysis through eta^1, at an error of
+      order eta^2 once the trace has grown. It starts where the second-order flow, which
+      forgets its initial velocity v at the rate s of its friction, seems to come from:
+      q + (v - v_1)/s, v_1 the velocity of the first-order flow. That is
+      q + eta beta grad F/(1 - beta)^2 for the heavy ball.
+
+    Args:
+        model: a Flax NNX module, or a pytree of arrays such as Linen's
+            `variables["params"]`. It is not changed. Floating-point arrays are taken to
+            float64; batch statistics and random streams stay as they are.
+        loss: `loss(model, batch)`, a scalar, differentiable; twice for "modified".
+        batch: what `loss` gets, in any pytree.
+        rule: the learning rule, with a constant learning rate.
+        order: "gradient", "second" or "modified".
+
+    Raises:
+        LagrangianError: an unknown order; a model without floating-point parameters; a
+            loss that is no scalar or not finite; a rule that has no such flow.
+
+    The second-order flow and the initial velocity are those of Tanaka & Kunin,
+    "Noether's Learning Dynamics" (2021), corrected for a run from rest; the modified
+    flow is that of Barrett & Dherin, "Implicit Gradient Regularization" (2021), with
+    momentum.
+    """
+    if order not in _ORDERS:
+        known = ", ".join(f'"{name}"' for name in _ORDERS)
+        raise LagrangianError(f"`order` is {order!r}; pass one of {known}.")
+    if callable(rule.learning_rate):
+        raise LagrangianError(
+            "`rule` has a learning-rate schedule, and a flow has one learning rate. "
+            "Pass a rule with a number, one for each stretch of the schedule."
+        )
+    with jax.enable_x64(True):
+        network = _Network(model, loss, batch)
+        return NetworkFlow(rule, order, network, *_ORDERS[order](network, rule))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class NetworkFlow:
+    """A flow of a learning rule on the loss of a model; made by `network_flow`.
+
+    Attributes:
+        rule, order: as they were given.
+    """
+
+    rule: Rule
+    order: str
+    _network: _Network
+    _motion: Any
+    _start: Any
+    _velocity: Any
+
+    @cached_property
+    def q0(self) -> dict[str, np.ndarray]:
+        """Where it starts by default: float64 arrays by the path of each parameter."""
+        with jax.enable_x64(True):
+            return _as_numpy(self._network.split(self._start))
+
+    @cached_property
+    def v0(self) -> dict[str, np.ndarray] | None:
+        """Likewise its initial velocity; None for a first-order flow."""
+        if self._velocity is None:
+            return None
+        with jax.enable_x64(True):
+            return _as_numpy(self._network.split(self._velocity))
+
+    def __repr__(self) -> str:
+        return (
+            f"NetworkFlow({self.order}; {self.rule}; {self._network.start.size} "
+            f"parameters; float64, {jax.default_backend()})"
+        )
+
+    def integrate(
+        self,
+        t: Sequence[float],
+        *,
+        q0: Any = None,
+        v0: Any = None,
+        solver: Any = None,
+        tol: float = 1e-9,
+        points: int = 201,
+        max_steps: int = 1_000_000,
+    ) -> NetworkPath:
+        """The path in float64, whatever the global JAX configuration is.
+
+        Args:
+            t: the output times, increasing; a pair is an interval, of which `points`
+                evenly spaced times are kept. Step k of a run is at eta k.
+            q0, v0: another start than the flow's own: arrays by dotted path, or a Flax
+                state. First-order flows take no `v0`.
+            solver: a solver of diffrax; `diffrax.Dopri8()` if None.
+            tol: relative and absolute tolerance of each step. A loss that rounds to
+                float32 inside has no use for one below 1e-6.
+            points: how many output times an interval has.
+            max_steps: where to give up.
+
+        Raises:
+            IntegrationFailed: `max_steps` did not reach the end, or the state stopped
+                being finite; carries the path until then.
+            UnknownBlock: `q0` or `v0` without an array of some parameter.
+        """
+        times = output_times(t, points)
+        self._check(v0, solver)
+        network, second = self._network, self._velocity is not None
+        with jax.enable_x64(True):
+            q = {_q.name: self._start if q0 is None else network.join(q0, "`q0`")}
+            v = {}
+            if second:
+                v[_q.name] = self._velocity if v0 is None else network.join(v0, "`v0`")
+            found = solve(self._motion, q, v, times, solver, tol, max_steps)
+            states = found.q[_q.name]
+            speeds = found.v[_q.name] if second else self._motion.along(states)
+            path = [_as_numpy(jax.vmap(network.split)(x)) for x in (states, speeds)]
+        return NetworkPath(self, found.t, *path, found.steps, found.complete)
+
+    def _check(self, v0: Any, solver: Any) -> None:
+        if v0 is not None and self._velocity is None:
+            raise LagrangianError(
+                f"`v0` was given to the {self.order} flow, whose velocity follows from "
+                'its position. Leave it out, or make the flow with `order="second"`.'
+            )
+        if isinstance(solver, Solver):
+            raise LagrangianError(
+                f"`solver` is {solver}, which is for scalar coordinates. Pass a solver "
+                "of diffrax, such as `diffrax.Dopri8()`."
+            )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class NetworkPath:
+    """The parameters of a model along a flow, in float64.
+
+    Attributes:
+        flow: the `NetworkFlow`.
+        t: times, shape (times,).
+        q, v: parameters and velocities: for each dotted path an array whose first axis
+            are the times.
+        steps: how many steps the solver took.
+    """
+
+    flow: NetworkFlow
+    t: np.ndarray
+    q: dict[str, np.ndarray]
+    v: dict[str, np.ndarray]
+    steps: int
+    _complete: bool
+
+    def __post_init__(self) -> None:
+        if not self._complete:
+            raise stopped_early(self.t, self.steps, self)
+
+    def __repr__(self) -> str:
+        span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
+        return (
+            f"NetworkPath({self.flow.order}; {len(self.t)} times{span}; "
+            f"{self.steps} steps; float64)"
+        )
+
+    def model(self, index: int = -1) -> Any:
+        """The model with the parameters at one output time, by default the last.
+
+        A copy in float64: use it inside `jax.enable_x64(True)`.
+        """
+        with jax.enable_x64(True):
+            arrays = {path: array[index] for path, array in self.q.items()}
+            network = self.flow._network
+            return network.model(network.join(arrays, "the path"))
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """The loss, without weight decay, at each time; shape (times,)."""
+        with jax.enable_x64(True):
+            network = self.flow._network
+            return np.asarray(
+                jax.lax.map(lambda q: network.loss(network.join(q, "the path")), self.q)
+            )
+
+    def evaluate(self, expression: Any) -> np.ndarray:
+        """A SymPy expression along the path, times first.
+
+        Args:
+            expression: in blocks that are named by paths of parameters, their
+                velocities, `lg.time`, and the symbols of `rule.parameters()`.
+
+        Raises:
+            UnknownBlock: a block that the model does not have.
+            CannotLower: a symbol without a value, or an opaque loss.
+        """
+        parameters = self.flow.rule.parameters()
+        blocks = {block.base for block in expression.atoms(Block)}
+        pick(self.q, [block.name for block in blocks], "the model")
+        jets = [jet for block in blocks for jet in (block, block.dot)]
+        check_lowerable({"expression": expression}, [time, *parameters, *jets])
+
+        def at(state: Any) -> Any:
+            q, v, t = state
+            values = {time: t, **parameters}
+            for block in blocks:
+                values |= {block: q[block.name], block.dot: v[block.name]}
+            return jnp.asarray(evaluate([expression], values)[0])
+
+        with jax.enable_x64(True):
+            # One time after another: together, the states may be large.
+            return np.asarray(jax.lax.map(at, (self.q, self.v, self.t)))
+
+    def charge(self, law: Law) -> np.ndarray:
+        """The charge of a law at each time; shape (times,) or (times, units)."""
+        return self.evaluate(law.charge)
+
+
+def _as_numpy(arrays: Any) -> dict[str, np.ndarray]:
+    return {path: np.asarray(array) for path, array in arrays.items()}
+
+
+# ------------------------------------------------------------------ the three flows
+
+
+class _FirstOrderMotion:
+    """A first-order flow of the one block, as `solve` drives it; v is empty."""
+
+    def __init__(self, network: _Network, velocity: Any, values: Mapping[Any, Any]):
+        self.expression, self.values = velocity, dict(values)
+        self.losses = {_loss.name: network.loss}
+        check_lowerable({"velocity": velocity}, [_q, *self.values], self.losses)
+
+    def velocity(self, q: Any) -> Any:
+        values = {_q: q, **self.values}
+        value = evaluate([self.expression], values, self.losses)[0]
+        return jnp.broadcast_to(value, q.shape)
+
+    def along(self, states: Any) -> np.ndarray:
+        """The velocity at each of the states, one after another."""
+        return np.asarray(jax.lax.map(self.velocity, jnp.asarray(states)))
+
+    @cached_property
+    def field(self) -> Callable[..., Any]:
+        """As diffrax takes it: f(t, (q, v), _) = (qdot, v)."""
+
+        def field(t: Any, state: Any, _: Any) -> Any:
+            q, nothing = state
+            return {_q.name: self.velocity(q[_q.name])}, nothing
+
+        return field
+
+
+def _gradient_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
+    velocity = rule.gradient_flow(_loss)[_q]
+    motion = _FirstOrderMotion(network, velocity, rule.parameters())
+    return motion, network.start, None
+
+
+def _second_order_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
+    initial = _at_start(network, rule, rule.initial_velocity(_loss)[_q])
+    motion = lower(
+        rule.lagrangian(_loss), rule.parameters(), losses={_loss.name: network.loss}
+    )
+    return motion, network.start, initial
+
+
+def _modified_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
+    velocity = modified_flow(rule.recursion(_loss)).velocity[_q]
+    values = {
+        learning_rate: rule.rate(0),
+        momentum: rule.memory,
+        gain: rule.gain,
+        # One of the two is zero: a recursion has one symbol for both.
+        weight_decay: rule.coupled_decay + rule.decoupled_decay,
+    }
+    too_fast = rule.initial_velocity(_loss)[_q] - rule.gradient_flow(_loss)[_q]
+    behind = too_fast / rule.lagrangian(_loss).friction_rate
+    start = network.start + _at_start(network, rule, behind)
+    return _FirstOrderMotion(network, velocity, values), start, None
+
+
+def _at_start(network: _Network, rule: Rule, expression: Any) -> Any:
+    motion = _FirstOrderMotion(network, expression, rule.parameters())
+    return motion.along(network.start[None])[0]
+
+
+_ORDERS = {
+    "gradient": _gradient_flow,
+    "second": _second_order_flow,
+    "modified": _modified_flow,
+}
+
+
+# ------------------------------------------------------------------ the model
+
+
+class _Network:
+    """A model's parameters end to end, and its loss as a function of them.
+
+    Attributes:
+        start: the given parameters, shape (count,), float64.
+    """
+
+    def __init__(self, model: Any, loss: Callable[[Any, Any], Any], batch: Any):
+        self._parts = split_in_double(model)
+        self._loss, self._batch = self._parts.bind(loss), jax.tree.map(in_double, batch)
+        self.start, self._unravel = ravel_pytree(self._parts.parameters)
+        value = jax.jit(self.loss)(self.start)
+        if jnp.shape(value) != ():
+            raise LagrangianError(
+                f"`loss` must return a scalar; its shape is {jnp.shape(value)}. "
+                "Reduce it, as in `losses.mean()`."
+            )
+        if not jnp.isfinite(value):
+            raise LagrangianError(
+                f"`loss` is {value} at the model's parameters; it must be finite. "
+                "Check the batch."
+            )
+
+    def loss(self, vector: Any) -> Any:
+        """The loss; a JAX function of the parameters."""
+        return self._loss(self._unravel(vector), self._parts.rest, self._batch)[0]
+
+    def model(self, vector: Any) -> Any:
+        """The model with these parameters, sharing no variable with another one."""
+        rest = jax.tree.map(lambda leaf: leaf, self._parts.rest)
+        return self._parts.merge(self._unravel(vector), rest)
+
+    def split(self, vector: Any) -> dict[str, Any]:
+        """The arrays by dotted path."""
+        return named_leaves(self._unravel(vector))
+
+    def join(self, tree: Any, where: str) -> Any:
+        """The inverse of `split`, for arrays by path or a tree like the parameters."""
+        known = named_leaves(self._parts.parameters)
+        arrays = pick(named_leaves(tree), known, where)
+        for path, array in arrays.items():
+            if jnp.shape(array) != known[path].shape:
+                raise LagrangianError(
+                    f"{where} has shape {jnp.shape(array)} for `{path}`; expected "
+                    f"{known[path].shape}, that of the parameter."
+                )
+        return jnp.concatenate([jnp.ravel(array) for array in arrays.values()])

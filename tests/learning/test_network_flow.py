@@ -1,0 +1,419 @@
+"""The flows of networks against training, SciPy, `nnx.grad` and their laws."""
+
+from functools import cache
+
+import flax.linen
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+import sympy as sp
+from flax import nnx
+
+import lagrangian as lg
+from lagrangian.learning.network_flow import network_flow
+from lagrangian.lowering.pytrees import named_leaves
+from lagrangian.systems.digits import ConvolutionalNetwork, cross_entropy
+from lagrangian.systems.networks import Perceptron, mean_square
+
+HORIZON, MOMENTUM, DECAY = 1.0, 0.5, 0.05
+RATES = (0.05, 0.025, 0.0125)
+NORMALISED, FREE = "layers.0.kernel", "layers.1.kernel"
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def examples():
+    """24 inputs of 4 numbers, and 2 targets each."""
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(24, 4)), generator.normal(size=(24, 2))
+
+
+def smooth_network(epsilon=1e-20, dtype=jnp.float64):
+    """tanh after a BatchNorm: smooth, and scale-invariant in its first kernel."""
+    return Perceptron(
+        (4, 3, 2),
+        nnx.Rngs(0),
+        activation=jnp.tanh,
+        normalisation="batch",
+        use_bias=False,
+        epsilon=epsilon,
+        param_dtype=dtype,
+    )
+
+
+def heavy_ball(rate, decay=DECAY):
+    return lg.HeavyBall(rate, MOMENTUM, weight_decay=decay)
+
+
+def flow_of(order, rule, model=None, data=None):
+    model = smooth_network() if model is None else model
+    return network_flow(model, mean_square, data or examples(), rule, order)
+
+
+def parameters_of(model):
+    leaves = named_leaves(nnx.state(model, nnx.Param))
+    return {path: np.asarray(leaf) for path, leaf in leaves.items()}
+
+
+@cache
+def trained(rule):
+    """The parameters where full-batch training is at the horizon."""
+    run = lg.train(
+        smooth_network(),
+        mean_square,
+        examples(),
+        rule,
+        steps=round(HORIZON / rule.learning_rate),
+        batch_size=None,
+        progress=False,
+    )
+    return parameters_of(run.model)
+
+
+def errors(order, rule, **start):
+    """Of the flow at the horizon: in parameters, and in the first kernel's norms."""
+    path = flow_of(order, rule).integrate((0, HORIZON), tol=1e-12, points=2, **start)
+    end = trained(rule)
+    assert path.q.keys() == end.keys()
+    distance = np.sqrt(sum(np.sum((path.q[p][-1] - end[p]) ** 2) for p in end))
+    squares = path.evaluate(squared_norms(NORMALISED))[-1]
+    return distance, np.abs(squares - (end[NORMALISED] ** 2).sum(axis=0)).max()
+
+
+def slopes(measured):
+    """The orders in the learning rate, of each column."""
+    return np.polyfit(np.log(RATES), np.log(measured), 1)[0]
+
+
+def scale_law(rule, path):
+    """That of one scale a unit."""
+    symmetry = lg.Scale(path, unit_axis=-1)
+    return lg.noether(rule.lagrangian(symmetry.loss), symmetry)
+
+
+def squared_norms(path):
+    """Of one array, one a unit: the quantity of the scale law."""
+    w = lg.blocks(path, unit_axis=-1)
+    return lg.Inner(w, w)
+
+
+# ------------------------------------------------------------------ orders
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("gradient", 1),
+        ("second", 2),
+        pytest.param("modified", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_orders_in_parameters_and_in_charges(order, expected):
+    found = slopes([errors(order, heavy_ball(rate)) for rate in RATES])
+    np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+def test_the_second_order_flow_from_zero_velocity_has_order_one():
+    def measure(rate):
+        rule = heavy_ball(rate)
+        still = {
+            path: np.zeros_like(v) for path, v in flow_of("second", rule).v0.items()
+        }
+        return errors("second", rule, v0=still)
+
+    np.testing.assert_allclose(slopes([measure(r) for r in RATES]), 1, atol=0.15)
+
+
+@pytest.mark.slow
+def test_the_modified_flow_without_its_start_has_order_one():
+    start = nnx.state(smooth_network(), nnx.Param)
+    found = slopes([errors("modified", heavy_ball(r), q0=start) for r in RATES])
+    np.testing.assert_allclose(found, 1, atol=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "order"),
+    [
+        (make, order)
+        for make, orders in (
+            (
+                lambda rate: lg.HeavyBall(
+                    rate, 0.5, 0.1, dampening=0.3, nesterov=True, decoupled=True
+                ),
+                ("second", "modified"),
+            ),
+            (lambda rate: lg.MirrorDescent(rate, sp.cosh, 0.1, sp.asinh), ("second",)),
+            (
+                lambda rate: lg.NaturalGradient(rate, sp.cosh, 0.1),
+                ("second", "modified"),
+            ),
+        )
+        for order in orders
+    ],
+    ids=lambda value: value if isinstance(value, str) else "rule",
+)
+def test_other_rules_have_order_two(make, order):
+    found = [errors(order, make(rate))[0] for rate in RATES]
+    assert slopes(found) == pytest.approx(2, abs=0.15)
+
+
+# ------------------------------------------------------------------ charges
+
+
+def test_squared_norms_along_the_gradient_flow():
+    """Constant without weight decay, and exp(-2 lambda t/mu) with it."""
+    for decay in (0.0, 0.3):
+        rule = heavy_ball(0.1, decay)
+        path = flow_of("gradient", rule).integrate((0, 3), tol=1e-12, points=7)
+        squares = path.evaluate(squared_norms(NORMALISED))
+        assert squares.shape == (7, 3)
+        factor = np.exp(-2 * decay * path.t / (1 - MOMENTUM))
+        np.testing.assert_allclose(squares, squares[0] * factor[:, None], rtol=1e-9)
+        # Control: the kernel that no normalisation follows.
+        free = path.evaluate(squared_norms(FREE))
+        assert np.abs(free / factor[:, None] - free[0]).max() > 1e-2
+
+
+def test_an_epsilon_breaks_the_conservation():
+    rule = heavy_ball(0.1, 0.0)
+    flow = flow_of("gradient", rule, smooth_network(epsilon=0.1))
+    path = flow.integrate((0, 3), tol=1e-12, points=7)
+    squares = path.evaluate(squared_norms(NORMALISED))
+    assert np.abs(squares - squares[0]).max() > 1e-3
+
+
+def test_the_balance_of_the_charge_along_the_second_order_flow():
+    """The charge gains the integral of the law's rate, by Gauss-Legendre quadrature."""
+    rule = heavy_ball(0.1)
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    times = np.concatenate([[0.0], (nodes + 1) / 2, [1.0]])
+    path = flow_of("second", rule).integrate(times, tol=1e-12)
+
+    def defect(name):
+        law = scale_law(rule, name)
+        charge, rate = path.charge(law), path.evaluate(law.rate)
+        gained = weights @ rate[1:-1] / 2
+        return np.abs(charge[-1] - charge[0] - gained).max() / np.abs(charge).max()
+
+    assert defect(NORMALISED) < 1e-9
+    assert defect(FREE) > 1e-2  # no symmetry of the loss: the law misses its part
+
+
+def test_training_follows_the_charges_of_the_flow():
+    """The recorded quantity of every step, against the flow at that step's time."""
+    rule = heavy_ball(0.02)
+    law = scale_law(rule, NORMALISED)
+    run = lg.train(
+        smooth_network(),
+        mean_square,
+        examples(),
+        rule,
+        steps=50,
+        observe=[law],
+        batch_size=None,
+        progress=False,
+    )
+    path = flow_of("second", rule).integrate(run.time[:-1], tol=1e-10)
+    along = path.evaluate(law.oscillator.quantity)
+    recorded = run[law].quantity
+    moved = np.abs(recorded[-1] - recorded[0]).max()
+    assert np.abs(along - recorded).max() < 0.02 * moved
+
+
+# ------------------------------------------------------------------ oracles
+
+
+def test_the_fields_are_those_of_nnx_grad():
+    """On a network with ReLU, convolutions and BatchNorm."""
+    generator = np.random.default_rng(0)
+    batch = generator.normal(size=(8, 8, 8, 1)), generator.integers(0, 10, 8)
+    model = ConvolutionalNetwork(nnx.Rngs(0), channels=(2, 3), param_dtype=jnp.float64)
+    gradient = named_leaves(nnx.jit(nnx.grad(cross_entropy))(model, batch))
+    weights = parameters_of(model)
+    rule = heavy_ball(0.1)
+    pull = {p: np.asarray(g) + DECAY * weights[p] for p, g in gradient.items()}
+    path = network_flow(model, cross_entropy, batch, rule, "gradient").integrate(
+        (0, 1e-3), tol=1e-6, points=2
+    )
+    flow = network_flow(model, cross_entropy, batch, rule, "second")
+    for name, expected in pull.items():
+        np.testing.assert_array_equal(path.q[name][0], weights[name])
+        np.testing.assert_allclose(
+            path.v[name][0], -expected / (1 - MOMENTUM), atol=1e-14
+        )
+        np.testing.assert_allclose(
+            flow.v0[name], -expected / (1 + MOMENTUM), atol=1e-14
+        )
+
+
+@pytest.mark.parametrize("order", ["gradient", "second", "modified"])
+def test_the_integration_agrees_with_scipy(order):
+    """The equations of THEORY, by hand on the raveled parameters, by DOP853."""
+    eta, mu = 0.1, 1 - MOMENTUM
+    mass = eta * (1 + MOMENTUM) / 2
+    graph, state, rest = nnx.split(smooth_network(), nnx.Param, ...)
+    start, unravel = jax.flatten_util.ravel_pytree(state)
+    batch = jax.tree.map(jnp.asarray, examples())
+
+    def value(q):
+        model = nnx.merge(graph, unravel(q), rest, copy=True)
+        return mean_square(model, batch) + DECAY / 2 * q @ q
+
+    force = jax.grad(value)
+
+    def first(q):
+        return -force(q) / mu
+
+    def modified(q):
+        g, hg = jax.jvp(force, (q,), (force(q),))
+        return -g / mu - mass / mu**3 * hg
+
+    def second(state):
+        q, v = jnp.split(state, 2)
+        return jnp.concatenate([v, -(mu * v + force(q)) / mass])
+
+    g = force(start)
+    field, begin = {
+        "gradient": (first, start),
+        "modified": (modified, start + eta * MOMENTUM * g / mu**2),
+        "second": (second, jnp.concatenate([start, -g / (1 + MOMENTUM)])),
+    }[order]
+    field = jax.jit(field)
+    oracle = scipy.integrate.solve_ivp(
+        lambda t, q: np.asarray(field(q)),
+        (0, 2),
+        np.asarray(begin),
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-12,
+        t_eval=[0, 1, 2],
+    )
+    path = flow_of(order, heavy_ball(eta)).integrate([0, 1, 2], tol=1e-12)
+    for i in range(3):
+        expected = parameters_of(
+            nnx.merge(graph, unravel(oracle.y[: start.size, i]), rest)
+        )
+        for name, array in path.q.items():
+            np.testing.assert_allclose(array[i], expected[name], atol=1e-9)
+
+
+# ------------------------------------------------------------------ models
+
+
+def test_models_along_the_path():
+    """A float32 model is taken to float64, unchanged; its statistics stay."""
+    model = smooth_network(dtype=jnp.float32)
+    before = parameters_of(model)
+    path = flow_of("gradient", heavy_ball(0.1), model).integrate((0, 1), points=3)
+    for i in range(3):
+        copy = path.model(i)
+        for name, array in parameters_of(copy).items():
+            assert array.dtype == np.float64
+            np.testing.assert_array_equal(array, path.q[name][i])
+        np.testing.assert_array_equal(copy.norms[0].var[...], model.norms[0].var[...])
+        assert mean_square(copy, examples()) == pytest.approx(path.losses[i], rel=1e-12)
+    assert path.losses[2] < path.losses[0]
+    for name, array in parameters_of(model).items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_pytree_of_linen_parameters():
+    module = flax.linen.Dense(2, param_dtype=jnp.float64)
+    inputs, targets = examples()
+    parameters = module.init(jax.random.key(0), inputs)["params"]
+
+    def loss(parameters, batch):
+        inputs, targets = batch
+        return jnp.mean((module.apply({"params": parameters}, inputs) - targets) ** 2)
+
+    rule = lg.HeavyBall(0.1)
+    flow = network_flow(parameters, loss, (inputs, targets), rule, "gradient")
+    path = flow.integrate((0, 2), tol=1e-12, points=2)
+    # Linear least squares: q' = -H (q - q*), solved by the exponential of H.
+    design = np.hstack([inputs, np.ones((24, 1))])
+    hessian = design.T @ design / len(inputs)
+    best = np.linalg.lstsq(design, targets, rcond=None)[0]
+
+    def stacked(tree):
+        return np.vstack([tree["kernel"], tree["bias"]])
+
+    decayed = scipy.linalg.expm(-2 * hessian) @ (stacked(parameters) - best)
+    np.testing.assert_allclose(stacked(path.model()), best + decayed, atol=1e-10)
+
+
+# ------------------------------------------------------------------ errors
+
+
+def squared(parameters, batch):
+    return jnp.sum(parameters["w"] ** 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"order": "third"}, '`order` is \'third\'; pass one of "gradient", "second"'),
+        ({"model": {}}, "`model`, a dict, has no parameters"),
+        ({"model": {"w": np.arange(3)}}, "the parameter `w` is int64"),
+        ({"loss": lambda p, _: jnp.log(-p["w"][0])}, "`loss` is nan at the model's"),
+        ({"loss": lambda p, _: p["w"]}, r"must return a scalar; its shape is \(3,\)"),
+        ({"rule": lg.HeavyBall(lambda step: 0.1)}, "has a learning-rate schedule"),
+        ({"rule": lg.Adam(0.1)}, "Adam has no stated initial velocity"),
+        ({"rule": lg.Adam(0.1), "order": "modified"}, "Adam has no modified flow"),
+    ],
+)
+def test_what_has_no_flow(changed, message):
+    arguments = {
+        "model": {"w": np.ones(3)},
+        "loss": squared,
+        "batch": None,
+        "rule": lg.HeavyBall(0.1),
+        "order": "second",
+    }
+    with pytest.raises(lg.LagrangianError, match=message):
+        network_flow(**(arguments | changed))
+
+
+@pytest.mark.parametrize(
+    ("order", "changed", "message"),
+    [
+        ("gradient", {"v0": {"w": np.ones(3)}}, "`v0` was given to the gradient flow"),
+        ("second", {"q0": {"w": np.ones(2)}}, r"`q0` has shape \(2,\) for `w`"),
+        ("second", {"q0": {"u": np.ones(3)}}, "`q0` has no block `w`"),
+        ("second", {"solver": lg.Taylor()}, "Pass a solver of diffrax"),
+    ],
+)
+def test_what_cannot_be_integrated(order, changed, message):
+    flow = network_flow({"w": np.ones(3)}, squared, None, lg.HeavyBall(0.1), order)
+    with pytest.raises(lg.LagrangianError, match=message):
+        flow.integrate((0, 1), **changed)
+
+
+def test_a_flow_that_blows_up_keeps_its_path():
+    """qdot = q^2 from 1 is 1/(1 - t)."""
+
+    def loss(parameters, batch):
+        return -jnp.sum(parameters["w"] ** 3) / 3
+
+    flow = network_flow({"w": np.ones(1)}, loss, None, lg.HeavyBall(0.1), "gradient")
+    with pytest.raises(lg.IntegrationFailed) as caught:
+        flow.integrate([0, 0.5, 0.9, 2.0], max_steps=2000)
+    path = caught.value.trajectory
+    np.testing.assert_array_equal(path.t, [0, 0.5, 0.9])
+    np.testing.assert_allclose(path.q["w"][:, 0], 1 / (1 - path.t), rtol=1e-7)
+
+
+def test_a_law_of_a_block_that_the_model_lacks():
+    rule = lg.HeavyBall(0.1)
+    flow = network_flow({"w": np.ones(3)}, squared, None, rule, "gradient")
+    path = flow.integrate((0, 1), points=2)
+    with pytest.raises(lg.UnknownBlock, match="the model has no block `kernel`"):
+        path.charge(scale_law(rule, "kernel"))
