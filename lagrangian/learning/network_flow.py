@@ -50,11 +50,13 @@ def network_flow(
 
     - "gradient": the first-order flow of the rule, at an error of order eta;
     - "second": the Euler-Lagrange equation of its Lagrangian, from the velocity
-      `rule.initial_velocity`, at an error of order eta^2;
+      `rule.initial_velocity`, at an error of order eta^2 (Tanaka & Kunin, "Noether's
+      Learning Dynamics", 2021, but for the velocity);
     - "modified": the flow of backward error analysis through eta^1, at an error of
-      order eta^2 once the trace has grown. It starts where the second-order flow, which
-      forgets its initial velocity v at the rate s of its friction, seems to come from:
-      q + (v - v_1)/s, v_1 the velocity of the first-order flow. That is
+      order eta^2 once the trace has grown (Barrett & Dherin, "Implicit Gradient
+      Regularization", 2021, with momentum). It starts where the second-order flow seems
+      to come from when it has forgotten its initial velocity v at the rate s of its
+      friction: at q + (v - v_1)/s, v_1 the velocity of the first-order flow. That is
       q + eta beta grad F/(1 - beta)^2 for the heavy ball.
 
     Args:
@@ -69,11 +71,6 @@ def network_flow(
     Raises:
         LagrangianError: an unknown order; a model without floating-point parameters; a
             loss that is no scalar or not finite; a rule that has no such flow.
-
-    The second-order flow and the initial velocity are those of Tanaka & Kunin,
-    "Noether's Learning Dynamics" (2021), corrected for a run from rest; the modified
-    flow is that of Barrett & Dherin, "Implicit Gradient Regularization" (2021), with
-    momentum.
     """
     if order not in _ORDERS:
         known = ", ".join(f'"{name}"' for name in _ORDERS)
@@ -85,7 +82,10 @@ def network_flow(
         )
     with jax.enable_x64(True):
         network = _Network(model, loss, batch)
-        return NetworkFlow(rule, order, network, *_ORDERS[order](network, rule))
+        motion, start, velocity = _ORDERS[order](network, rule)
+        q0 = jax.device_get(network.split(start))
+        v0 = None if velocity is None else jax.device_get(network.split(velocity))
+    return NetworkFlow(rule, order, q0, v0, network, motion)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -94,28 +94,16 @@ class NetworkFlow:
 
     Attributes:
         rule, order: as they were given.
+        q0: where it starts by default: float64 arrays by the path of each parameter.
+        v0: likewise its initial velocity; None for a first-order flow.
     """
 
     rule: Rule
     order: str
+    q0: dict[str, np.ndarray]
+    v0: dict[str, np.ndarray] | None
     _network: _Network
     _motion: Any
-    _start: Any
-    _velocity: Any
-
-    @cached_property
-    def q0(self) -> dict[str, np.ndarray]:
-        """Where it starts by default: float64 arrays by the path of each parameter."""
-        with jax.enable_x64(True):
-            return _as_numpy(self._network.split(self._start))
-
-    @cached_property
-    def v0(self) -> dict[str, np.ndarray] | None:
-        """Likewise its initial velocity; None for a first-order flow."""
-        if self._velocity is None:
-            return None
-        with jax.enable_x64(True):
-            return _as_numpy(self._network.split(self._velocity))
 
     def __repr__(self) -> str:
         return (
@@ -144,8 +132,7 @@ class NetworkFlow:
             solver: a solver of diffrax; `diffrax.Dopri8()` if None.
             tol: relative and absolute tolerance of each step. A loss that rounds to
                 float32 inside has no use for one below 1e-6.
-            points: how many output times an interval has.
-            max_steps: where to give up.
+            points, max_steps: how many output times an interval has; where to give up.
 
         Raises:
             IntegrationFailed: `max_steps` did not reach the end, or the state stopped
@@ -153,21 +140,7 @@ class NetworkFlow:
             UnknownBlock: `q0` or `v0` without an array of some parameter.
         """
         times = output_times(t, points)
-        self._check(v0, solver)
-        network, second = self._network, self._velocity is not None
-        with jax.enable_x64(True):
-            q = {_q.name: self._start if q0 is None else network.join(q0, "`q0`")}
-            v = {}
-            if second:
-                v[_q.name] = self._velocity if v0 is None else network.join(v0, "`v0`")
-            found = solve(self._motion, q, v, times, solver, tol, max_steps)
-            states = found.q[_q.name]
-            speeds = found.v[_q.name] if second else self._motion.along(states)
-            path = [_as_numpy(jax.vmap(network.split)(x)) for x in (states, speeds)]
-        return NetworkPath(self, found.t, *path, found.steps, found.complete)
-
-    def _check(self, v0: Any, solver: Any) -> None:
-        if v0 is not None and self._velocity is None:
+        if v0 is not None and self.v0 is None:
             raise LagrangianError(
                 f"`v0` was given to the {self.order} flow, whose velocity follows from "
                 'its position. Leave it out, or make the flow with `order="second"`.'
@@ -177,6 +150,18 @@ class NetworkFlow:
                 f"`solver` is {solver}, which is for scalar coordinates. Pass a solver "
                 "of diffrax, such as `diffrax.Dopri8()`."
             )
+        network, v0 = self._network, self.v0 if v0 is None else v0
+        with jax.enable_x64(True):
+            q = {_q.name: network.join(self.q0 if q0 is None else q0, "`q0`")}
+            v = {} if v0 is None else {_q.name: network.join(v0, "`v0`")}
+            found = solve(self._motion, q, v, times, solver, tol, max_steps)
+            q = found.q[_q.name]
+            v = found.v[_q.name] if v else self._motion.along(q)
+            states = jax.device_get([jax.vmap(network.split)(x) for x in (q, v)])
+        path = NetworkPath(self, found.t, *states, found.steps)
+        if not found.complete:
+            raise stopped_early(found.t, found.steps, path)
+        return path
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -196,37 +181,30 @@ class NetworkPath:
     q: dict[str, np.ndarray]
     v: dict[str, np.ndarray]
     steps: int
-    _complete: bool
-
-    def __post_init__(self) -> None:
-        if not self._complete:
-            raise stopped_early(self.t, self.steps, self)
 
     def __repr__(self) -> str:
         span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
-        return (
-            f"NetworkPath({self.flow.order}; {len(self.t)} times{span}; "
-            f"{self.steps} steps; float64)"
-        )
+        order, count = self.flow.order, len(self.t)
+        return f"NetworkPath({order}; {count} times{span}; {self.steps} steps; float64)"
 
     def model(self, index: int = -1) -> Any:
         """The model with the parameters at one output time, by default the last.
 
         A copy in float64: use it inside `jax.enable_x64(True)`.
         """
+        network = self.flow._network
         with jax.enable_x64(True):
             arrays = {path: array[index] for path, array in self.q.items()}
-            network = self.flow._network
             return network.model(network.join(arrays, "the path"))
 
     @cached_property
     def losses(self) -> np.ndarray:
         """The loss, without weight decay, at each time; shape (times,)."""
+        network = self.flow._network
         with jax.enable_x64(True):
-            network = self.flow._network
-            return np.asarray(
-                jax.lax.map(lambda q: network.loss(network.join(q, "the path")), self.q)
-            )
+            # One time after another: together, the states may be large.
+            at = lambda q: network.loss(network.join(q, "the path"))
+            return np.asarray(jax.lax.map(at, self.q))
 
     def evaluate(self, expression: Any) -> np.ndarray:
         """A SymPy expression along the path, times first.
@@ -253,7 +231,6 @@ class NetworkPath:
             return jnp.asarray(evaluate([expression], values)[0])
 
         with jax.enable_x64(True):
-            # One time after another: together, the states may be large.
             return np.asarray(jax.lax.map(at, (self.q, self.v, self.t)))
 
     def charge(self, law: Law) -> np.ndarray:
@@ -261,45 +238,32 @@ class NetworkPath:
         return self.evaluate(law.charge)
 
 
-def _as_numpy(arrays: Any) -> dict[str, np.ndarray]:
-    return {path: np.asarray(array) for path, array in arrays.items()}
-
-
-# ------------------------------------------------------------------ the three flows
-
-
+@dataclass(frozen=True, eq=False)
 class _FirstOrderMotion:
     """A first-order flow of the one block, as `solve` drives it; v is empty."""
 
-    def __init__(self, network: _Network, velocity: Any, values: Mapping[Any, Any]):
-        self.expression, self.values = velocity, dict(values)
-        self.losses = {_loss.name: network.loss}
-        check_lowerable({"velocity": velocity}, [_q, *self.values], self.losses)
+    network: _Network
+    expression: Any
+    values: Mapping[Any, Any]
 
     def velocity(self, q: Any) -> Any:
-        values = {_q: q, **self.values}
-        value = evaluate([self.expression], values, self.losses)[0]
+        losses = {_loss.name: self.network.loss}
+        value = evaluate([self.expression], {_q: q, **self.values}, losses)[0]
         return jnp.broadcast_to(value, q.shape)
 
-    def along(self, states: Any) -> np.ndarray:
+    def along(self, states: Any) -> Any:
         """The velocity at each of the states, one after another."""
-        return np.asarray(jax.lax.map(self.velocity, jnp.asarray(states)))
+        return jax.lax.map(self.velocity, jnp.asarray(states))
 
-    @cached_property
-    def field(self) -> Callable[..., Any]:
-        """As diffrax takes it: f(t, (q, v), _) = (qdot, v)."""
-
-        def field(t: Any, state: Any, _: Any) -> Any:
-            q, nothing = state
-            return {_q.name: self.velocity(q[_q.name])}, nothing
-
-        return field
+    def field(self, t: Any, state: Any, _: Any) -> Any:
+        """As diffrax takes it: (qdot, v) at (q, v)."""
+        q, nothing = state
+        return {_q.name: self.velocity(q[_q.name])}, nothing
 
 
 def _gradient_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
-    velocity = rule.gradient_flow(_loss)[_q]
-    motion = _FirstOrderMotion(network, velocity, rule.parameters())
-    return motion, network.start, None
+    field = rule.gradient_flow(_loss)[_q]
+    return _FirstOrderMotion(network, field, rule.parameters()), network.start, None
 
 
 def _second_order_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
@@ -337,9 +301,6 @@ _ORDERS = {
 }
 
 
-# ------------------------------------------------------------------ the model
-
-
 class _Network:
     """A model's parameters end to end, and its loss as a function of them.
 
@@ -359,8 +320,7 @@ class _Network:
             )
         if not jnp.isfinite(value):
             raise LagrangianError(
-                f"`loss` is {value} at the model's parameters; it must be finite. "
-                "Check the batch."
+                f"`loss` is {value} at the model's parameters; it must be finite."
             )
 
     def loss(self, vector: Any) -> Any:
@@ -383,7 +343,7 @@ class _Network:
         for path, array in arrays.items():
             if jnp.shape(array) != known[path].shape:
                 raise LagrangianError(
-                    f"{where} has shape {jnp.shape(array)} for `{path}`; expected "
-                    f"{known[path].shape}, that of the parameter."
+                    f"{where} has shape {jnp.shape(array)} for `{path}`; the "
+                    f"parameter's is {known[path].shape}."
                 )
-        return jnp.concatenate([jnp.ravel(array) for array in arrays.values()])
+        return jnp.concatenate([jnp.ravel(a) for a in arrays.values()], dtype=float)

@@ -38,6 +38,9 @@ from lagrangian.symbolic.noether import Law
 
 States = Mapping[str, Mapping[str, Any]]
 
+#: The learning rate of a step, which may be zero, where nothing divides by it.
+_rate = sp.Symbol("eta of the step", nonnegative=True)
+
 
 class Observation:
     """The laws that a run observes, and the inner products that they need.
@@ -80,7 +83,7 @@ class Observation:
         metrics = [metric_block(w) for w in self.blocks]
         check_lowerable(
             {f"observed {name}": e for name, e in terms.items()},
-            [*self.blocks, *roles, *metrics, time, learning_rate]
+            [*self.blocks, *roles, *metrics, time, learning_rate, _rate]
             + [*self.rule.parameters(1.0), *self.maps],
         )
         forward = self._forward()
@@ -176,15 +179,16 @@ class Observation:
         # <1, 1>, the one product without a block, counts entries.
         blocks = law.lagrangian.coordinates
         entries = sum(sizes[w.name] for w in blocks) / len(blocks) / units
-        rates = np.where(rates > 0, rates, 1.0).reshape(steps, *[1] * len(shape))
+        rates = rates.reshape(steps, *[1] * len(shape))
+        shown = np.where(rates > 0, rates, 1.0)
         return Record(
             terms,
             {
                 n: a.reshape(steps, *(a.shape[1:] or (1,) * len(shape)))
                 for n, a in arrays.items()
             },
-            {learning_rate: rates, Inner(ones, ones): entries}
-            | self.rule.parameters(rates),
+            {_rate: rates, learning_rate: shown, Inner(ones, ones): entries}
+            | self.rule.parameters(shown),
             (steps, *shape),
         )
 
@@ -236,6 +240,12 @@ def _discrete_terms(law: Law, rule: Rule) -> dict[str, Any]:
         weight_decay: sp.sympify(rule.coupled_decay),
     }
     terms |= _metric_terms(law, rule)
+    if rule.is_euclidean:
+        # The update is what the rule says; that it was made shows in <p', xi(q')>.
+        values |= {
+            role(w, "update"): _rate * rule.velocity(w)
+            for w in law.lagrangian.coordinates
+        }
     return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}
 
 

@@ -71,8 +71,11 @@ class Recorder:
         Returns:
             How many of its steps are finite if not all of them are, else None.
         """
-        products = records["products"]
+        products, carried = records["products"], self._carried
         finite = np.isfinite(records["loss"]) & np.isfinite(products).all(axis=1)
+        # A step is finite if what it leads to is.
+        after = np.concatenate([products[1:, :carried], closing[None]])
+        finite &= np.isfinite(after).all(axis=1)
         good = len(finite) if finite.all() else int(np.argmin(finite))
         rows = slice(self.steps, self.steps + good)
         self.losses[rows] = records["loss"][:good]
@@ -80,8 +83,8 @@ class Recorder:
         self.products[rows] = products[:good]
         self.steps += good
         if good < len(finite):
-            closing = products[good, : self._carried]
-        self.products[self.steps, : self._carried] = closing
+            closing = products[good, :carried]
+        self.products[self.steps, :carried] = closing
         return good if good < len(finite) else None
 
     def flush(self) -> None:

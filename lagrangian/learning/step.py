@@ -34,7 +34,7 @@ class TrainingStep:
         self.value = parts.bind(loss)
         self._transformation = rule.optax()
         self.start = (
-            jnp.asarray(0),
+            jnp.zeros([], jnp.int32),  # as optax counts, whose schedules depend on it
             parts.parameters,
             parts.rest,
             self._transformation.init(parts.parameters),

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.linalg
 import sympy as sp
 from flax import nnx
 
@@ -19,7 +20,7 @@ from lagrangian.systems.digits import ConvolutionalNetwork, cross_entropy
 from lagrangian.systems.networks import Perceptron, mean_square
 
 HORIZON, MOMENTUM, DECAY = 1.0, 0.5, 0.05
-RATES = (0.05, 0.025, 0.0125)
+RATES = (0.02, 0.01, 0.005)
 NORMALISED, FREE = "layers.0.kernel", "layers.1.kernel"
 
 
@@ -110,7 +111,7 @@ def squared_norms(path):
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
-        ("gradient", 1),
+        pytest.param("gradient", 1, marks=pytest.mark.slow),
         ("second", 2),
         pytest.param("modified", 2, marks=pytest.mark.slow),
     ],
@@ -120,6 +121,7 @@ def test_orders_in_parameters_and_in_charges(order, expected):
     np.testing.assert_allclose(found, expected, atol=0.1)
 
 
+@pytest.mark.slow
 def test_the_second_order_flow_from_zero_velocity_has_order_one():
     def measure(rate):
         rule = heavy_ball(rate)
@@ -138,31 +140,29 @@ def test_the_modified_flow_without_its_start_has_order_one():
     np.testing.assert_allclose(found, 1, atol=0.15)
 
 
+OTHERS = {
+    "variant": lambda rate: lg.HeavyBall(
+        rate, 0.5, 0.1, dampening=0.3, nesterov=True, decoupled=True
+    ),
+    "mirror": lambda rate: lg.MirrorDescent(rate, sp.cosh, 0.1, sp.asinh),
+    "natural": lambda rate: lg.NaturalGradient(rate, sp.cosh, 0.1),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("make", "order"),
+    ("name", "order"),
     [
-        (make, order)
-        for make, orders in (
-            (
-                lambda rate: lg.HeavyBall(
-                    rate, 0.5, 0.1, dampening=0.3, nesterov=True, decoupled=True
-                ),
-                ("second", "modified"),
-            ),
-            (lambda rate: lg.MirrorDescent(rate, sp.cosh, 0.1, sp.asinh), ("second",)),
-            (
-                lambda rate: lg.NaturalGradient(rate, sp.cosh, 0.1),
-                ("second", "modified"),
-            ),
-        )
-        for order in orders
+        ("variant", "second"),
+        ("variant", "modified"),
+        ("mirror", "second"),
+        ("natural", "second"),
+        ("natural", "modified"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "rule",
 )
-def test_other_rules_have_order_two(make, order):
-    found = [errors(order, make(rate))[0] for rate in RATES]
-    assert slopes(found) == pytest.approx(2, abs=0.15)
+def test_other_rules_have_order_two(name, order):
+    found = slopes([errors(order, OTHERS[name](rate)) for rate in RATES])
+    np.testing.assert_allclose(found, 2, atol=0.1)
 
 
 # ------------------------------------------------------------------ charges
@@ -208,8 +208,12 @@ def test_the_balance_of_the_charge_along_the_second_order_flow():
 
 
 def test_training_follows_the_charges_of_the_flow():
-    """The recorded quantity of every step, against the flow at that step's time."""
-    rule = heavy_ball(0.02)
+    """The recorded quantity of every step, against the flow at that step's time.
+
+    Without weight decay only the kinetic energy moves it: along the gradient flow it
+    would stay, and miss all of it.
+    """
+    rule = heavy_ball(0.02, 0.0)
     law = scale_law(rule, NORMALISED)
     run = lg.train(
         smooth_network(),
@@ -221,11 +225,11 @@ def test_training_follows_the_charges_of_the_flow():
         batch_size=None,
         progress=False,
     )
+    recorded = run[law].quantity
     path = flow_of("second", rule).integrate(run.time[:-1], tol=1e-10)
     along = path.evaluate(law.oscillator.quantity)
-    recorded = run[law].quantity
-    moved = np.abs(recorded[-1] - recorded[0]).max()
-    assert np.abs(along - recorded).max() < 0.02 * moved
+    moved = np.abs(recorded - recorded[0]).max()
+    assert np.abs(along - recorded).max() < 0.01 * moved
 
 
 # ------------------------------------------------------------------ oracles
