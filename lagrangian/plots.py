@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 MEASURED = {"color": "0.15", "linewidth": 2.4, "alpha": 0.45}
 PREDICTED = {"linewidth": 1.0, "linestyle": "--"}
+_STYLES = {
+    "measured": MEASURED | {"marker": ".", "markersize": 4},
+    "predicted": PREDICTED,
+    "control": {"color": "C3", "linewidth": 1.0, "linestyle": ":", "marker": "x"},
+}
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
@@ -99,6 +104,29 @@ def plot_first_light(
         ylabel="squared norm",
     )
     fourth.legend()
+    return figure
+
+
+def plot_panels(panels: Sequence[Any], title: str) -> Any:
+    """The figure of a theorem: its `Panel`s side by side, two a row."""
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(rows, columns, (6.5 * columns, 4 * rows))
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes, panels, strict=False):
+        predicted = 0
+        for curve in panel.curves:
+            style = dict(_STYLES[curve.style])
+            if curve.style == "predicted":
+                style["color"] = f"C{predicted}"
+                predicted += 1
+            axis.plot(curve.x, curve.y, label=curve.label, **style)
+        axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
+        axis.set_xscale("log" if panel.xlog else "linear")
+        axis.set_yscale("log" if panel.ylog else "linear")
+        axis.legend()
+    figure.suptitle(title)
     return figure
 
 

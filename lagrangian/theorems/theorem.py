@@ -1,0 +1,257 @@
+"""What a verified theorem is made of: claims, evidence, and a verdict."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from lagrangian.learning.tables import markdown_table, text_table
+
+VERIFIED, REFUTED = "verified", "refuted"
+_PACKAGES = ("lagrangian", "jax", "flax", "optax", "sympy", "diffrax", "numpy")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement that a theorem makes about a number, and what was found.
+
+    A control is the same statement where a hypothesis is broken: it must not hold.
+    """
+
+    what: str
+    predicted: float | str
+    measured: float | str
+    criterion: str
+    holds: bool
+    is_control: bool = False
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Whether it holds, or fails if it is a control."""
+        return self.holds != self.is_control
+
+
+def close(
+    what: str,
+    predicted: float,
+    measured: float,
+    tolerance: float,
+    *,
+    relative: bool = True,
+    control: bool = False,
+) -> Claim:
+    """The measured number is the predicted one, within `tolerance` of it."""
+    size = abs(predicted) if relative else 1.0
+    holds = bool(abs(measured - predicted) <= tolerance * size)
+    criterion = f"within {tolerance:.2%}" if relative else f"within {tolerance:g}"
+    return Claim(what, float(predicted), float(measured), criterion, holds, control)
+
+
+def below(what: str, measured: float, bound: float, *, control: bool = False) -> Claim:
+    """The measured number is zero, up to `bound`."""
+    holds = bool(abs(measured) <= bound)
+    return Claim(what, 0.0, float(measured), f"below {bound:.1e}", holds, control)
+
+
+def identity(what: str, residual: Any, *, control: bool = False) -> Claim:
+    """A SymPy expression is zero for every value of its symbols."""
+    residual = sp.simplify(sp.sympify(residual))
+    return Claim(what, "0", str(residual), "identically", bool(residual == 0), control)
+
+
+def order(
+    what: str,
+    predicted: float,
+    rates: Sequence[float],
+    errors: Sequence[float],
+    tolerance: float = 0.15,
+    *,
+    control: bool = False,
+) -> Claim:
+    """The errors vanish like the learning rate to the power `predicted`.
+
+    The slope of the regression of log error on log rate, with its standard error.
+    """
+    x, y = np.log(np.asarray(rates)), np.log(np.asarray(errors))
+    (slope, offset), deviation = np.polyfit(x, y, 1), 0.0
+    if len(x) > 2:
+        residual = y - slope * x - offset
+        deviation = np.sqrt(
+            (residual**2).sum() / (len(x) - 2) / ((x - x.mean()) ** 2).sum()
+        )
+    holds = bool(abs(slope - predicted) <= tolerance)
+    criterion = f"within {tolerance:g} (standard error {deviation:.2g})"
+    return Claim(what, float(predicted), float(slope), criterion, holds, control)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a panel: `style` is "measured", "predicted" or "control"."""
+
+    label: str
+    x: np.ndarray
+    y: np.ndarray
+    style: str = "measured"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One diagram of a theorem's figure."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    curves: tuple[Curve, ...]
+    xlog: bool = False
+    ylog: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one verification found.
+
+    Attributes:
+        derivation: what the engine derived, in LaTeX, a line each.
+        claims: of which at least one is a control.
+        panels: of the figure.
+    """
+
+    derivation: tuple[str, ...]
+    claims: tuple[Claim, ...]
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a verification is run with.
+
+    Attributes:
+        seed: of everything random.
+        report: is told what is being done, a sentence at a time.
+        subject: a user's own (model, loss, data), for theorems that take one.
+    """
+
+    seed: int = 0
+    report: Callable[[str], None] = lambda sentence: None
+    subject: tuple[Any, Any, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Theorem:
+    """A result of the theory, and the function that verifies it.
+
+    Attributes:
+        name: as `lagrangian verify` takes it.
+        title: one line.
+        statement: in Markdown with LaTeX.
+        source: the paper.
+        prove: (setting) -> evidence.
+        takes_subject: whether it can be verified on a user's own network and data.
+    """
+
+    name: str
+    title: str
+    statement: str
+    source: str
+    prove: Callable[[Setting], Evidence]
+    takes_subject: bool = False
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A theorem with the evidence for it; prints as a table.
+
+    Attributes:
+        theorem, evidence: what was verified, and what was found.
+        seed: of everything random.
+        seconds: how long it took.
+    """
+
+    theorem: Theorem
+    evidence: Evidence
+    seed: int
+    seconds: float
+    versions: dict[str, str] = field(
+        default_factory=lambda: (
+            {name: version(name) for name in _PACKAGES}
+            | {"python": platform.python_version()}
+        )
+    )
+
+    @property
+    def holds(self) -> bool:
+        """Whether every claim holds, and every control fails."""
+        claims = self.evidence.claims
+        has_control = any(claim.is_control for claim in claims)
+        return has_control and all(claim.is_as_expected for claim in claims)
+
+    @property
+    def verdict(self) -> str:
+        return VERIFIED if self.holds else REFUTED
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        cells = [("claim", "predicted", "measured", "criterion", "verdict")]
+        for claim in self.evidence.claims:
+            verdict = "holds" if claim.holds else "fails"
+            if claim.is_control:
+                verdict = "HELD" if claim.holds else "fails, as it must"
+            elif not claim.holds:
+                verdict = "FAILS"
+            what = f"control: {claim.what}" if claim.is_control else claim.what
+            numbers = _number(claim.predicted), _number(claim.measured)
+            cells.append((what, *numbers, claim.criterion, verdict))
+        return cells
+
+    def _ending(self) -> str:
+        return f"{self.theorem.name}: {self.verdict} (seed {self.seed})"
+
+    def __str__(self) -> str:
+        theorem = self.theorem
+        return "\n".join(
+            [theorem.title, f"Source: {theorem.source}", ""]
+            + [*text_table(self._cells()), "", self._ending()]
+        )
+
+    def _repr_markdown_(self) -> str:
+        theorem = self.theorem
+        derived = [f"$${line}$$" for line in self.evidence.derivation]
+        return "\n".join(
+            [f"**{theorem.title}**", "", theorem.statement, "", theorem.source, ""]
+            + [*derived, "", *markdown_table(self._cells()), "", self._ending()]
+        )
+
+    def to_json(self) -> str:
+        """The statement, every number, seeds and versions."""
+        theorem = self.theorem
+        return json.dumps(
+            {
+                "name": theorem.name,
+                "title": theorem.title,
+                "statement": theorem.statement,
+                "source": theorem.source,
+                "verdict": self.verdict,
+                "derivation": list(self.evidence.derivation),
+                "claims": [asdict(claim) for claim in self.evidence.claims],
+                "seed": self.seed,
+                "seconds": round(self.seconds, 2),
+                "versions": self.versions,
+            },
+            indent=2,
+        )
+
+    def figure(self) -> Any:
+        """The panels, as a matplotlib figure."""
+        from lagrangian.plots import plot_panels
+
+        return plot_panels(self.evidence.panels, self.theorem.title)
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
