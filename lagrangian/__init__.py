@@ -55,7 +55,11 @@ _LAYERS = {
     "lagrangian.learning.predict": ("predict",),
     "lagrangian.learning.discover.discovery": ("Discovery", "discover"),
     "lagrangian.learning.check": ("Report", "check"),
-    "lagrangian.learning.network_flow": ("NetworkFlow", "network_flow"),
+    "lagrangian.learning.network_flow": (
+        "NetworkFlow",
+        "NetworkPath",
+        "network_flow",
+    ),
     "lagrangian.theorems.catalogue": ("verify",),
     "lagrangian.theorems.theorem": ("Verification",),
     "lagrangian.errors": (

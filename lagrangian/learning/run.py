@@ -63,9 +63,11 @@ class Record:
 
     def _evaluate(self, expression: Any) -> np.ndarray:
         values = {**self._products, **self._parameters}
-        symbols = {node: sp.Dummy() for node in values}
+        # In an order of their own, so that sums add up alike in every run.
+        ordered = sorted(values, key=sp.default_sort_key)
+        symbols = {node: sp.Symbol(f"x{i}") for i, node in enumerate(ordered)}
         expression = expression.xreplace(symbols)
-        used = [n for n in values if symbols[n] in expression.free_symbols]
+        used = [n for n in ordered if symbols[n] in expression.free_symbols]
         function = sp.lambdify([symbols[n] for n in used], expression, "numpy")
         arguments = [np.asarray(values[n], np.float64) for n in used]
         return np.array(np.broadcast_to(function(*arguments), self._shape), np.float64)

@@ -93,7 +93,7 @@ def train(
         step = TrainingStep(parts, loss, rule, observation)
         record, shapes = _shapes(step, jax.tree.map(lambda a: a[:batch], data))
         place, share = _placement(mesh, batch)
-        states = folder = None
+        states, folder, done, carry = None, None, 0, step.start
         if checkpoint is not None:
             states = Checkpoint(
                 checkpoint,
@@ -107,6 +107,12 @@ def train(
                 },
             )
             folder = states.folder
+            done, carry = states.restore(carry)
+            if done > steps:
+                raise LagrangianError(
+                    f"`steps` is {steps}, and the run in {folder} has done {done} "
+                    "already. Pass at least that."
+                )
         recorder = Recorder(
             observation,
             shapes,
@@ -119,14 +125,7 @@ def train(
             seed=seed,
             batch_size=batch,
         )
-        carry = step.start
-        if states is not None:
-            recorder.steps, carry = states.restore(carry)
-            if recorder.steps > steps:
-                raise LagrangianError(
-                    f"`steps` is {steps}, and the run in {folder} has done "
-                    f"{recorder.steps} already. Pass at least that."
-                )
+        recorder.steps = done
         carry, data = place(carry), place(data)
 
         @jax.jit

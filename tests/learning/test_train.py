@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 import lagrangian as lg
 from lagrangian.learning import train as module
@@ -241,3 +241,46 @@ def test_a_law_that_was_not_observed_is_named(network, small_data, laws_of):
         lg.LagrangianError, match=r"did not observe.*Observed: scale\(conv1.kernel\)"
     ):
         run[other]
+
+
+# ------------------------------------------------------------------ pytrees of Linen
+
+
+def test_linen_is_trained_by_its_parameters(small_data, laws_of):
+    images, labels = small_data
+    model = linen.Sequential([linen.Dense(8), linen.LayerNorm(1e-20), linen.Dense(10)])
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    parameters = model.init(jax.random.key(0), flat)["params"]
+
+    def loss(parameters, batch):
+        x, y = batch
+        logits = model.apply({"params": parameters}, x)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    rule = RULES["momentum and decay"]
+    laws = laws_of(rule, lg.Translation("layers_2.bias"), lg.Scale("layers_2.kernel"))
+    run = lg.train(parameters, loss, (flat, labels), rule, 50, observe=laws)
+    holds, broken = lg.check(run, laws)
+    assert holds.holds and broken.verdict == "symmetry absent"
+    assert set(run.model) == set(parameters)
+    # By hand, with optax alone.
+    ours, state = parameters, rule.optax().init(parameters)
+    for _ in range(50):
+        gradient = jax.grad(loss)(ours, (flat, labels))
+        updates, state = rule.optax().update(gradient, state, ours)
+        ours = optax.apply_updates(ours, updates)
+    np.testing.assert_allclose(
+        run.model["layers_2"]["kernel"], ours["layers_2"]["kernel"], rtol=2e-3
+    )
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_a_run_has_at_least_one_step(network, small_data, steps):
+    with pytest.raises(lg.LagrangianError, match=f"`steps` is {steps}; pass a whole"):
+        lg.train(network(), cross_entropy, small_data, RULES["schedule"], steps)
+
+
+def test_integers_are_not_trained(small_data):
+    model = {"w": np.ones(3, np.float32), "count": np.zeros(2, np.int32)}
+    with pytest.raises(lg.LagrangianError, match="`count` is int32. Supported are"):
+        lg.train(model, lambda q, b: 0.0, small_data, RULES["schedule"], 3)
