@@ -19,7 +19,7 @@ import sympy as sp
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import Rule, metric_block
 from lagrangian.learning.run import Record
-from lagrangian.lowering.evaluate import check_lowerable
+from lagrangian.lowering.evaluate import check_lowerable, unit_axis
 from lagrangian.lowering.products import inner_products
 from lagrangian.symbolic.blocks import Block, LinearMap, ones
 from lagrangian.symbolic.calculus import pairing
@@ -71,7 +71,7 @@ class Observation:
             node
             for terms in self.terms.values()
             for expression in terms.values()
-            for node in sorted(expression.atoms(Inner), key=sp.default_sort_key)
+            for node in sorted(expression.atoms(Inner), key=_sort_key)
             if node.atoms(Block)
         ]
         self.carried = list(dict.fromkeys(self._after.values()))
@@ -102,10 +102,12 @@ class Observation:
     def _rolled(self, expression: Any, forward: dict[Any, Any]) -> Any:
         """`expression` with one symbol for each inner product of the next state."""
         replaced = {}
-        for node in sp.sympify(expression).atoms(Inner):
+        for node in sorted(sp.sympify(expression).atoms(Inner), key=_sort_key):
             if (inside := node.atoms(Block)) and inside <= set(forward):
                 before = node.xreplace(forward)
-                symbol = sp.Symbol(f"{before} after the step", real=True)
+                # The same block may have other units in another law.
+                units = unit_axis(before)
+                symbol = sp.Symbol(f"{before} by {units} after", real=True)
                 self._after[symbol], replaced[node] = before, symbol
         return sp.sympify(expression).xreplace(replaced)
 
@@ -191,6 +193,10 @@ class Observation:
             | self.rule.parameters(shown),
             (steps, *shape),
         )
+
+
+def _sort_key(product: Any) -> Any:
+    return sp.default_sort_key(product), str(unit_axis(product))
 
 
 def _joined(values: Sequence[Any]) -> Any:

@@ -6,11 +6,14 @@ parameters and inputs; names of parameters are dotted paths such as `layers.0.ke
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
+
+from lagrangian.systems.datasets import Dataset
 
 
 class WeightNormalisedLinear(nnx.Module):
@@ -90,6 +93,7 @@ class Perceptron(nnx.Module):
         self.activation = activation
 
     def __call__(self, x: Any) -> Any:
+        x = x.reshape(x.shape[0], -1)
         *hidden, last = self.layers
         for i, layer in enumerate(hidden):
             x = layer(x)
@@ -109,6 +113,7 @@ class ConvolutionalClassifier(nnx.Module):
         channels: of both convolutions.
         classes: of the output.
         groups: of the group normalisation.
+        colours: of the images.
         epsilon: of the normalisations.
         param_dtype: of all parameters.
     """
@@ -120,6 +125,7 @@ class ConvolutionalClassifier(nnx.Module):
         channels: int = 8,
         classes: int = 3,
         groups: int = 2,
+        colours: int = 1,
         epsilon: float = 1e-5,
         param_dtype: Any = jnp.float32,
     ):
@@ -137,14 +143,14 @@ class ConvolutionalClassifier(nnx.Module):
                 return nnx.GroupNorm(channels, num_groups=groups, **more)
             return nnx.LayerNorm(channels, **more)
 
-        self.conv1 = nnx.Conv(1, channels, (3, 3), **kinds)
+        self.conv1 = nnx.Conv(colours, channels, (3, 3), **kinds)
         self.norm1 = normalise()
         self.conv2 = nnx.Conv(channels, channels, (3, 3), strides=2, **kinds)
         self.norm2 = normalise()
         self.dense = nnx.Linear(channels, classes, **kinds)
 
     def __call__(self, images: Any) -> Any:
-        """Logits of images (n, height, width, 1)."""
+        """Logits of images (n, height, width, colours)."""
         x = nnx.relu(self.norm1(self.conv1(images)))
         x = nnx.relu(self.norm2(self.conv2(x)))
         return self.dense(x.mean(axis=(1, 2)))
@@ -275,6 +281,23 @@ class TiedAutoencoder(nnx.Module):
 
     def __call__(self, x: Any) -> Any:
         return nnx.relu(self.encoder(x)) @ self.encoder.kernel[...].T
+
+
+def default_network(dataset: Dataset) -> Callable[[nnx.Rngs], nnx.Module]:
+    """A maker of a small network for a data set of any kind.
+
+    A transformer for tokens, convolutions for images, a ReLU perceptron for the rest.
+    """
+    shape = dataset.inputs.shape[1:]
+    classes = dataset.classes or dataset.targets.shape[-1]
+    if dataset.inputs.dtype.kind == "i":
+        return lambda rngs: Transformer(rngs, vocabulary=classes, length=shape[0])
+    if len(shape) == 3:
+        # An epsilon that breaks the scale symmetry below any rounding.
+        return lambda rngs: ConvolutionalClassifier(
+            rngs, classes=classes, colours=shape[-1], epsilon=1e-20
+        )
+    return lambda rngs: Perceptron((math.prod(shape), 16, 16, classes), rngs)
 
 
 def mean_square(model: Any, batch: Any) -> Any:

@@ -23,9 +23,16 @@ import numpy as np
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.heavy_ball import HeavyBall
-from lagrangian.learning.rules.rule import mass
+from lagrangian.learning.rules.rule import friction, mass
 from lagrangian.learning.run import Run
+from lagrangian.symbolic.discrete import learning_rate, momentum
 from lagrangian.symbolic.noether import Law
+
+#: Mass and friction of the heavy ball.
+HYPERPARAMETERS = {
+    mass: learning_rate * (1 + momentum) / 2,
+    friction: 1 - momentum,
+}
 
 
 def rmsprop_average(run: Run, law: Law) -> np.ndarray:

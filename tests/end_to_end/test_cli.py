@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from lagrangian import demo
-from lagrangian.cli import SOLVERS, main
+from lagrangian.cli.main import main
+from lagrangian.cli.simulate import SOLVERS
 from lagrangian.systems.mechanics import SYSTEMS
+from lagrangian.theorems import discrete_noether
+from lagrangian.theorems.catalogue import NAMES
 
 
 def test_simulate_prints_the_drift_and_saves_a_figure(tmp_path, capsys):
@@ -175,15 +178,87 @@ def test_an_interrupted_demo_leaves_no_report(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "as_json", lambda *_: interrupted(None))
     monkeypatch.setattr(demo, "figure", interrupted)
     assert main(["demo", "--steps", "20", "--out", str(tmp_path)]) == 130
-    assert "no report was written" in capsys.readouterr().err
+    assert "Interrupted: no report" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob("*.png"))
     assert not list(tmp_path.glob("tmp*"))
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-    command = f"{sys.executable} -m lagrangian.cli simulate --list | head -n 1"
+    command = f"{sys.executable} -m lagrangian.cli.main simulate --list | head -n 1"
     done = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, timeout=120
     )
     assert done.stdout.startswith("double-pendulum")
     assert done.stderr == ""
+
+
+# -------------------------------------------------------------------------- theorems
+
+
+def test_the_theorems_are_listed(capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for name in NAMES:
+        assert f"\n{name}: " in "\n" + printed
+    assert printed.count("(20") >= len(NAMES)  # each with its source and year
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A theorem about one network and one rule."""
+    for name, kept in (("CASES", "linear network"), ("RULES", "heavy ball")):
+        monkeypatch.setattr(
+            discrete_noether, name, {kept: getattr(discrete_noether, name)[kept]}
+        )
+
+
+def test_verify_prints_the_table_and_writes_figure_and_report(quick, tmp_path, capsys):
+    assert main(["verify", "discrete-noether", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "discrete-noether: verified (seed 0)" in printed
+    report = json.loads((tmp_path / "discrete-noether.json").read_text())
+    assert report["verdict"] == "verified"
+    picture = matplotlib.image.imread(tmp_path / "discrete-noether.png")
+    assert np.ptp(picture) > 0.5
+
+
+def test_a_refuted_theorem_ends_with_1(quick, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(discrete_noether, "_rounding", lambda dtype: 1e-30)
+    assert main(["verify", "discrete-noether", "--out", str(tmp_path)]) == 1
+    assert "refuted" in capsys.readouterr().out
+
+
+def test_verify_your_own_network_and_data(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(200, 6)).astype(np.float32)
+    np.savez("mine.npz", inputs=inputs, targets=(inputs[:, 0] > 0).astype(int))
+    (tmp_path / "mynetwork.py").write_text(
+        "from flax import nnx\n"
+        "from lagrangian.systems.networks import Perceptron\n"
+        "def Network(rngs, features, classes):\n"
+        "    return Perceptron((features, 7, classes), rngs)\n"
+    )
+    arguments = ["verify", "discrete-noether", "--data", "mine.npz"]
+    assert main([*arguments, "--model", "mynetwork:Network"]) == 0
+    printed = capsys.readouterr().out
+    assert "heavy ball, rescale of layers.0.bias" in printed
+    # Without a network of one's own, one that fits the data.
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["verify"], 2, "needs the name of a theorem"),
+        (["verify", "equilibrium", "--all"], 2, "needs the name of a theorem"),
+        (["verify", "equilibrum"], 1, "Nearest: `equilibrium`"),
+        (["verify", "--all", "--data", "digits"], 1, "go with one theorem"),
+        (["verify", "equilibrium", "--data", "digits"], 1, "systems of its own"),
+        (["verify", "discrete-noether", "--data", "none.npz"], 1, "none.npz"),
+        (["verify", "discrete-noether", "--model", "Network"], 1, "module:Class"),
+    ],
+)
+def test_what_verify_cannot_do_is_said(arguments, status, message, capsys):
+    assert main(arguments) == status
+    assert message in capsys.readouterr().err

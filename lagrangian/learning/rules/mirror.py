@@ -173,20 +173,21 @@ class MirrorDescent(PotentialRule):
         return self._inverse.xreplace({_z: self._derivative(1, q) - step})
 
     def lagrangian(self, loss: Loss) -> Lagrangian:
-        """The Bregman Lagrangian, in the symbols eta and lambda, for one block."""
-        (w,) = _one_block(loss, "MirrorDescent")
-        alpha = sp.log(2 / _eta)
-        system = bregman_lagrangian(
-            loss,
-            alpha,
-            -alpha,
-            2 * time / _eta,
-            lambda x: Inner(ones, self.potential(x)),
-        )
+        """The Bregman Lagrangian, in the symbols eta and lambda."""
+        alpha, damping = sp.log(2 / _eta), 2 * time / _eta
+
+        def distance(x: Any) -> Any:
+            return Inner(ones, self.potential(x))
+
+        kinetic, decay = sp.S.Zero, sp.S.Zero
+        for w in loss.blocks:
+            alone = Loss(loss.name, w)
+            kinetic += bregman_lagrangian(alone, alpha, -alpha, damping, distance).T
+            decay += Inner(w, w)
         return Lagrangian(
-            system.T,
-            system.V + weight_decay / 2 * Inner(w, w),
-            damping=2 * time / _eta,
+            kinetic,
+            loss + weight_decay / 2 * decay,
+            damping=damping,
             coordinates=loss.blocks,
         )
 
@@ -224,12 +225,3 @@ class NaturalGradient(PotentialRule):
             coordinates=loss.blocks,
             forces=forces,
         )
-
-
-def _one_block(loss: Loss, name: str) -> Any:
-    if len(loss.blocks) != 1:
-        raise LagrangianError(
-            f"the Lagrangian of {name} is written for one block, and `loss` has "
-            f"{', '.join(f'`{w}`' for w in loss.blocks)}. Derive one law for each."
-        )
-    return loss.blocks

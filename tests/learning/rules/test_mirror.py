@@ -108,7 +108,11 @@ def test_an_inverse_can_be_given(discrete, start):
     )
 
 
-def test_a_mirror_law_is_for_one_block():
-    loss = lg.Loss("f", lg.blocks("u v"))
-    with pytest.raises(lg.LagrangianError, match="written for one block.*`u`, `v`"):
-        lg.MirrorDescent(0.1, hypentropy).lagrangian(loss)
+def test_a_mirror_descent_of_two_blocks_is_two_mirror_descents():
+    rule, (u, v) = lg.MirrorDescent(0.1, hypentropy), lg.blocks("u v")
+    both = rule.lagrangian(lg.Loss("f", (u, v)))
+    alone = [rule.lagrangian(lg.Loss("f", w)) for w in (u, v)]
+    assert sp.simplify(both.T - alone[0].T - alone[1].T) == 0
+    assert both.coordinates == (u, v) and both.damping == alone[0].damping
+    # What neither of them shares.
+    assert both.T.free_symbols > alone[0].T.free_symbols

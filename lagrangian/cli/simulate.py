@@ -1,18 +1,17 @@
-"""The command line: `lagrangian demo` and `lagrangian simulate`."""
+"""`lagrangian simulate`: a mechanical system by name, or from a TOML file."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lagrangian.errors import LagrangianError, TrainingStopped, nearest
+from lagrangian.cli.arguments import assignment, out_folder, positive, several
+from lagrangian.errors import LagrangianError, nearest
 from lagrangian.files import write_atomically
-from lagrangian.version import __version__
 
 if TYPE_CHECKING:
     from lagrangian.systems.system import System
@@ -26,56 +25,8 @@ SOLVERS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status.
-
-    0: done. 1: the main job's claims did not all hold, or a computation stopped.
-    2: the command line was wrong. 130: interrupted.
-    """
-    options = _parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except KeyboardInterrupt:
-        print("\nInterrupted: no report was written.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except TrainingStopped as error:
-        print(
-            f"lagrangian: {error}\nIts records until then are in "
-            f"{options.out / 'first_light.npz'}.",
-            file=sys.stderr,
-        )
-        return 1
-    except LagrangianError as error:
-        print(f"lagrangian: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if error.name not in ("sklearn", "matplotlib"):
-            raise
-        print(
-            f"lagrangian: this command needs {error.name}. "
-            "Install it with `pip install 'lagrangian[demo]'`.",
-            file=sys.stderr,
-        )
-        return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lagrangian",
-        description="Derive, simulate and certify Lagrangian systems and the laws of "
-        "learning.",
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    demo = commands.add_parser("demo", help="the laws of a network trained on digits")
-    demo.set_defaults(run=_demo)
-    demo.add_argument("--steps", type=_positive_int, default=2000)
-    demo.add_argument("--seed", type=int, default=0)
-
+def add(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
     simulate = commands.add_parser("simulate", help="integrate a mechanical system")
     simulate.set_defaults(run=_simulate)
     simulate.add_argument(
@@ -86,11 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument(
         "--list", action="store_true", help="list the systems and their parameters"
     )
-    simulate.add_argument("--t", type=_positive, help="end time; the system's own")
-    simulate.add_argument("--tol", type=_positive, help="per step; the system's own")
+    simulate.add_argument("--t", type=positive, help="end time; the system's own")
+    simulate.add_argument("--tol", type=positive, help="per step; the system's own")
     simulate.add_argument(
         "--set",
-        type=_assignment,
+        type=assignment,
         action="append",
         default=[],
         metavar="NAME=NUMBER",
@@ -98,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     simulate.add_argument("--solver", choices=SOLVERS, help="the library's choice")
     simulate.add_argument(
-        "--points", type=_several, default=201, help="how many times are kept"
+        "--points", type=several, default=201, help="how many times are kept"
     )
     simulate.add_argument(
         "--save",
@@ -109,17 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument(
         "--device", choices=("cpu", "gpu", "tpu"), help="JAX's choice"
     )
-    for command in (demo, simulate):
-        command.add_argument(
-            "--out", type=Path, default=Path("results"), help="folder to write to"
-        )
-    return parser
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from lagrangian import demo
-
-    return 0 if demo.main(options.out, options.steps, options.seed) else 1
+    out_folder(simulate)
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -234,40 +175,3 @@ def _energy_change(system: System, path: Any) -> str:
         return f"relative energy drift {path.energy_drift:.2e}"
     first, last = path.energy[[0, -1]]
     return f"energy from {first:.6g} to {last:.6g} (this system does not keep it)"
-
-
-def _assignment(text: str) -> tuple[str, float]:
-    name, equals, number = text.partition("=")
-    try:
-        return name.strip(), float(number)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"`{text}` is no NAME=NUMBER, such as g=9.81"
-        ) from None
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"`{text}` is no positive number")
-    return number
-
-
-def _positive_int(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"`{text}` is no positive whole number")
-    return int(text)
-
-
-def _several(text: str) -> int:
-    number = _positive_int(text)
-    if number < 2:
-        raise argparse.ArgumentTypeError(f"`{text}` is too few: the start and the end")
-    return number
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The command line: `lagrangian demo`, `simulate`, `list` and `verify`."""

@@ -1,0 +1,132 @@
+"""`lagrangian list` and `lagrangian verify`: the theorems, and their verdicts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from lagrangian.cli.arguments import out_folder
+from lagrangian.errors import LagrangianError
+from lagrangian.files import write_atomically
+
+if TYPE_CHECKING:
+    from lagrangian.theorems.theorem import Verification
+
+#: For a network without data of its own.
+DEFAULT_DATA = "digits"
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser's subcommands."""
+    listed = commands.add_parser("list", help="the theorems, with their sources")
+    listed.set_defaults(run=_list)
+
+    verify = commands.add_parser("verify", help="derive, measure and judge a theorem")
+    verify.set_defaults(run=_verify)
+    verify.add_argument("name", nargs="?", help="of the theorem; `list` lists them")
+    verify.add_argument("--all", action="store_true", help="every theorem, in turn")
+    verify.add_argument("--seed", type=int, default=0)
+    verify.add_argument(
+        "--data",
+        metavar="PATH",
+        help="your own: an .npz file, a folder of .npy files or of images; or the name "
+        "of a generated set, such as gaussian-mixture",
+    )
+    verify.add_argument(
+        "--model",
+        metavar="MODULE:CLASS",
+        help="your own Flax NNX network, in a module of the current directory",
+    )
+    out_folder(verify)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from lagrangian.theorems.catalogue import NAMES, theorem
+
+    for name in NAMES:
+        found = theorem(name)
+        print(f"{name}: {found.title}\n  {found.source}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from lagrangian.theorems.catalogue import NAMES, theorem
+
+    if options.all == (options.name is not None):
+        print(
+            "lagrangian: `verify` needs the name of a theorem (`lagrangian list` lists "
+            "them), or `--all`.",
+            file=sys.stderr,
+        )
+        return 2
+    subject = None
+    if options.all and (options.data or options.model):
+        raise LagrangianError(
+            "`--data` and `--model` go with one theorem: `discrete-noether`."
+        )
+    if options.data or options.model:
+        _check_takes_subject(theorem(options.name))
+        subject = _subject(options)
+    names = NAMES if options.all else (options.name,)
+    verdicts = {name: _verify_one(name, options, subject) for name in names}
+    if options.all:
+        print()
+        for name, holds in verdicts.items():
+            print(f"{name}: {'verified' if holds else 'REFUTED'}")
+    return 0 if all(verdicts.values()) else 1
+
+
+def _check_takes_subject(theorem: Any) -> None:
+    if not theorem.takes_subject:
+        raise LagrangianError(
+            f"`{theorem.name}` is about systems of its own; `--data` and `--model` are "
+            "for `discrete-noether`."
+        )
+
+
+def _verify_one(name: str, options: argparse.Namespace, subject: Any) -> bool:
+    """Verify one theorem, print the table and write the report; whether it holds."""
+    from lagrangian.theorems.catalogue import verify
+
+    with tqdm(bar_format="{elapsed} {desc}", disable=None, leave=False) as bar:
+        found = verify(name, options.seed, subject, bar.set_description_str)
+    print(found)
+    for written in _written(found, options.out):
+        print(f"Wrote {written}.")
+    return found.holds
+
+
+def _written(found: Verification, folder: Path) -> list[Path]:
+    name = found.theorem.name
+    report = write_atomically(
+        folder / f"{name}.json", lambda file: file.write(found.to_json().encode())
+    )
+    figure = found.figure()
+    picture = write_atomically(
+        folder / f"{name}.png",
+        lambda file: figure.savefig(file, format="png", dpi=110),
+    )
+    return [picture, report]
+
+
+def _subject(options: argparse.Namespace) -> Any:
+    """(model, loss, data) of the user, or the library's own where one is not given."""
+    from lagrangian.systems.datasets import DATASETS, make_dataset
+    from lagrangian.systems.digits import cross_entropy
+    from lagrangian.systems.networks import default_network, mean_square
+    from lagrangian.systems.user import load_data, load_model, make_model
+
+    chosen = options.data or DEFAULT_DATA
+    if chosen in DATASETS:
+        dataset = make_dataset(chosen, options.seed)
+    else:
+        dataset = load_data(chosen)
+    named = options.model
+    factory = load_model(named) if named else default_network(dataset)
+    model = make_model(factory, dataset, options.seed)
+    loss = mean_square if dataset.classes is None else cross_entropy
+    return model, loss, (dataset.inputs, dataset.targets)
