@@ -217,7 +217,7 @@ class FieldFlow:
         self,
         q0: Any,
         v0: Any,
-        t: Sequence[float],
+        t: Sequence[float | int],
         *,
         solver: Any = None,
         tol: float = 1e-9,

@@ -89,7 +89,7 @@ class Flow:
         self,
         q0: Any,
         v0: Any,
-        t: Sequence[float],
+        t: Sequence[float | int],
         *,
         solver: Any = None,
         tol: float = 1e-9,
@@ -122,7 +122,7 @@ class Flow:
             return Trajectory(self, *solve(self, *state, times, solver, tol, max_steps))
 
 
-def output_times(t: Sequence[float], points: int) -> np.ndarray:
+def output_times(t: Sequence[float | int], points: int) -> np.ndarray:
     """The output times that `t` asks for, checked."""
     times = np.asarray(t, np.float64)
     if times.ndim != 1 or len(times) < 2 or not np.all(np.diff(times) > 0):

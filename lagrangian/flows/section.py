@@ -24,7 +24,7 @@ def find_crossings(
     expression: Any,
     q: Any,
     v: Any,
-    span: Sequence[float],
+    span: Sequence[float | int],
     direction: int,
     count: int,
     tol: float,

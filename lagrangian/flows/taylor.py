@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from lagrangian.errors import LagrangianError
 from lagrangian.flows.solve import Solution, reached
 from lagrangian.lowering.fused import fused
 from lagrangian.lowering.taylor import TaylorSeries
@@ -72,6 +73,11 @@ class Taylor:
     ) -> Solution:
         order = self.order or order_for(tol)
         key = (self, order, len(times))
+        if not hasattr(type(flow), "taylor_series"):
+            raise LagrangianError(
+                "`lg.Taylor` is for scalar coordinates. Leave `solver` out for blocks "
+                "and fields, or pass one of diffrax."
+            )
         if key not in flow.compiled:
             series = flow.taylor_series
 

@@ -113,7 +113,7 @@ class NetworkFlow:
 
     def integrate(
         self,
-        t: Sequence[float],
+        t: Sequence[float | int],
         *,
         q0: Any = None,
         v0: Any = None,

@@ -1,5 +1,8 @@
 r"""Normalisation layers act like RMSProp.
 
+The dictionary is derived here, and applied to recorded runs; `adaptive_training` trains
+both sides of it.
+
 Statement. Let the loss be invariant under the scale of a block q = r u, |u| = 1, and
 train it by the heavy ball with learning rate eta, momentum beta and weight decay
 lambda. On the slow manifold G = r^4 obeys
@@ -18,15 +21,29 @@ Neural Networks" (2021), with the constants of the discrete heavy ball.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import friction, mass
 from lagrangian.learning.run import Run
-from lagrangian.symbolic.discrete import learning_rate, momentum
-from lagrangian.symbolic.noether import Law
+from lagrangian.symbolic.discrete import learning_rate, momentum, weight_decay
+from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.noether import Law, noether
+from lagrangian.symbolic.symmetry import Scale
+from lagrangian.theorems.oscillator import as_latex, oscillator_of
+from lagrangian.theorems.theorem import (
+    Claim,
+    Evidence,
+    Setting,
+    Theorem,
+    identity,
+)
 
 #: Mass and friction of the heavy ball.
 HYPERPARAMETERS = {
@@ -97,3 +114,161 @@ def _speed_squared(run: Run, law: Law) -> np.ndarray:
         [run.rule.parameters(rate)[mass] for rate in run.learning_rates]
     ).reshape(-1, *[1] * (source.ndim - 1))
     return source / masses
+
+
+# ------------------------------------------------------------------ dictionary
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """What RMSProp on the sphere has to be, to be the heavy ball.
+
+    RMSProp is G <- keep G + (1 - keep) |g|^2, u <- u - step g/sqrt(G), back to |u| = 1.
+
+    Attributes:
+        decay, drive: of (r^4)' = -decay r^4 + drive |g|^2 in the time t = eta step.
+        keep: what a step keeps of RMSProp's average G.
+        ratio: r^4/G.
+        step: RMSProp's learning rate.
+    """
+
+    decay: Any
+    drive: Any
+    keep: Any
+    ratio: Any
+    step: Any
+
+    def at(self, rule: HeavyBall) -> tuple[float, float, float]:
+        """`keep`, `ratio` and `step` at a rule's hyperparameters."""
+        values = {
+            learning_rate: rule.rate(0),
+            momentum: rule.momentum,
+            weight_decay: rule.weight_decay,
+        }
+        keep, ratio, step = (
+            float(e.xreplace(HYPERPARAMETERS).subs(values))
+            for e in (self.keep, self.ratio, self.step)
+        )
+        return keep, ratio, step
+
+
+@cache
+def scale_law() -> Law:
+    """The law of a block `w` whose scale the loss does not feel."""
+    symmetry = Scale("w")
+    return noether(_EXACT.lagrangian(symmetry.loss), symmetry)
+
+
+def dictionary() -> Dictionary:
+    """Derived from the scale law, in m, mu, lambda and eta.
+
+    On the slow manifold the norm changes slowly: weight decay and squared gradient are
+    small of the same order, and x'' is of the next one. So mu x'/2 + lambda x =
+    m |wdot|^2, where wdot = -(grad f(w) + lambda w)/mu, grad f(w) = g(u)/r is tangent,
+    and x = r^2.
+    """
+    law = scale_law()
+    oscillator, (w,) = oscillator_of(law), law.symmetry.blocks
+    loss, small = law.symmetry.loss, sp.Dummy("s")
+    fourth, squared = sp.symbols("G g2", positive=True)
+    velocity = _EXACT.gradient_flow(loss)[w]
+    moving = {Inner(w.dot, w.dot): sp.expand(Inner(velocity, velocity))}
+    pull = loss.gradient(w)
+    rate = sp.expand(
+        (oscillator.source.xreplace(moving) - oscillator.stiffness * Inner(w, w))
+        / oscillator.damping
+    )
+    on_sphere = {Inner(w, w): sp.sqrt(fourth)}
+    on_sphere[Inner(pull, pull)] = squared / sp.sqrt(fourth)
+    growth = sp.expand(2 * sp.sqrt(fourth) * rate.xreplace(on_sphere))
+    scaled = growth.subs({weight_decay: small * weight_decay, squared: small * squared})
+    leading = sp.expand(scaled.diff(small).subs(small, 0))
+    decay, drive = -leading.coeff(fourth), leading.coeff(squared)
+    ratio = sp.factor(drive / decay)
+    return Dictionary(
+        decay=decay,
+        drive=drive,
+        keep=1 - learning_rate * decay,
+        ratio=ratio,
+        step=learning_rate / (friction * sp.sqrt(ratio)),
+    )
+
+
+#: Exact hyperparameters, so that SymPy compares without rounding.
+_EXACT = HeavyBall(*map(sp.Rational, ("1/10", "9/10", "1/100")), dampening=sp.S.Zero)
+
+
+def _identities(found: Dictionary) -> list[Claim]:
+    eta, beta, decay = learning_rate, momentum, weight_decay
+    keep, ratio, step = (
+        sp.simplify(e.xreplace(HYPERPARAMETERS))
+        for e in (found.keep, found.ratio, found.step)
+    )
+    values = {eta: _EXACT.learning_rate, beta: _EXACT.momentum}
+    exact = _EXACT.parameters()
+    return [
+        identity("decay of r^4 - 4 lambda/mu", found.decay - 4 * decay / friction),
+        identity("drive of r^4 - 4 m/mu^3", found.drive - 4 * mass / friction**3),
+        *(
+            identity(
+                f"{symbol} of the rule - {value}", exact[symbol] - value.subs(values)
+            )
+            for symbol, value in HYPERPARAMETERS.items()
+        ),
+        identity(
+            "rho - (1 - 4 eta lambda/(1-beta))", keep - 1 + 4 * eta * decay / (1 - beta)
+        ),
+        identity(
+            "r^4/G - eta (1+beta)/(2 lambda (1-beta)^2)",
+            ratio - eta * (1 + beta) / (2 * decay * (1 - beta) ** 2),
+        ),
+        identity(
+            "step^2 - 2 eta lambda/(1+beta)", step**2 - 2 * eta * decay / (1 + beta)
+        ),
+    ]
+
+
+def _derivation(found: Dictionary) -> tuple[str, ...]:
+    decay, drive, keep, ratio, step = map(
+        sp.latex, (found.decay, found.drive, found.keep, found.ratio, found.step)
+    )
+    return (
+        as_latex(oscillator_of(scale_law())),
+        rf"\frac{{d}}{{dt}} r^4 = -{decay}\, r^4 + {drive}\, |\hat g|^2",
+        rf"\rho = {keep}, \qquad r^4 = {ratio}\, G, \qquad \alpha = {step}",
+    )
+
+
+def _prove(setting: Setting) -> Evidence:
+    from lagrangian.theorems.adaptive_training import against_rmsprop, robustness
+
+    setting.report("Deriving the dictionary.")
+    found = dictionary()
+    claims = _identities(found)
+    setting.report("Training by the heavy ball, and by RMSProp on the sphere.")
+    more, directions = against_rmsprop(setting.seed, found)
+    setting.report("Training free and with fixed norms, over the hyperparameters.")
+    final, losses = robustness(setting.seed)
+    panels = (*directions, *losses)
+    return Evidence(_derivation(found), (*claims, *more, *final), panels)
+
+
+THEOREM = Theorem(
+    name="implicit-adaptive-optimization",
+    title="Normalisation makes gradient descent an adaptive optimiser, RMSProp",
+    statement=r"""Let the loss not change with the scale of a block $q = r u$, $|u| = 1$,
+and train it by the heavy ball with learning rate $\eta$, momentum $\beta$ and weight
+decay $\lambda$. With $m = \eta(1+\beta)/2$, $\mu = 1-\beta$ and
+$\hat g = \nabla f(u)$, where the norm changes slowly
+$$\frac{d}{dt} r^4 = -\frac{4\lambda}{\mu} r^4 + \frac{4m}{\mu^3}|\hat g|^2, \qquad
+\dot u = -\frac{\hat g}{\mu r^2}:$$
+with $r^4 = \frac{\eta(1+\beta)}{2\lambda(1-\beta)^2} G$ this is RMSProp on the sphere,
+$G \leftarrow \rho G + (1-\rho)|\hat g|^2$, $u \leftarrow u - \alpha \hat g/\sqrt G$, with
+$\rho = 1 - 4\eta\lambda/(1-\beta)$ and $\alpha = \sqrt{2\eta\lambda/(1+\beta)}$; for
+$\beta > 0$ RMSProp with the same momentum on $\hat g/\sqrt G$. A network that is
+trained freely adapts, so that it depends less on learning rate, momentum and weight
+decay than one whose norms are held fixed.""",
+    source="Tanaka & Kunin, Noether's Learning Dynamics: Role of Symmetry Breaking in "
+    "Neural Networks (2021), with the constants of the discrete heavy ball.",
+    prove=_prove,
+)

@@ -123,6 +123,8 @@ def test_a_block_flow_is_the_flow_of_its_entries(learning_symbols):
     path = flow.integrate({w: np.ones(3)}, {w: np.zeros(3)}, (0, 5), tol=1e-11)
     expected = np.cos(np.sqrt(stiff) * path.t[:, None])
     np.testing.assert_allclose(path[w], expected, atol=1e-9)
+    with pytest.raises(lg.LagrangianError, match="`lg.Taylor` is for scalar coord"):
+        flow.integrate({w: np.ones(3)}, {w: np.zeros(3)}, (0, 5), solver=lg.Taylor())
 
 
 def test_a_stop_keeps_what_was_computed():
