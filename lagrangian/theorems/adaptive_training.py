@@ -105,58 +105,74 @@ def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return 2 * np.arcsin(np.clip(chord / 2, 0, 1))
 
 
+class Comparison:
+    """A run of the heavy ball, against RMSProp from the same start.
+
+    Attributes:
+        name: the hyperparameters.
+        directions, fourth: u and r^4 before each step.
+        travelled: rad.
+        keep, ratio, step: of the dictionary.
+    """
+
+    def __init__(self, rule: HeavyBall, found: Dictionary, seed: int):
+        self.name = f"({rule.rate(0):g}, {rule.momentum:g}, {rule.weight_decay:g})"
+        self.momentum = rule.momentum
+        self.keep, self.ratio, self.step = found.at(rule)
+        w = heavy_ball(rule, self.ratio, seed)
+        radius = np.linalg.norm(w, axis=1, keepdims=True)
+        self.directions, self.fourth = w / radius, radius[:, 0] ** 4
+        turned = between(self.directions[1:], self.directions[:-1])
+        self.travelled = float(turned.sum())
+
+    def rmsprop(self, keep: float, momentum: float) -> tuple[np.ndarray, np.ndarray]:
+        """The angle to it as a share of the distance travelled, and its r^4."""
+        start = float(self.fourth[0] / self.ratio)
+        other = RmsProp(keep, self.step, momentum)
+        u, average = other.train(self.directions[0], start, STEPS)
+        return between(self.directions, u) / self.travelled, self.ratio * average
+
+    def others(self) -> dict[str, np.ndarray]:
+        """The angles to what RMSProp is not, for the controls."""
+        wrong = {
+            "1 - rho four times as large": (1 - 4 * (1 - self.keep), self.momentum),
+            "no adaptation, rho = 1": (1.0, self.momentum),
+        }
+        if self.momentum:
+            wrong["RMSProp without the momentum"] = (self.keep, 0.0)
+        return {what: self.rmsprop(*how)[0] for what, how in wrong.items()}
+
+
 def against_rmsprop(
     seed: int, found: Dictionary
 ) -> tuple[list[Claim], tuple[Panel, ...]]:
     """Directions and norms of the heavy ball, and RMSProp's by the dictionary."""
-    claims, norms, gaps = [], [], []
+    claims, norms, apart = [], [], []
+    shown = np.arange(15, STEPS, 15)
     for rule in RULES:
-        keep, ratio, step = found.at(rule)
-        w = heavy_ball(rule, ratio, seed)
-        radius = np.linalg.norm(w, axis=1)
-        u, beta = w / radius[:, None], rule.momentum
-        travelled = float(between(u[1:], u[:-1]).sum())
-        name = f"({rule.rate(0):g}, {beta:g}, {rule.weight_decay:g})"
-
-        def run(
-            keep: float,
-            beta: float,
-            u: Any = u,
-            radius: Any = radius,
-            ratio: float = ratio,
-            step: float = step,
-        ) -> Any:
-            start = float(radius[0] ** 4 / ratio)
-            return RmsProp(keep, step, beta).train(u[0], start, STEPS)
-
-        v, average = run(keep, beta)
-        apart = between(u, v) / travelled
-        gap = float(np.abs(ratio * average / radius**4 - 1).max())
+        ball = Comparison(rule, found, seed)
+        angle, fourth = ball.rmsprop(ball.keep, ball.momentum)
+        what = f"{ball.name}: angle to RMSProp, of {ball.travelled:.0f} rad"
+        gap = float(np.abs(fourth / ball.fourth - 1).max())
         claims += [
-            below(
-                f"{name}: angle to RMSProp/{travelled:.0f} rad", apart.max(), TOLERANCE
-            ),
-            below(f"{name}: r^4 as its average, relative", gap, NORM_TOLERANCE),
+            below(what, angle.max(), TOLERANCE),
+            below(f"{ball.name}: its average/r^4 - 1", gap, NORM_TOLERANCE),
         ]
-        others = {
-            "1 - rho four times as large": (1 - 4 * (1 - keep), beta),
-            "no adaptation (rho = 1)": (1.0, beta),
-        } | ({"RMSProp without momentum": (keep, 0.0)} if beta else {})
-        for what, other in others.items():
-            off = between(u, run(*other)[0]) / travelled
-            claims.append(
-                below(f"{name}: {what}, angle", off.max(), TOLERANCE, control=True)
-            )
-        steps = np.arange(0, STEPS, 15)
+        for what, wrong in ball.others().items():
+            said = f"{ball.name}: angle, {what}"
+            claims.append(below(said, wrong.max(), TOLERANCE, control=True))
+            if rule is RULES[-1]:
+                apart.append(Curve(what, shown, wrong[shown], "control"))
         norms += [
-            Curve(f"r^4, {name}", steps, radius[steps] ** 4),
-            Curve("RMSProp's average", steps, ratio * average[steps], "predicted"),
+            Curve(ball.name, shown, ball.fourth[shown]),
+            Curve("RMSProp's average", shown, fourth[shown], "predicted"),
         ]
-        gaps.append(Curve(name, steps[1:], apart[steps[1:]]))
-    gaps.append(Curve("no adaptation", steps[1:], off[steps[1:]], "control"))
+        apart.insert(0, Curve(ball.name, shown, angle[shown]))
     return claims, (
         Panel("the norm is RMSProp's average", "step", "r^4", tuple(norms), ylog=True),
-        Panel("angle to RMSProp", "step", "of the distance", tuple(gaps), ylog=True),
+        Panel(
+            "angle to RMSProp", "step", "of the distance", tuple(apart[::-1]), ylog=True
+        ),
     )
 
 

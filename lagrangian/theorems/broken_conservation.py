@@ -17,6 +17,7 @@ import sympy as sp
 
 from lagrangian.learning.predict import predict
 from lagrangian.learning.rules.heavy_ball import HeavyBall
+from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Run
 from lagrangian.learning.train import train
 from lagrangian.symbolic.noether import Law, noether
@@ -25,6 +26,7 @@ from lagrangian.theorems.oscillator import (
     REGIMES,
     as_latex,
     driven,
+    exact_rule,
     green_claims,
     green_function,
     oscillator_of,
@@ -47,10 +49,10 @@ SYMMETRIES = {
     "scale": Scale("kernel", unit_axis=-1),
     "rescale": Rescale("inward", "outward"),
 }
-#: Exact hyperparameters, so that SymPy compares without rounding.
-_EXACT = tuple(
-    HeavyBall(*map(sp.Rational, numbers), sp.Integer(0))
-    for numbers in (("1/10", "9/10", "1/100"), ("3/7", "2/5", "5/11"), ("2", "0", "1"))
+_EXACT = (
+    exact_rule("1/10", "9/10", "1/100"),
+    exact_rule("3/7", "2/5", "5/11"),
+    exact_rule("2", "0", "1"),
 )
 
 #: gamma/omega of scale and rescale. The translation's, whose omega^2 is half, is
@@ -73,7 +75,7 @@ def law_of(name: str) -> Law:
     return noether(_EXACT[0].lagrangian(symmetry.loss), symmetry)
 
 
-def constants(name: str, rule: HeavyBall) -> tuple[Any, Any]:
+def constants(name: str, rule: Rule) -> tuple[Any, Any]:
     """gamma and omega^2 of a law at the rule's hyperparameters."""
     oscillator, values = oscillator_of(law_of(name)), rule.parameters()
     damping = oscillator.damping / oscillator.mass / 2
@@ -81,7 +83,7 @@ def constants(name: str, rule: HeavyBall) -> tuple[Any, Any]:
     return damping.xreplace(values), stiffness.xreplace(values)
 
 
-def starting_rate(name: str, rule: HeavyBall) -> Any:
+def starting_rate(name: str, rule: Rule) -> Any:
     """X'(0)/X(0) of a run from rest: the law's rate at the rule's initial velocity."""
     law, oscillator = law_of(name), oscillator_of(law_of(name))
     velocity = rule.initial_velocity(law.symmetry.loss)
@@ -145,7 +147,7 @@ def without_normalisation(w: Mapping[str, Any], batch: Any) -> Any:
     return cross_entropy(w, batch, normalised=False)
 
 
-def observed(rule: HeavyBall, steps: int, seed: int, loss: Any = cross_entropy) -> Run:
+def observed(rule: Rule, steps: int, seed: int, loss: Any = cross_entropy) -> Run:
     """Train on 24 random inputs of 5 numbers, of 3 classes that depend on them."""
     generator = np.random.default_rng(seed)
     inputs = generator.normal(size=(24, 5))
@@ -190,8 +192,6 @@ def predicted(
         constants_of: the symmetry whose gamma and omega^2 are taken, if another.
     """
     rule, record = run.rule, run[law_of(name)]
-    if not isinstance(rule, HeavyBall):
-        raise TypeError(f"{rule} is no heavy ball")
     damping, stiffness = map(float, constants(constants_of or name, rule))
     mass = float(oscillator_of(law_of(name)).mass.xreplace(rule.parameters()))
     source = record.source.reshape(run.steps, -1) / mass
@@ -276,22 +276,25 @@ def _panels(regimes: Mapping[float, list[Run]], late: list[Run]) -> tuple[Panel,
     shown = []
     for ratio in (0.5, 1.0, 2.0):
         run = regimes[ratio][-1]
-        law, rule = law_of("scale"), run.rule
-        angle = _TURNS[-1] * np.arange(run.steps)
-        regime = regime_of(*map(float, constants("scale", rule)))
-        wrong = predicted(run, "scale", constants_of="translation")
+        at = slice(0, run.steps, 10)
+        angle = _TURNS[-1] * np.arange(run.steps)[at]
+        measured = run[law_of("scale")].quantity[at, 0]
+        wrong = predicted(run, "scale", constants_of="translation")[at, 0]
         shown += [
-            Curve(f"{regime}, measured", angle, run[law].quantity[:, 0]),
-            Curve(regime, angle, predicted(run, "scale")[:, 0], "predicted"),
+            Curve(f"gamma/omega = {ratio:g}", angle, measured),
+            Curve("predicted", angle, predicted(run, "scale")[at, 0], "predicted"),
         ]
-    shown.append(Curve("translation's omega", angle, wrong[:, 0], "control"))
+    shown.append(Curve("translation's omega", angle, wrong, "control"))
     half, orders = [slice(run.steps // 2, None) for run in late], []
-    for label, from_rest in (("from rest", True), ("X'(0) = 0", False)):
+    for label, from_rest, style in (
+        ("from rest", True, "measured"),
+        ("X'(0) = 0", False, "control"),
+    ):
         errors = [
             deviation(run, "scale", part, from_rest=from_rest)
             for run, part in zip(late, half, strict=True)
         ]
-        orders.append(Curve(label, np.array(_RATES), np.array(errors)))
+        orders.append(Curve(label, np.array(_RATES), np.array(errors), style))
     return (
         Panel("squared norm of a normalised kernel", "omega t", "X", tuple(shown)),
         Panel(

@@ -36,7 +36,7 @@ from lagrangian.symbolic.discrete import learning_rate, momentum, weight_decay
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.noether import Law, noether
 from lagrangian.symbolic.symmetry import Scale
-from lagrangian.theorems.oscillator import as_latex, oscillator_of
+from lagrangian.theorems.oscillator import as_latex, exact_rule, oscillator_of
 from lagrangian.theorems.theorem import (
     Claim,
     Evidence,
@@ -125,6 +125,8 @@ class Dictionary:
 
     RMSProp is G <- keep G + (1 - keep) |g|^2, u <- u - step g/sqrt(G), back to |u| = 1.
 
+    With momentum beta, g/sqrt(G) goes through a dampened trace first.
+
     Attributes:
         decay, drive: of (r^4)' = -decay r^4 + drive |g|^2 in the time t = eta step.
         keep: what a step keeps of RMSProp's average G.
@@ -194,8 +196,7 @@ def dictionary() -> Dictionary:
     )
 
 
-#: Exact hyperparameters, so that SymPy compares without rounding.
-_EXACT = HeavyBall(*map(sp.Rational, ("1/10", "9/10", "1/100")), dampening=sp.S.Zero)
+_EXACT = exact_rule("1/10", "9/10", "1/100")
 
 
 def _identities(found: Dictionary) -> list[Claim]:
@@ -256,17 +257,18 @@ def _prove(setting: Setting) -> Evidence:
 THEOREM = Theorem(
     name="implicit-adaptive-optimization",
     title="Normalisation makes gradient descent an adaptive optimiser, RMSProp",
-    statement=r"""Let the loss not change with the scale of a block $q = r u$, $|u| = 1$,
+    statement=r"""Let the loss not change with the scale of a block $q = r u$, $|u|=1$,
 and train it by the heavy ball with learning rate $\eta$, momentum $\beta$ and weight
 decay $\lambda$. With $m = \eta(1+\beta)/2$, $\mu = 1-\beta$ and
 $\hat g = \nabla f(u)$, where the norm changes slowly
 $$\frac{d}{dt} r^4 = -\frac{4\lambda}{\mu} r^4 + \frac{4m}{\mu^3}|\hat g|^2, \qquad
 \dot u = -\frac{\hat g}{\mu r^2}:$$
 with $r^4 = \frac{\eta(1+\beta)}{2\lambda(1-\beta)^2} G$ this is RMSProp on the sphere,
-$G \leftarrow \rho G + (1-\rho)|\hat g|^2$, $u \leftarrow u - \alpha \hat g/\sqrt G$, with
-$\rho = 1 - 4\eta\lambda/(1-\beta)$ and $\alpha = \sqrt{2\eta\lambda/(1+\beta)}$; for
-$\beta > 0$ RMSProp with the same momentum on $\hat g/\sqrt G$. A network that is
-trained freely adapts, so that it depends less on learning rate, momentum and weight
+$G \leftarrow \rho G + (1-\rho)|\hat g|^2$, $u \leftarrow u - \alpha \hat g/\sqrt G$,
+with $\rho = 1 - 4\eta\lambda/(1-\beta)$ and
+$\alpha = \sqrt{2\eta\lambda/(1+\beta)}$. For $\beta > 0$ it has the same momentum, on
+$\hat g/\sqrt G$, and averages the square of what that leaves of $\hat g$. A network
+that is trained freely so adapts: it depends less on learning rate, momentum and weight
 decay than one whose norms are held fixed.""",
     source="Tanaka & Kunin, Noether's Learning Dynamics: Role of Symmetry Breaking in "
     "Neural Networks (2021), with the constants of the discrete heavy ball.",

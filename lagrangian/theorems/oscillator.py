@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.core.function import UndefinedFunction
 
+from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.symbolic.coordinates import Coordinate, time
 from lagrangian.symbolic.noether import Law, Oscillator
 from lagrangian.symbolic.system import Lagrangian
@@ -22,6 +24,12 @@ REGIMES = {
     "critically damped": gamma**2,
     "overdamped": gamma**2 - nu**2,
 }
+
+
+def exact_rule(learning_rate: str, momentum: str, weight_decay: str) -> HeavyBall:
+    """A heavy ball with rational hyperparameters: SymPy compares without rounding."""
+    numbers: list[Any] = [*map(sp.Rational, (learning_rate, momentum, weight_decay, 0))]
+    return HeavyBall(*numbers)
 
 
 def oscillator_of(law: Law) -> Oscillator:
@@ -47,7 +55,7 @@ def green_function(regime: str) -> Any:
     In `lg.time`, gamma and nu.
     """
     t = sp.Dummy("t", nonnegative=True)
-    x: Any = sp.Function("x")(t)
+    x: Any = UndefinedFunction("x")(t)
     equation = x.diff(t, 2) + 2 * gamma * x.diff(t) + REGIMES[regime] * x
     start = {x.subs(t, 0): 0, x.diff(t).subs(t, 0): 1}
     return sp.dsolve(equation, x, ics=start).rhs.subs(t, time)
