@@ -33,28 +33,21 @@ def bregman_lagrangian(
     gamma = 2 log t with the Euclidean h.
 
     Args:
-        loss: an opaque loss of one block.
+        loss: an opaque loss. The h of several blocks is the sum of theirs.
         alpha, beta, gamma: functions of `lg.time`, or constants.
-        h: the distance-generating function, from a block expression to a scalar; opaque
-            as `lambda x: lg.Loss("h", x)`. By default |x|^2/2.
-
-    Raises:
-        ValueError: a loss of several blocks.
+        h: the distance-generating function of a block, from a block expression to a
+            scalar; opaque as `lambda x: lg.Loss("h", x)`. By default |x|^2/2.
     """
-    if len(loss.blocks) != 1:
-        raise ValueError(
-            f"`loss` is {loss}; the Bregman Lagrangian takes a loss of one block. "
-            "Sum the Lagrangians of several."
-        )
-    (q,) = loss.blocks
     alpha, beta = sp.sympify(alpha), sp.sympify(beta)
     distance = h or (lambda x: Inner(x, x) / 2)
-    shift = sp.exp(-alpha) * q.dot
-    divergence = (
-        distance(q + shift) - distance(q) - Inner(gradient(distance(q), q), shift)
-    )
+    divergence = sp.S.Zero
+    for q in loss.blocks:
+        shift = sp.exp(-alpha) * q.dot
+        here = distance(q)
+        divergence += distance(q + shift) - here - Inner(gradient(here, q), shift)
     return Lagrangian(
         sp.expand_mul(sp.exp(alpha) * divergence),
         sp.exp(alpha + beta) * loss,
         damping=gamma,
+        coordinates=loss.blocks,
     )

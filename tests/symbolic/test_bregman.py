@@ -1,6 +1,5 @@
 """Bregman Lagrangians: known equations, and Noether's law with the metric term."""
 
-import pytest
 import sympy as sp
 
 import lagrangian as lg
@@ -66,6 +65,14 @@ def test_the_euclidean_h_has_no_metric_term():
     assert sp.simplify(lg.noether(system, symmetry).kinetic) == 0
 
 
-def test_one_block_at_a_time():
-    with pytest.raises(ValueError, match="takes a loss of one block"):
-        lg.bregman_lagrangian(lg.Loss("f", lg.blocks("u v")), 0, 0, 0)
+def test_several_blocks_move_by_their_own_equations():
+    """The sum of the Lagrangians of each, but for the loss that couples them."""
+    u, v = lg.blocks("u v")
+    f, h = lg.Loss("f", (u, v)), lambda x: lg.Loss("h", x)
+    together = lg.bregman_lagrangian(f, alpha(), 0, lg.time, h)
+    for block, equation in zip((u, v), together.equations, strict=True):
+        alone = lg.bregman_lagrangian(lg.Loss("f", block), alpha(), 0, lg.time, h)
+        other = alone.equations[0].lhs
+        apart = other.xreplace({lg.Loss("f", block).gradient(block): f.gradient(block)})
+        assert sp.expand(equation.lhs - apart) == 0
+        assert sp.expand(equation.lhs - other) != 0

@@ -179,14 +179,11 @@ class MirrorDescent(PotentialRule):
         def distance(x: Any) -> Any:
             return Inner(ones, self.potential(x))
 
-        kinetic, decay = sp.S.Zero, sp.S.Zero
-        for w in loss.blocks:
-            alone = Loss(loss.name, w)
-            kinetic += bregman_lagrangian(alone, alpha, -alpha, damping, distance).T
-            decay += Inner(w, w)
+        free = bregman_lagrangian(loss, alpha, -alpha, damping, distance)
+        decay = sp.Add(*(Inner(w, w) for w in loss.blocks))
         return Lagrangian(
-            kinetic,
-            loss + weight_decay / 2 * decay,
+            free.T,
+            free.V + weight_decay / 2 * decay,
             damping=damping,
             coordinates=loss.blocks,
         )
