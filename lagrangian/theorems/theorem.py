@@ -254,4 +254,7 @@ class Verification:
 
 
 def _number(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+    """As a table shows it; `to_json` has the whole of a long expression."""
+    if isinstance(value, str):
+        return value if len(value) <= 24 else value[:21] + "..."
+    return f"{value:.4g}"
