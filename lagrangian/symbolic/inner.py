@@ -112,7 +112,7 @@ def _rootings(left: Any, right: Any) -> Iterator[tuple[Any, Any, Any]]:
 def _by_invariance(side: Any, other: Any) -> Any | None:
     if not isinstance(side, Gradient) or side.directions:
         return None
-    terms = side.loss.rewrite(side.block, other)
+    terms = side.loss.rewritten(side.block, other)
     if terms is None:
         return None
     return sp.Add(*(c * Inner(Gradient(side.loss, b), x) for c, b, x in terms))

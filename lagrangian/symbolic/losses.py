@@ -59,7 +59,7 @@ class Loss(BlockExpression):
             return True
         return any(_is_multiple(motion, generator) for generator in self.args[2])
 
-    def rewrite(self, block: Block, direction: Any) -> list[tuple] | None:
+    def rewritten(self, block: Block, direction: Any) -> list[tuple] | None:
         """<grad f, direction> by a declared invariance, where one determines it.
 
         Of the terms of an invariance, which sum to zero, the last is the one that the

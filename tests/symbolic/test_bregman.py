@@ -66,6 +66,16 @@ def test_the_euclidean_h_has_no_metric_term():
     assert sp.simplify(lg.noether(system, symmetry).kinetic) == 0
 
 
+def test_a_law_with_an_opaque_h_simplifies():
+    """`Loss` has a method for invariances, which must not hide SymPy's `rewrite`."""
+    symmetry, h = lg.Translation(w), lambda x: lg.Loss("h", x)
+    a = sp.Symbol("a", real=True)
+    kinetic = lg.noether(
+        lg.bregman_lagrangian(symmetry.loss, a, 0, lg.time, h), symmetry
+    ).kinetic
+    assert sp.expand(sp.simplify(kinetic) - kinetic) == 0
+
+
 def test_one_block_at_a_time():
     with pytest.raises(ValueError, match="takes a loss of one block"):
         lg.bregman_lagrangian(lg.Loss("f", lg.blocks("u v")), 0, 0, 0)
