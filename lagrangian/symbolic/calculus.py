@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sympy as sp
+from sympy import default_sort_key
 
 from lagrangian.symbolic.blocks import (
     Applied,
@@ -84,8 +85,8 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
         )
     if isinstance(node, Inner):
         left, right = node.args
-        return Inner(_vary(left, motion, known), right) + Inner(
-            left, _vary(right, motion, known)
+        return _paired(_vary(left, motion, known), right, left) + _paired(
+            _vary(right, motion, known), left, right
         )
     if not node.has(Block, ConstantBlock, BlockExpression):
         return variation(node, motion)
@@ -111,6 +112,16 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
             *(node.fdiff(i + 1) * change for i, change in enumerate(moved) if change)
         )
     raise NotImplementedError(f"no derivative rule for `{type(node).__name__}`: {node}")
+
+
+def _paired(change: Any, other: Any, side: Any) -> Any:
+    """<change of side, other>, of which the change of log(w) along w is the scalar 1."""
+    if change == 0 or is_block(change):
+        return Inner(change, other)
+    if other != ones:
+        return change * Inner(ones, other)
+    w = min(side.atoms(Block), key=default_sort_key)
+    return change * Inner(w, 1 / w)
 
 
 def _vary_gradient(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> Any:

@@ -9,7 +9,13 @@ import sympy as sp
 from sympy import default_sort_key
 from sympy.printing.precedence import PRECEDENCE
 
-from lagrangian.symbolic.blocks import Applied, BlockExpression, block_terms, is_block
+from lagrangian.symbolic.blocks import (
+    Applied,
+    BlockExpression,
+    block_terms,
+    is_block,
+    ones,
+)
 from lagrangian.symbolic.losses import Gradient
 from lagrangian.symbolic.matrices import Matmul, Transposed, trace_rootings
 
@@ -101,7 +107,12 @@ def _rootings(left: Any, right: Any) -> Iterator[tuple[Any, Any, Any]]:
                 rest = side.directions[:i] + side.directions[i + 1 :]
                 turned = Gradient(side.loss, block, *rest, (side.block, other))
                 yield 1, direction, turned
-    for sign, factors in _tree_rootings(_factors(left * right)):
+    pooled = _pooled(left, right)
+    if not pooled:
+        # <1/w, w> is the number of entries of w, which <1, 1> would not know.
+        yield 1, *sorted((left, right), key=default_sort_key)
+        return
+    for sign, factors in _tree_rootings(pooled):
         for i, factor in enumerate(factors):
             # Any factor may stand alone on one side; a gradient has to be tried so.
             if i == 0 or isinstance(factor, Gradient):
@@ -147,6 +158,14 @@ def _form_key(pair: tuple[Any, Any]) -> tuple:
     compound = isinstance(left, Matmul) + isinstance(left, Transposed)
     mapped = sum(isinstance(f, Applied) for f in (left, *sp.Mul.make_args(right)))
     return compound, mapped, default_sort_key(left), default_sort_key(right)
+
+
+def _pooled(left: Any, right: Any) -> list[Any]:
+    """The factors of both sides, `ones` only beside a single other; [] if all cancel."""
+    if left == right == ones:
+        return [ones, ones]
+    factors = [f for f in _factors(left * right) if f != ones and is_block(f)]
+    return [*factors, ones] if len(factors) == 1 else factors
 
 
 def _factors(product: Any) -> list[Any]:

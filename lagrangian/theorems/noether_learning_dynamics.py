@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.core.function import UndefinedFunction
 
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.mirror import MirrorDescent
@@ -75,7 +76,8 @@ TOLERANCE, RESIDUAL = 1e-12, 1e-10
 
 # ------------------------------------------------------------------ derivation
 
-_alpha, _gamma = (sp.Function(name)(time) for name in ("alpha", "gamma"))
+_alpha: Any = UndefinedFunction("alpha")(time)
+_gamma: Any = UndefinedFunction("gamma")(time)
 
 
 def _generators() -> dict[str, Symmetry]:
@@ -223,7 +225,7 @@ def _budget(title: str, balance: Balance, left_out: str) -> Panel:
     """What each term has moved the charge of the first unit, and all together."""
     t, change = balance.path.t, (balance.charge - balance.charge[0])[:, 0]
     moved = {name: term[:, 0] for name, term in balance.moved.items()}
-    total = sum(moved.values())
+    total = np.sum(list(moved.values()), axis=0)
     curves = [Curve("charge, its change", t, change)]
     curves.append(Curve("all terms", t, total, "predicted"))
     curves += [Curve(n, t, m, "predicted") for n, m in moved.items() if m.any()]

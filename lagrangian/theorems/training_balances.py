@@ -119,7 +119,7 @@ def predicted_drift(seed: int) -> np.ndarray:
     rule = MirrorDescent(_RATES[0], hypentropy)
     flow = network_flow(start, cross_entropy, batch, rule, order="gradient")
     times = nodes(0.0, _HORIZON)
-    path = flow.integrate(times, tol=1e-12)
+    path = flow.integrate(times.tolist(), tol=1e-12)
     (w,) = SYMMETRIES["scale"].blocks
     squared = path.evaluate(Inner(w.dot, w.dot / sp.sqrt(1 + w**2)))
     return integral(times, squared)[-1] / 2
@@ -149,13 +149,13 @@ class MirrorDrift:
         yield order(what, 1, _RATES, self.broken_drifts, control=True)
 
     @cached_property
-    def drifts(self) -> np.ndarray:
+    def drifts(self) -> list[float]:
         """The largest of the units, for each learning rate."""
-        return np.array([np.abs(run.drift).max() for run in self.runs])
+        return [float(np.abs(run.drift).max()) for run in self.runs]
 
     @cached_property
-    def broken_drifts(self) -> np.ndarray:
-        return np.array([np.abs(run.drift).max() for run in self.broken])
+    def broken_drifts(self) -> list[float]:
+        return [float(np.abs(run.drift).max()) for run in self.broken]
 
     def panel(self) -> Panel:
         rates = np.array(_RATES)
@@ -165,9 +165,14 @@ class MirrorDrift:
             "eta",
             "drift, the largest of the units",
             (
-                Curve("normalised", rates, self.drifts),
+                Curve("normalised", rates, np.array(self.drifts)),
                 Curve("predicted", rates, predicted, "predicted"),
-                Curve("without the symmetry", rates, self.broken_drifts, "control"),
+                Curve(
+                    "without the symmetry",
+                    rates,
+                    np.array(self.broken_drifts),
+                    "control",
+                ),
             ),
             xlog=True,
             ylog=True,

@@ -1,5 +1,8 @@
 """Bregman Lagrangians: known equations, and Noether's law with the metric term."""
 
+import jax
+import numpy as np
+import pytest
 import sympy as sp
 
 import lagrangian as lg
@@ -76,3 +79,37 @@ def test_several_blocks_move_by_their_own_equations():
         apart = other.xreplace({lg.Loss("f", block).gradient(block): f.gradient(block)})
         assert sp.expand(equation.lhs - apart) == 0
         assert sp.expand(equation.lhs - other) != 0
+
+
+def test_a_law_with_an_opaque_h_simplifies():
+    """`Loss` has a method for invariances, which must not hide SymPy's `rewrite`."""
+    symmetry, h = lg.Translation(w), lambda x: lg.Loss("h", x)
+    a = sp.Symbol("a", real=True)
+    kinetic = lg.noether(
+        lg.bregman_lagrangian(symmetry.loss, a, 0, lg.time, h), symmetry
+    ).kinetic
+    assert sp.expand(sp.simplify(kinetic) - kinetic) == 0
+
+
+def test_the_divergence_of_itakura_and_saito_is_left_alone_by_scale():
+    """Along scale the change of log(q) is 1, the block of ones and no scalar."""
+    eta = sp.Symbol("eta", positive=True)
+    rule = lg.MirrorDescent(0.1, lambda x: -sp.log(x))
+    symmetry = lg.Scale("w")
+    law = lg.noether(rule.lagrangian(symmetry.loss), symmetry)
+    assert law.kinetic == 0
+    decay = {s: 0.0 for s in law.potential.free_symbols if s.name == "lambda"}
+    state = {"w": np.array([1.0, 2.0, 3.0])}
+    with jax.enable_x64(True):
+        terms = lg.lower(law, {eta: 0.1, **decay})(state, state)
+    # <D, q> with D = 1/q - 1/(q + (eta/2) v), entry by entry.
+    assert float(terms["charge"]) == pytest.approx(3 - 3 / 1.05, rel=1e-12)
+
+
+def test_inner_products_that_cancel_count_the_entries():
+    assert lg.Inner(1 / w, w) != lg.Inner(lg.ones, lg.ones)
+    assert lg.Inner(w**2, 1 / w) == lg.Inner(lg.ones, w)
+    assert lg.Inner(1 / w, lg.ones * w.dot) == lg.Inner(1 / w, w.dot)
+    assert lg.variation(lg.Inner(w, sp.log(w)), {w: w}) == lg.Inner(
+        w, sp.log(w)
+    ) + lg.Inner(lg.ones, w)
