@@ -21,6 +21,7 @@ def text_table(cells: Cells) -> list[str]:
 
 def markdown_table(cells: Cells) -> list[str]:
     """The lines of the same table in Markdown."""
-    lines = ["| " + " | ".join(line) + " |" for line in cells]
+    escaped = [[cell.replace("|", r"\|") for cell in line] for line in cells]
+    lines = ["| " + " | ".join(line) + " |" for line in escaped]
     lines.insert(1, "|" + " --- |" * len(cells[0]))
     return lines

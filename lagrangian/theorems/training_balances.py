@@ -158,7 +158,7 @@ class MirrorDrift:
         return [float(np.abs(run.drift).max()) for run in self.broken]
 
     def panel(self) -> Panel:
-        rates = np.array(_RATES)
+        rates, broken = np.array(_RATES), np.array(self.broken_drifts)
         predicted = rates * np.abs(self.predicted).max()
         return Panel(
             "h*(grad h) of a kernel, by mirror descent",
@@ -167,12 +167,7 @@ class MirrorDrift:
             (
                 Curve("normalised", rates, np.array(self.drifts)),
                 Curve("predicted", rates, predicted, "predicted"),
-                Curve(
-                    "without the symmetry",
-                    rates,
-                    np.array(self.broken_drifts),
-                    "control",
-                ),
+                Curve("without the symmetry", rates, broken, "control"),
             ),
             xlog=True,
             ylog=True,
