@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
@@ -21,7 +20,6 @@ from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Run
 from lagrangian.learning.train import train
 from lagrangian.symbolic.noether import Law, noether
-from lagrangian.symbolic.symmetry import Rescale, Scale, Translation
 from lagrangian.theorems.oscillator import (
     REGIMES,
     as_latex,
@@ -32,6 +30,8 @@ from lagrangian.theorems.oscillator import (
     oscillator_of,
     regime_of,
 )
+from lagrangian.theorems.symmetric_networks import CLASSIFIER_SYMMETRIES as SYMMETRIES
+from lagrangian.theorems.symmetric_networks import classifier_start, cross_entropy
 from lagrangian.theorems.theorem import (
     Claim,
     Curve,
@@ -44,11 +44,6 @@ from lagrangian.theorems.theorem import (
     order,
 )
 
-SYMMETRIES = {
-    "translation": Translation("bias"),
-    "scale": Scale("kernel", unit_axis=-1),
-    "rescale": Rescale("inward", "outward"),
-}
 _EXACT = (
     exact_rule("1/10", "9/10", "1/100"),
     exact_rule("3/7", "2/5", "5/11"),
@@ -130,39 +125,19 @@ def _derived(name: str, rule: HeavyBall) -> tuple[Any, ...]:
 # ------------------------------------------------------------------ measurement
 
 
-def cross_entropy(w: Mapping[str, Any], batch: Any, normalised: bool = True) -> Any:
-    """tanh of a weight-normalised layer, a linear unit beside it, and a bias."""
-    inputs, labels = batch
-    kernel = w["kernel"]
-    if normalised:
-        kernel = kernel / jnp.linalg.norm(kernel, axis=0)
-    unit = jnp.outer(inputs @ w["inward"], w["outward"])
-    logits = jnp.tanh(inputs @ kernel) + unit + w["bias"]
-    chosen = jax.nn.log_softmax(logits)[jnp.arange(len(labels)), labels]
-    return -chosen.mean()
-
-
 def without_normalisation(w: Mapping[str, Any], batch: Any) -> Any:
     """The control: the scale of the kernel is no symmetry."""
     return cross_entropy(w, batch, normalised=False)
 
 
 def observed(rule: Rule, steps: int, seed: int, loss: Any = cross_entropy) -> Run:
-    """Train on 24 random inputs of 5 numbers, of 3 classes that depend on them."""
-    generator = np.random.default_rng(seed)
-    inputs = generator.normal(size=(24, 5))
-    labels = np.argmax(inputs[:, :3] + generator.normal(size=(24, 3)), axis=1)
-    parameters = {
-        "kernel": generator.normal(size=(5, 3)),
-        "inward": generator.normal(size=5),
-        "outward": generator.normal(size=3),
-        "bias": 1 + generator.normal(size=3),
-    }
+    """Train the small classifier on all of its data."""
+    parameters, data = classifier_start(seed)
     with jax.enable_x64(True):
         return train(
             parameters,
             loss,
-            (inputs, labels),
+            data,
             rule,
             steps,
             observe=[law_of(name) for name in SYMMETRIES],
