@@ -88,7 +88,7 @@ def solve(
         solver = diffrax.Dopri8()
     state = jax.tree.map(jnp.asarray, (q, v))
     states, succeeded, steps = _solve(
-        flow.field, state, jnp.asarray(times), solver, tol, max_steps
+        flow.field, state, jnp.asarray(times), solver, jnp.asarray(tol), max_steps
     )
     return reached(times, *states, bool(succeeded), int(steps))
 

@@ -20,9 +20,9 @@ from lagrangian.theorems.classifier import (
     SYMMETRIES,
     cross_entropy,
     observed,
+    one_against_rest,
     problem,
     without_normalisation,
-    without_symmetry,
 )
 from lagrangian.theorems.oscillator import oscillator_of
 from lagrangian.theorems.theorem import Claim, Curve, Panel, below, order
@@ -131,7 +131,7 @@ class MirrorDrift:
     def __init__(self, seed: int):
         self.predicted = predicted_drift(seed)
         self.runs = [mirror_run(eta, seed, cross_entropy) for eta in _RATES]
-        self.broken = [mirror_run(eta, seed, without_symmetry) for eta in _RATES]
+        self.broken = [mirror_run(eta, seed, one_against_rest) for eta in _RATES]
 
     def claims(self) -> Iterator[Claim]:
         largest = max(abs(run.moved) for run in self.runs)
