@@ -7,6 +7,8 @@ import pytest
 from flax import nnx
 
 import lagrangian as lg
+from lagrangian.theorems import adaptive_training
+from lagrangian.theorems import implicit_adaptive_optimization as module
 from lagrangian.theorems.implicit_adaptive_optimization import (
     angles,
     equilibrium_angle,
@@ -75,3 +77,37 @@ def test_the_norm_is_the_average_that_rmsprop_would_keep():
     wrong = lg.HeavyBall(0.02, 0.5, 0.0025)
     run.rule = wrong
     assert np.median(np.abs(rmsprop_average(run, law) / norm - 1)) > 0.2
+
+
+def test_the_dictionary_is_derived():
+    found = module.dictionary()
+    assert all(claim.holds for claim in module._identities(found))
+    keep, ratio, step = found.at(lg.HeavyBall(0.1, 0.5, 0.01))
+    assert keep == pytest.approx(1 - 4 * 0.1 * 0.01 / 0.5)
+    assert ratio == pytest.approx(0.1 * 1.5 / (2 * 0.01 * 0.25))
+    assert step == pytest.approx(np.sqrt(2 * 0.1 * 0.01 / 1.5))
+
+
+def test_both_sides_of_the_dictionary_turn_alike():
+    rule = lg.HeavyBall(0.1, 0.0, 0.01)
+    ball = adaptive_training.Comparison(rule, module.dictionary(), seed=4)
+    angle, fourth = ball.rmsprop(ball.keep, ball.momentum)
+    assert angle.max() < adaptive_training.TOLERANCE
+    assert np.abs(fourth / ball.fourth - 1).max() < adaptive_training.NORM_TOLERANCE
+    for wrong in ball.others().values():
+        assert wrong.max() > 3 * adaptive_training.TOLERANCE
+
+
+def test_rmsprop_without_an_average_is_normalised_descent():
+    """With rho = 0 each step has the length of the learning rate, tangent to u."""
+    u, _ = adaptive_training.RmsProp(0.0, 0.05).train(np.ones(6) / np.sqrt(6), 1.0, 20)
+    turned = adaptive_training.between(u[2:], u[1:-1])
+    # The average lags one step behind the gradient that it divides.
+    np.testing.assert_allclose(turned, np.arctan(0.05), rtol=0.1)
+
+
+@pytest.mark.slow
+def test_it_is_verified(tmp_path):
+    found = lg.verify("implicit-adaptive-optimization", seed=1)
+    assert found.holds
+    found.figure().savefig(tmp_path / "figure.png")
