@@ -98,12 +98,22 @@ def test_both_sides_of_the_dictionary_turn_alike():
         assert wrong.max() > 3 * adaptive_training.TOLERANCE
 
 
-def test_rmsprop_without_an_average_is_normalised_descent():
-    """With rho = 0 each step has the length of the learning rate, tangent to u."""
-    u, _ = adaptive_training.RmsProp(0.0, 0.05).train(np.ones(6) / np.sqrt(6), 1.0, 20)
-    turned = adaptive_training.between(u[2:], u[1:-1])
-    # The average lags one step behind the gradient that it divides.
-    np.testing.assert_allclose(turned, np.arctan(0.05), rtol=0.1)
+def test_rmsprop_on_the_sphere_steps_along_the_tangent():
+    """By eta |g|/sqrt(G), the tangent of the angle on the way back to |u| = 1."""
+    u, average = adaptive_training.RmsProp(0.9, 0.05).train(
+        np.ones(6) / np.sqrt(6), 2.0, 20
+    )
+    with jax.enable_x64(True):
+        gradients = jax.vmap(
+            lambda u: jax.grad(adaptive_training.pulls)({"w": u})["w"]
+        )(u)
+    squares = (np.asarray(gradients) ** 2).sum(axis=1)
+    np.testing.assert_allclose(
+        average[1:], 0.9 * average[:-1] + 0.1 * squares[:-1], rtol=1e-12
+    )
+    turned = adaptive_training.between(u[1:], u[:-1])
+    expected = np.arctan(0.05 * np.sqrt(squares / average))[:-1]
+    np.testing.assert_allclose(turned, expected, rtol=1e-10)
 
 
 @pytest.mark.slow
