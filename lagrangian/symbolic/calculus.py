@@ -115,7 +115,7 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
 
 
 def _paired(change: Any, other: Any, side: Any) -> Any:
-    """<change of side, other>, of which the change of log(w) along w is the scalar 1."""
+    """<change of side, other>; the change of log(w) along w is the scalar 1."""
     if change == 0 or is_block(change):
         return Inner(change, other)
     if other != ones:

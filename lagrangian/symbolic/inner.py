@@ -161,7 +161,7 @@ def _form_key(pair: tuple[Any, Any]) -> tuple:
 
 
 def _pooled(left: Any, right: Any) -> list[Any]:
-    """The factors of both sides, `ones` only beside a single other; [] if all cancel."""
+    """The factors of both sides, `ones` beside a single other; [] if all cancel."""
     if left == right == ones:
         return [ones, ones]
     factors = [f for f in _factors(left * right) if f != ones and is_block(f)]
