@@ -242,9 +242,9 @@ def flow_panels(found: Followed) -> tuple[Panel, ...]:
             ]
         wrong, some = found.lacking[absent, row], slice(None, None, 20)
         ratio = wrong.measured[some] / wrong.measured[0]
-        label = f"{absent}, loss without it"
-        curves.append(Curve(label, wrong.t[some], ratio, "control"))
-        panels.append(Panel(f"{row}: flat where unbroken", "t", _SHARE, tuple(curves)))
+        curves.append(Curve("loss without it", wrong.t[some], ratio, "control"))
+        title = f"{row}: flat where unbroken (crosses: {absent})"
+        panels.append(Panel(title, "t", _SHARE, tuple(curves)))
     t, some = next(iter(found.paths.values())).t, slice(1, None, 20)
     held, failed = (
         [path.errors[some] for path in paths.values()]
