@@ -256,5 +256,5 @@ class Verification:
 def _number(value: float | str) -> str:
     """As a table shows it; `to_json` has the whole of a long expression."""
     if isinstance(value, str):
-        return value if len(value) <= 24 else value[:21] + "..."
+        return value if len(value) <= 48 else value[:45] + "..."
     return f"{value:.4g}"
