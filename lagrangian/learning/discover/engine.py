@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import Evidence
@@ -62,7 +64,7 @@ def to_symmetry(
         chosen = np.ones(generator.units)
     for path in dict.fromkeys(term.path for term, _ in generator.terms):
         terms = [(t, c) for t, c in generator.terms if t.path == path]
-        (term, coefficient), *_ = terms
+        term, coefficient = terms[0][0], _exact(terms[0][1])
         block = Block(path, unit_axis=axes.get(path))
         if term.action == SHIFT and len(terms) == 1:
             xi[block] = coefficient * ones
@@ -75,6 +77,13 @@ def to_symmetry(
             xi[block] = linear_map(source)
             xi.setdefault(source, 0)
     return DiscoveredSymmetry(xi, maps, evidence, generator)
+
+
+def _exact(coefficient: float) -> Any:
+    """A number with a small denominator as SymPy has it, so that laws read well."""
+    near = Fraction(coefficient).limit_denominator(12)
+    is_near = abs(near - coefficient) < 1e-12
+    return sp.Rational(near.numerator, near.denominator) if is_near else coefficient
 
 
 def _unit_axes(generator: Generator, absorbs: bool, plain: bool) -> dict[str, int]:
