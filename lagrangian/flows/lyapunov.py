@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.errors import IntegrationFailed
 from lagrangian.flows.flow_map import propagate
 from lagrangian.lowering.fused import fused
 
@@ -52,4 +53,11 @@ def lyapunov_exponents(
         return jax.lax.scan(body, (state, jnp.eye(2 * n)), pairs)[1]
 
     growth = np.asarray(run(jnp.concatenate([q, v]), edges))
+    stopped = ~np.isfinite(growth).all(axis=1)
+    if stopped.any():
+        raise IntegrationFailed(
+            "the motion, or a deviation from it, stopped being finite between t = "
+            f"{edges[np.argmax(stopped)]:g} and {edges[np.argmax(stopped) + 1]:g}. "
+            "End before that, or look for a singularity there."
+        )
     return np.sort(growth.sum(axis=0) / (span[1] - span[0]))[::-1]
