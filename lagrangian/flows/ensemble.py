@@ -92,6 +92,38 @@ class Ensemble:
         }
 
 
+def initial_states(
+    coordinates: Sequence[Any], q0: Any, v0: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `ScalarFlow.ensemble` takes, as two arrays (members, coordinates)."""
+    q, v = _states(coordinates, q0, "q0"), _states(coordinates, v0, "v0")
+    if 1 in (len(q), len(v)):  # one for all
+        q, v = np.broadcast_arrays(q, v)
+    if q.shape != v.shape:
+        raise LagrangianError(
+            f"`q0` has {len(q)} members and `v0` has {len(v)}: pass as many."
+        )
+    return q, v
+
+
+def _states(coordinates: Sequence[Any], states: Any, what: str) -> np.ndarray:
+    if isinstance(states, Mapping):
+        if missing := [c for c in coordinates if c not in states]:
+            raise LagrangianError(
+                f"`{what}` has no values for {', '.join(f'`{c}`' for c in missing)}"
+                f". Pass `{{{missing[0]}: array, ...}}`."
+            )
+        columns = [np.atleast_1d(np.float64(states[c])) for c in coordinates]
+        states = np.stack(np.broadcast_arrays(*columns), -1)
+    array = np.asarray(states, np.float64)
+    if array.ndim != 2 or array.shape[1] != len(coordinates) or not len(array):
+        raise LagrangianError(
+            f"`{what}` has shape {array.shape}; expected (members, "
+            f"{len(coordinates)}), a row for each member."
+        )
+    return array
+
+
 def run_ensemble(
     flow: Any,
     q0: np.ndarray,
@@ -173,16 +205,22 @@ def _worker(
     key = ("ensemble", chunk, lanes, len(times), max_steps, platform)
     if key not in flow.compiled:
 
-        def integrate(q: Any, v: Any, active: Any, times: Any, tol: Any) -> Results:
+        def integrate(q: Any, v: Any, a: Any, *settings: Any) -> Results:
             return integrate_lanes(
                 flow.lanes_acceleration,
-                *(q, v, active, times, tol),
+                *(q, v, a, *settings),
                 lanes=lanes,
                 max_steps=max_steps,
                 unrolled=not on_cpu,
             )
 
-        flow.compiled[key] = jax.jit(fused(integrate) if on_cpu else integrate)
+        kernel = fused(integrate) if on_cpu else integrate
+
+        def from_start(q: Any, v: Any, active: Any, times: Any, tol: Any) -> Results:
+            a = flow.lanes_acceleration(q, v, jnp.full(chunk, times[0]))
+            return kernel(q, v, a, active, times, tol)
+
+        flow.compiled[key] = jax.jit(from_start)
     run = flow.compiled[key]
 
     def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:

@@ -87,6 +87,40 @@ def test_members_that_fail_are_marked_and_the_others_finish():
     assert "2 failed" in repr(many)
 
 
+def test_constraints_are_kept_and_a_start_beside_them_is_named():
+    free = (x.dot**2 + y.dot**2) / 2
+    flow = lg.lower(lg.Lagrangian(free, y, constraints=[x**2 + y**2 - 1]))
+    angles = np.linspace(0.5, 2.5, 5)
+    q0 = np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+    many = flow.ensemble(q0, [[0.0, 0.0]], (0, 3), tol=1e-11)
+    for member in range(5):
+        alone = flow.integrate(q0[member], [0.0, 0.0], (0, 3), tol=1e-14, points=2)
+        np.testing.assert_allclose(many.q[member, -1], alone.q[-1], atol=1e-9)
+    q0[3] *= 1.1
+    with pytest.raises(LagrangianError, match="`q0` of member 3 violates the constr"):
+        flow.ensemble(q0, [[0.0, 0.0]], (0, 3))
+
+
+def test_more_coordinates_than_are_factored_in_place():
+    """A mass matrix of 10 coordinates, and one that needs pivots."""
+    q = lg.coordinates(" ".join(f"q{i}" for i in range(10)))
+    squares, potential = sum(c.dot**2 for c in q), sum(c**2 for c in q) / 2
+    flow = lg.lower(
+        lg.Lagrangian(squares / 2 + sum(c.dot for c in q) ** 2 / 2, potential)
+    )
+    many = flow.ensemble([np.linspace(-1, 1, 10)], [[0.0] * 10], (0, 2), tol=1e-11)
+    # The mean moves with the mass 11, and all differences with the mass 1.
+    np.testing.assert_allclose(
+        many.q[0, -1], np.linspace(-1, 1, 10) * np.cos(2), atol=1e-9
+    )
+    together = flow.ensemble([[1.0] * 10], [[0.0] * 10], (0, 2), tol=1e-11)
+    np.testing.assert_allclose(together.q[0, -1], np.cos(2 / np.sqrt(11)), atol=1e-9)
+
+    indefinite = lg.lower(lg.Lagrangian(x.dot * y.dot, x * y))
+    many = indefinite.ensemble([[1.0, 0.5]], [[0.0, 0.0]], (0, 3), tol=1e-11)
+    np.testing.assert_allclose(many.q[0, -1], np.cos(3) * np.array([1, 0.5]), atol=1e-9)
+
+
 def test_the_limit_on_steps():
     many = PENDULUM.ensemble(*states(5), (0, 100), max_steps=20)
     assert len(many.failures) == 5
@@ -152,7 +186,8 @@ def test_explicit_time_and_unrolled_stages(monkeypatch):
         results = jax.jit(
             lambda q: integrate_lanes(
                 driven.lanes_acceleration,
-                *(q, 0 * q, 3, jnp.array([0.0, 7.0]), 1e-11),
+                *(q, 0 * q, driven.lanes_acceleration(q, 0 * q, jnp.zeros(3))),
+                *(3, jnp.array([0.0, 7.0]), 1e-11),
                 lanes=3,
                 max_steps=1000,
                 unrolled=True,
