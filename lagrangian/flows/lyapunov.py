@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from lagrangian.lowering.fused import fused
 
 
 def lyapunov_exponents(
-    flow: Any, q: Any, v: Any, span: Sequence[float | int], interval: float, tol: float
+    flow: Any, q: Any, v: Any, span: np.ndarray, interval: float, tol: float
 ) -> np.ndarray:
     """See `ScalarFlow.lyapunov_exponents`."""
     n = len(q)

@@ -127,8 +127,9 @@ class ScalarFlow(Flow):
                 arrays of shape (members,) and numbers; one row serves all members.
             t: the output times, increasing; of a pair, only the end is kept.
             tol: relative and absolute tolerance of each step.
-            record: expressions to keep at the output times, by name, instead of the
-                states. Those are dropped as soon as their chunk is done.
+            record: what to keep instead of the states, by name: expressions or laws at
+                the output times, or a pair with "min", "max", "mean" or "range" for
+                that summary over them. The states go as soon as their chunk is done.
             devices: the JAX devices to use, or a `jax.sharding.Mesh`; all local ones if
                 None. Under `jax.distributed` the processes share the members and each
                 gets all results.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -24,7 +23,7 @@ def find_crossings(
     expression: Any,
     q: Any,
     v: Any,
-    span: Sequence[float | int],
+    span: np.ndarray,
     direction: int,
     count: int,
     tol: float,
