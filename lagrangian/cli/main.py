@@ -39,6 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     except LagrangianError as error:
         print(f"lagrangian: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        place = f"`{error.filename}`: " if error.filename else ""
+        print(f"lagrangian: {place}{error.strerror or error}.", file=sys.stderr)
+        return 1
     except ModuleNotFoundError as error:
         if error.name not in ("sklearn", "matplotlib", "PIL"):
             raise

@@ -74,6 +74,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
     # Whatever cannot work is found out before anything is computed.
     save = saver(options.save) if options.save else None
+    options.out.mkdir(parents=True, exist_ok=True)
     with _device(options.device):
         path = _integrate(system, options)
         print(f"{path.steps} steps; {_energy_change(system, path)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -19,12 +20,15 @@ from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
 from lagrangian.flows.lanes import (
     DONE,
+    RUNNING,
     STUCK,
     TOO_MANY_STEPS,
     Results,
     integrate_lanes,
 )
+from lagrangian.flows.records import Record, read_records
 from lagrangian.lowering.fused import fused
+from lagrangian.version import __version__
 
 #: Members side by side in one kernel on the CPU: enough to hide its overhead.
 LANES = 64
@@ -44,7 +48,8 @@ class Ensemble:
         t: the times that were asked for, shape (times,).
         q, v: float64 of shape (members, times, coordinates), nan behind a failure; None
             where expressions were recorded instead.
-        records: the recorded expressions, each of shape (members, times).
+        records: the recorded expressions, each of shape (members, times), or (members,)
+            for a summary.
         status: 0 where a member reached the end.
         t_end: the time that each member reached.
         steps: how many steps were tried, for each member.
@@ -92,6 +97,38 @@ class Ensemble:
         }
 
 
+def initial_states(
+    coordinates: Sequence[Any], q0: Any, v0: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `ScalarFlow.ensemble` takes, as two arrays (members, coordinates)."""
+    q, v = _states(coordinates, q0, "q0"), _states(coordinates, v0, "v0")
+    if 1 in (len(q), len(v)):  # one for all
+        q, v = np.broadcast_arrays(q, v)
+    if q.shape != v.shape:
+        raise LagrangianError(
+            f"`q0` has {len(q)} members and `v0` has {len(v)}: pass as many."
+        )
+    return q, v
+
+
+def _states(coordinates: Sequence[Any], states: Any, what: str) -> np.ndarray:
+    if isinstance(states, Mapping):
+        if missing := [c for c in coordinates if c not in states]:
+            raise LagrangianError(
+                f"`{what}` has no values for {', '.join(f'`{c}`' for c in missing)}"
+                f". Pass `{{{missing[0]}: array, ...}}`."
+            )
+        columns = [np.atleast_1d(np.float64(states[c])) for c in coordinates]
+        states = np.stack(np.broadcast_arrays(*columns), -1)
+    array = np.asarray(states, np.float64)
+    if array.ndim != 2 or array.shape[1] != len(coordinates) or not len(array):
+        raise LagrangianError(
+            f"`{what}` has shape {array.shape}; expected (members, "
+            f"{len(coordinates)}), a row for each member."
+        )
+    return array
+
+
 def run_ensemble(
     flow: Any,
     q0: np.ndarray,
@@ -106,22 +143,23 @@ def run_ensemble(
     progress: bool,
 ) -> Ensemble:
     """See `ScalarFlow.ensemble`."""
-    devices = _devices(devices)
+    devices, records = _devices(devices), read_records(flow, record)
     members, n = q0.shape
     chunk = _chunk_size(devices, members, len(times) * 2 * n * 8)
     count = -(-members // chunk)
     folder = None
     if save is not None:
-        settings = (tol, max_steps, chunk, sorted(map(str, record.items())))
-        folder = _folder(Path(save), flow, (q0, v0, times), settings)
-    work = _worker(flow, times, tol, max_steps, record, chunk, devices[0].platform)
+        settings = (tol, max_steps, chunk, sorted(map(str, records.items())))
+        # The same bits come from the same program on the same kind of device only.
+        program = (__version__, jax.__version__, devices[0].platform)
+        folder = _folder(Path(save), flow, (q0, v0, times), (settings, program))
+    work = _worker(flow, times, tol, max_steps, records, chunk, devices[0].platform)
 
     def one(number: int, device: Any) -> dict[str, np.ndarray]:
         rows = slice(number * chunk, min((number + 1) * chunk, members))
         file = folder / f"{number:06d}.npz" if folder else None
-        if file is not None and file.exists():
-            with np.load(file) as saved:
-                return dict(saved)
+        if file is not None and (saved := _saved(file)):
+            return saved
         parts = work(q0[rows], v0[rows], device)
         if file is not None:
             write_atomically(
@@ -129,15 +167,12 @@ def run_ensemble(
             )
         return parts
 
-    mine = range(jax.process_index(), count, jax.process_count())
-    if not mine:
-        raise LagrangianError(
-            f"{jax.process_count()} processes share {count} chunks of {chunk} members: "
-            "too few. Run this ensemble in fewer processes."
-        )
+    # With fewer chunks than processes, each of these computes all of them.
+    processes = jax.process_count() if count >= jax.process_count() else 1
+    mine = range(jax.process_index() % processes, count, processes)
     with (
         tqdm(
-            total=len(mine) * chunk,
+            total=sum(min(chunk, members - number * chunk) for number in mine),
             unit="member",
             delay=2,
             disable=None if progress else True,
@@ -150,12 +185,12 @@ def run_ensemble(
         ]
         try:
             for future in as_completed(futures):
-                future.result()
-                bar.update(chunk)
+                bar.update(np.count_nonzero(future.result()["status"] != RUNNING))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return Ensemble(flow, times, _joined([f.result() for f in futures], count, members))
+    parts = [future.result() for future in futures]
+    return Ensemble(flow, times, _joined(parts, count, members, processes))
 
 
 def _worker(
@@ -163,7 +198,7 @@ def _worker(
     times: np.ndarray,
     tol: float,
     max_steps: int,
-    record: Mapping[str, Any],
+    records: Mapping[str, Record],
     chunk: int,
     platform: str,
 ) -> Callable[..., dict[str, np.ndarray]]:
@@ -173,16 +208,22 @@ def _worker(
     key = ("ensemble", chunk, lanes, len(times), max_steps, platform)
     if key not in flow.compiled:
 
-        def integrate(q: Any, v: Any, active: Any, times: Any, tol: Any) -> Results:
+        def integrate(q: Any, v: Any, a: Any, *settings: Any) -> Results:
             return integrate_lanes(
                 flow.lanes_acceleration,
-                *(q, v, active, times, tol),
+                *(q, v, a, *settings),
                 lanes=lanes,
                 max_steps=max_steps,
                 unrolled=not on_cpu,
             )
 
-        flow.compiled[key] = jax.jit(fused(integrate) if on_cpu else integrate)
+        kernel = fused(integrate) if on_cpu else integrate
+
+        def from_start(q: Any, v: Any, active: Any, times: Any, tol: Any) -> Results:
+            a = flow.lanes_acceleration(q, v, jnp.full(chunk, times[0]))
+            return kernel(q, v, a, active, times, tol)
+
+        flow.compiled[key] = jax.jit(from_start)
     run = flow.compiled[key]
 
     def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:
@@ -194,24 +235,23 @@ def _worker(
             parts = {"status": results.status, "t": results.t, "steps": results.steps}
             # Members last in the kernel, first for users.
             q, v = (jnp.transpose(x, (2, 0, 1)) for x in (results.q, results.v))
-            if not record:
+            if not records:
                 parts |= {"q": q, "v": v}
-            for name, expression in record.items():
-                value = flow.evaluate(expression, q, v, jnp.asarray(times))
-                parts[f"record {name}"] = jnp.broadcast_to(value, q.shape[:2])
+            for name, record in records.items():
+                values = record.values(flow, q, v, jnp.asarray(times))
+                parts[f"record {name}"] = values
             return {name: np.asarray(x) for name, x in parts.items()}
 
     return work
 
 
 def _joined(
-    mine: list[dict[str, np.ndarray]], count: int, members: int
+    mine: list[dict[str, np.ndarray]], count: int, members: int, processes: int
 ) -> dict[str, np.ndarray]:
     """All members in order from this process's chunks and those of the others.
 
     Chunk i of the `count` belongs to process i mod P, as its number i div P.
     """
-    processes = jax.process_count()
     slots = -(-count // processes)
     parts = {}
     for name, first in mine[0].items():
@@ -234,6 +274,11 @@ def _devices(given: Any) -> Sequence[Any]:
         return jax.local_devices()
     devices = getattr(given, "devices", given)
     devices = [d for d in np.ravel(np.asarray(devices, object))]
+    if not all(isinstance(device, jax.Device) for device in devices):
+        raise LagrangianError(
+            f"`devices` is {given!r}. Pass devices, such as `jax.devices()`, or a "
+            "`jax.sharding.Mesh` of them."
+        )
     mine = [d for d in devices if d.process_index == jax.process_index()]
     if not mine:
         raise LagrangianError(
@@ -257,6 +302,16 @@ def _chunk_size(devices: Sequence[Any], members: int, bytes_each: int) -> int:
     # A small ensemble is still shared among the cores.
     share = -(-members // (_workers(devices) * jax.process_count()))
     return max(LANES, min(size, 1 << (share - 1).bit_length()))
+
+
+def _saved(file: Path) -> dict[str, np.ndarray] | None:
+    """A finished chunk; None if there is none, or a damaged one."""
+    try:
+        # NumPy leaves a file open that it opened and found damaged.
+        with file.open("rb") as handle, np.load(handle) as saved:
+            return dict(saved)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def _folder(

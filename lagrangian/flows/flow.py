@@ -110,10 +110,12 @@ class Flow:
             max_steps: where to give up.
 
         Raises:
+            LagrangianError: an argument that cannot be, named.
             IntegrationFailed: `max_steps` did not reach the end, or the state stopped
                 being finite; carries the trajectory until then.
         """
         times = output_times(t, points)
+        check_tolerance(tol)
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             self._check_start(*state, times[0])
@@ -125,8 +127,23 @@ class Flow:
 def output_times(t: Sequence[float | int], points: int) -> np.ndarray:
     """The output times that `t` asks for, checked."""
     times = np.asarray(t, np.float64)
-    if times.ndim != 1 or len(times) < 2 or not np.all(np.diff(times) > 0):
+    listed = times.ndim == 1 and len(times) > 1 and np.isfinite(times).all()
+    if not (listed and np.all(np.diff(times) > 0)):
         raise LagrangianError(
             f"`t` must be increasing times, or a pair (start, end); got {t!r}."
         )
-    return times if len(times) > 2 else np.linspace(times[0], times[1], points)
+    if len(times) > 2:
+        return times
+    if points < 2 or points != int(points):
+        raise LagrangianError(
+            f"`points` is {points!r}; an interval has at least its start and its end."
+        )
+    return np.linspace(times[0], times[1], int(points))
+
+
+def check_tolerance(tol: float) -> None:
+    """Raise unless `tol` is a positive number."""
+    if not 0 < tol < np.inf:
+        raise LagrangianError(
+            f"`tol` is {tol!r}; write a positive number, such as 1e-9."
+        )

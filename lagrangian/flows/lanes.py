@@ -57,6 +57,7 @@ def integrate_lanes(
     acceleration: Field,
     q0: Any,
     v0: Any,
+    a0: Any,
     active: Any,
     times: Any,
     tol: Any,
@@ -68,7 +69,8 @@ def integrate_lanes(
 
     Args:
         acceleration: of (q, v, t) with the lanes as the last axis.
-        q0, v0: float64 of shape (coordinates, members).
+        q0, v0, a0: float64 of shape (coordinates, members). The accelerations come from
+            outside because their code is long: it would be compiled twice.
         active: how many of the members there are; those behind them only fill up the
             arrays, and stay `RUNNING`.
         times: the output times, increasing, from the initial one.
@@ -92,9 +94,8 @@ def integrate_lanes(
 
     def load(member: Any) -> Lanes:
         held = jnp.minimum(member, active - 1)
-        q, v = q0[:, held], v0[:, held]
+        q, v, a = q0[:, held], v0[:, held], a0[:, held]
         t = jnp.full(member.shape, times[0])
-        a = acceleration(q, v, t)
         step = _first_step(q, v, a, tol, times[-1] - times[0])
         zero = jnp.zeros(member.shape, int)
         return Lanes(t, q, v, a, step, zero, member, zero + 1)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.errors import IntegrationFailed
 from lagrangian.flows.flow_map import propagate
 from lagrangian.lowering.fused import fused
 
 
 def lyapunov_exponents(
-    flow: Any, q: Any, v: Any, span: Sequence[float | int], interval: float, tol: float
+    flow: Any, q: Any, v: Any, span: np.ndarray, interval: float, tol: float
 ) -> np.ndarray:
     """See `ScalarFlow.lyapunov_exponents`."""
     n = len(q)
@@ -52,4 +52,11 @@ def lyapunov_exponents(
         return jax.lax.scan(body, (state, jnp.eye(2 * n)), pairs)[1]
 
     growth = np.asarray(run(jnp.concatenate([q, v]), edges))
+    stopped = ~np.isfinite(growth).all(axis=1)
+    if stopped.any():
+        raise IntegrationFailed(
+            "the motion, or a deviation from it, stopped being finite between t = "
+            f"{edges[np.argmax(stopped)]:g} and {edges[np.argmax(stopped) + 1]:g}. "
+            "End before that, or look for a singularity there."
+        )
     return np.sort(growth.sum(axis=0) / (span[1] - span[0]))[::-1]

@@ -14,8 +14,8 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower, LagrangianError, nearest
-from lagrangian.flows.ensemble import Ensemble, run_ensemble
-from lagrangian.flows.flow import Flow, output_times
+from lagrangian.flows.ensemble import Ensemble, initial_states, run_ensemble
+from lagrangian.flows.flow import Flow, check_tolerance, output_times
 from lagrangian.flows.flow_map import flow_map
 from lagrangian.flows.lyapunov import lyapunov_exponents
 from lagrangian.flows.regular import check_regular
@@ -23,7 +23,7 @@ from lagrangian.flows.section import find_crossings
 from lagrangian.flows.taylor import Taylor
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
-from lagrangian.lowering.solve import solve_mass
+from lagrangian.lowering.solve import solve_in_lanes, solve_mass
 from lagrangian.lowering.source import source
 from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.coordinates import time
@@ -93,7 +93,8 @@ class ScalarFlow(Flow):
         flat = evaluate([*matrix, *right], self._values(q, v, t, axis))
         size = matrix.rows
         entries = [flat[i * size : (i + 1) * size] for i in range(size)]
-        solution = solve_mass(matrix, entries, flat[size * size :])
+        solve = solve_mass if axis == -1 else solve_in_lanes
+        solution = solve(matrix, entries, flat[size * size :])
         shape = q.shape[:-1] if axis == -1 else q.shape[1:]
         return jnp.stack([jnp.broadcast_to(x, shape) for x in solution], axis)
 
@@ -126,8 +127,9 @@ class ScalarFlow(Flow):
                 arrays of shape (members,) and numbers; one row serves all members.
             t: the output times, increasing; of a pair, only the end is kept.
             tol: relative and absolute tolerance of each step.
-            record: expressions to keep at the output times, by name, instead of the
-                states. Those are dropped as soon as their chunk is done.
+            record: what to keep instead of the states, by name: expressions or laws at
+                the output times, or a pair with "min", "max", "mean" or "range" for
+                that summary over them. The states go as soon as their chunk is done.
             devices: the JAX devices to use, or a `jax.sharding.Mesh`; all local ones if
                 None. Under `jax.distributed` the processes share the members and each
                 gets all results.
@@ -139,15 +141,11 @@ class ScalarFlow(Flow):
         Raises:
             LagrangianError: initial states of a wrong shape.
         """
-        times = np.asarray(t, np.float64)
-        times = output_times(t, 2) if len(times) == 2 else output_times(t, 0)
-        q, v = self._members(q0, "q0"), self._members(v0, "v0")
-        if 1 in (len(q), len(v)):  # one for all
-            q, v = np.broadcast_arrays(q, v)
-        if q.shape != v.shape:
-            raise LagrangianError(
-                f"`q0` has {len(q)} members and `v0` has {len(v)}: pass as many."
-            )
+        times = output_times(t, 2)
+        check_tolerance(tol)
+        q, v = initial_states(self.lagrangian.coordinates, q0, v0)
+        with jax.enable_x64(True):
+            self._check_start(q, v, times[0])
         return run_ensemble(
             self,
             *(q, v, times),
@@ -177,6 +175,7 @@ class ScalarFlow(Flow):
             LagrangianError: JAX is not in its float64 mode.
             CannotLower: an equation without Taylor recurrences.
         """
+        check_tolerance(tol)
         if jnp.result_type(float) != np.float64:
             raise LagrangianError(
                 "`flow_map` computes in float64. Call it, and take its derivatives, "
@@ -211,9 +210,10 @@ class ScalarFlow(Flow):
     ) -> Trajectory:
         """The states at which a trajectory crosses a surface: a Poincare section.
 
-        Crossings are found by a change of sign within a quarter of a step and located
-        on the Taylor series to rounding. With `count=1` this is the time of a collision
-        or of another condition.
+        Crossings are found where the expression changes its sign between 16 points of a
+        Taylor step, or turns between two of them and has crossed there, and located on
+        the series to rounding. A start on the surface is no crossing. With `count=1`
+        this is the time of a collision or of another condition to stop at.
 
         Args:
             q0, v0: the initial state, as for `integrate`.
@@ -225,13 +225,25 @@ class ScalarFlow(Flow):
 
         Returns:
             a `Trajectory` whose times are those of the crossings.
+
+        Raises:
+            LagrangianError: an argument that cannot be, named.
+            CannotLower: an equation without Taylor recurrences.
+            IntegrationFailed: carries the crossings until the path stopped.
         """
+        span = output_times(t, 2)[[0, -1]]
+        check_tolerance(tol)
+        if direction not in (-1, 0, 1) or count < 1:
+            raise LagrangianError(
+                f"`direction` is {direction!r} and `count` is {count!r}; the one is 1, "
+                "-1 or 0, and the other at least 1."
+            )
         with jax.enable_x64(True):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             check_lowerable({"surface": surface}, self._values(q, v, 0.0))
-            self._check_start(q, v, t[0])
+            self._check_start(q, v, span[0])
             found = find_crossings(
-                self, sp.sympify(surface), q, v, t, direction, count, tol, max_steps
+                self, sp.sympify(surface), q, v, span, direction, count, tol, max_steps
             )
             return Trajectory(self, *found)
 
@@ -252,28 +264,20 @@ class ScalarFlow(Flow):
 
         Returns:
             float64 of shape (2 coordinates,), in 1/time.
+
+        Raises:
+            LagrangianError: an argument that cannot be, named.
+            CannotLower: an equation without Taylor recurrences.
+            IntegrationFailed: the motion stopped being finite.
         """
+        span = output_times(t, 2)[[0, -1]]
+        check_tolerance(tol)
+        if not interval > 0:
+            raise LagrangianError(f"`interval` is {interval!r}; write a positive time.")
         with jax.enable_x64(True):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
-            return lyapunov_exponents(self, q, v, t, interval, tol)
-
-    def _members(self, states: Any, what: str) -> np.ndarray:
-        coordinates = self.lagrangian.coordinates
-        if isinstance(states, Mapping):
-            if missing := [c for c in coordinates if c not in states]:
-                raise LagrangianError(
-                    f"`{what}` has no values for {', '.join(f'`{c}`' for c in missing)}"
-                    f". Pass `{{{missing[0]}: array, ...}}`."
-                )
-            columns = [np.atleast_1d(np.float64(states[c])) for c in coordinates]
-            states = np.stack(np.broadcast_arrays(*columns), -1)
-        array = np.asarray(states, np.float64)
-        if array.ndim != 2 or array.shape[1] != len(coordinates) or not len(array):
-            raise LagrangianError(
-                f"`{what}` has shape {array.shape}; expected (members, "
-                f"{len(coordinates)}), a row for each member."
-            )
-        return array
+            self._check_start(q, v, span[0])
+            return lyapunov_exponents(self, q, v, span, interval, tol)
 
     def default_solver(self) -> Any:
         try:
@@ -312,10 +316,12 @@ class ScalarFlow(Flow):
             constraints.expressions, constraints.velocity_level, strict=True
         ):
             for part, what in ((written, "`q0`"), (level, "`v0`")):
-                missed = float(evaluate([part], values)[0])
-                if abs(missed) > 1e-8:
+                missed = np.ravel(evaluate([part], values)[0])
+                if np.any(off := np.abs(missed) > 1e-8):
+                    which = f" of member {np.argmax(off)}" if q.ndim > 1 else ""
                     raise LagrangianError(
-                        f"{what} violates the constraint {part} = 0: it is {missed:g}. "
+                        f"{what}{which} violates the constraint {part} = 0: it is "
+                        f"{missed[np.argmax(off)]:g}. "
                         "Start on the constraint; it is then kept."
                     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,8 +12,8 @@ from lagrangian.flows.solve import Solution, reached
 from lagrangian.flows.taylor import State, advance, increment, order_for
 from lagrangian.lowering.fused import fused
 
-#: Into how many parts a step is cut to look for a change of sign.
-_PARTS = 4
+#: Into how many parts a step is cut to look for a change of sign or a turn.
+_PARTS = 16
 #: Bisections of a part: more than there are digits in float64.
 _BISECTIONS = 60
 
@@ -24,7 +23,7 @@ def find_crossings(
     expression: Any,
     q: Any,
     v: Any,
-    span: Sequence[float | int],
+    span: np.ndarray,
     direction: int,
     count: int,
     tol: float,
@@ -64,16 +63,20 @@ def find_crossings(
                 t, q, v = at(since)
                 return level(q, v, t)
 
-            def look(part: Any, carry: Any) -> Any:
-                found, number, left = carry
-                first, last = step[0] * part / _PARTS, step[0] * (part + 1) / _PARTS
+            def slope(since: Any) -> Any:
+                return jax.jvp(value, (since,), (jnp.ones_like(since),))[1]
+
+            def between(edges: Any, carry: Any) -> Any:
+                """Store the crossing between two times, if there is one."""
+                found, number, side = carry
+                first, last = edges
                 right = value(last)
-                up, down = (left < 0) & (right >= 0), (left > 0) & (right <= 0)
+                up, down = (side < 0) & (right >= 0), (side > 0) & (right <= 0)
                 crossed = ((direction >= 0) & up) | ((direction <= 0) & down)
 
                 def store(carry: Any) -> Any:
                     found, number = carry
-                    since = _bisect(value, first, last, left)
+                    since = _bisect(value, first, last, side)
                     found = tuple(
                         array.at[number].set(x)
                         for array, x in zip(found, at(since), strict=True)
@@ -83,10 +86,32 @@ def find_crossings(
                 found, number = jax.lax.cond(
                     crossed & (number < count), store, lambda c: c, (found, number)
                 )
-                return found, number, right
+                return found, number, jnp.sign(right)
+
+            def look(part: Any, carry: Any) -> Any:
+                found, number, left_slope = carry
+                first, last = step[0] * part / _PARTS, step[0] * (part + 1) / _PARTS
+                left, right, right_slope = value(first), value(last), slope(last)
+                # Where it is zero, it will have the sign of its slope.
+                side = jnp.where(left == 0, jnp.sign(left_slope), jnp.sign(left))
+                turns = (side * left_slope < 0) & (right * right_slope > 0)
+                turns &= side == jnp.sign(right)
+                turn = jax.lax.cond(
+                    turns,
+                    lambda: _bisect(slope, first, last, left_slope),
+                    lambda: last,
+                )
+                edges = jnp.stack([first, turn, last])
+                found, number, _ = jax.lax.fori_loop(
+                    0,
+                    jnp.where(turns, 2, 1),
+                    lambda i, carry: between((edges[i], edges[i + 1]), carry),
+                    (found, number, side),
+                )
+                return found, number, right_slope
 
             found, number, _ = jax.lax.fori_loop(
-                0, _PARTS, look, (found, number, value(0.0))
+                0, _PARTS, look, (found, number, slope(jnp.zeros_like(step[0])))
             )
             healthy = (step[0] > 0) & jnp.isfinite(new.q + new.v).all()
             return new, found, number, steps + 1, healthy

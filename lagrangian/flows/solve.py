@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.errors import IntegrationFailed
+from lagrangian.errors import IntegrationFailed, LagrangianError
 
 
 class Solution(NamedTuple):
@@ -82,6 +82,10 @@ def solve(
     max_steps: int,
 ) -> Solution:
     """Solve by one of this library's solvers, or by a diffrax one (None: Dopri8)."""
+    if solver is not None and not isinstance(solver, Solver | diffrax.AbstractSolver):
+        raise _no_solver(solver)
+    if isinstance(solver, type):  # a class has the methods of its objects, too
+        raise _no_solver(solver)
     if isinstance(solver, Solver):
         return solver.solve(flow, q, v, times, tol, max_steps)
     if solver is None:
@@ -93,11 +97,18 @@ def solve(
     return reached(times, *states, bool(succeeded), int(steps))
 
 
+def _no_solver(solver: Any) -> LagrangianError:
+    return LagrangianError(
+        f"`solver` is {solver!r}. Pass an object, such as `lg.Taylor()`, "
+        "`lg.Symplectic(0.01)` or `diffrax.Dopri8()`."
+    )
+
+
 def stopped_early(t: np.ndarray, steps: int, trajectory: Any) -> IntegrationFailed:
     """The error of a path that did not reach its end, with what is known of it."""
-    last = f"t = {t[-1]:g}" if len(t) else "before the first output time"
+    last = f"at t = {t[-1]:g}" if len(t) else "before the first output time"
     return IntegrationFailed(
-        f"the solver stopped after {steps} steps; the last finite state is at {last}. "
+        f"the solver stopped after {steps} steps; the last finite state is {last}. "
         "Loosen `tol`, raise `max_steps`, or look for a singularity there (the error's "
         "`trajectory` holds the path until then).",
         trajectory,

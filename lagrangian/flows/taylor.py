@@ -63,10 +63,19 @@ class Taylor:
     which is as accurate between the steps as at their ends.
 
     Args:
-        order: of the series; from the tolerance if None.
+        order: of the series, at least 2; from the tolerance if None.
     """
 
     order: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.order is None:
+            return
+        if not isinstance(self.order, int) or self.order < 2:
+            raise LagrangianError(
+                f"`order` is {self.order!r}; write a whole number from 2 on, or leave "
+                "it out and pass `tol` to `integrate`."
+            )
 
     def solve(
         self, flow: Any, q: Any, v: Any, times: np.ndarray, tol: float, max_steps: int
@@ -127,17 +136,20 @@ def advance(
 
 
 def _step(q: Any, v: Any, tol: Any, order: int) -> Any:
-    """Where the last two terms are a tenth of `tol`, relative to the state or to 1.
+    """Where the last two terms are a tenth of `tol`, relative to each state or to 1.
 
-    A tenth, so that the terms behind them, and their sum over many steps in which they
-    have the same sign, stay below it too.
+    Each coordinate with its velocity has a scale of its own, so that metres do not
+    decide how accurate an angle is. A tenth, so that the terms behind them, and their
+    sum over many steps in which they have the same sign, stay below it too.
     """
 
     def size(k: int) -> Any:
-        return jnp.max(jnp.maximum(jnp.abs(q[k]), jnp.abs(v[k])), axis=0)
+        return jnp.maximum(jnp.abs(q[k]), jnp.abs(v[k]))
 
     allowed = 0.1 * tol * jnp.maximum(size(0), 1.0)
-    lengths = [(allowed / size(k)) ** (1 / k) for k in (order - 1, order)]
+    lengths = [
+        jnp.min(allowed / size(k), axis=0) ** (1 / k) for k in (order - 1, order)
+    ]
     return jnp.minimum(*lengths)
 
 

@@ -10,6 +10,8 @@ import sympy as sp
 
 #: Above this size an unrolled factorisation compiles slowly, and LAPACK is as fast.
 UNROLLED = 8
+#: The same where LAPACK cannot be called, in the larger loops of ensembles.
+UNROLLED_IN_LANES = 4
 
 
 def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
@@ -28,7 +30,7 @@ def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]
     size = matrix.rows
     if matrix.is_diagonal():
         return [forcing[i] / entries[i][i] for i in range(size)]
-    if size > UNROLLED or any(matrix[i, i] == 0 for i in range(size)):
+    if size > UNROLLED or needs_pivots(matrix):
         # One stack of everything: nested ones compile more slowly.
         flat = [entry for row in entries for entry in row] + list(forcing)
         stacked = jnp.stack(jnp.broadcast_arrays(*flat), -1)
@@ -37,6 +39,27 @@ def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]
         solution = jnp.linalg.solve(dense, right)[..., 0]
         return [solution[..., i] for i in range(size)]
     return _solve_ldl(matrix, entries, forcing)
+
+
+def solve_in_lanes(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
+    """As `solve_mass` for arrays of shape (lanes,), without a call into LAPACK.
+
+    That could not stand within a loop that is one kernel.
+    """
+    size = matrix.rows
+    small = size <= UNROLLED_IN_LANES and not needs_pivots(matrix)
+    if small or matrix.is_diagonal():
+        return solve_mass(matrix, entries, forcing)
+    flat = [entry for row in entries for entry in row] + list(forcing)
+    stacked = jnp.stack(jnp.broadcast_arrays(*flat))
+    dense = stacked[: size * size].reshape(size, size, *stacked.shape[1:])
+    solution = _eliminated(dense, stacked[size * size :, None], pivots=True)
+    return list(solution[:, 0])
+
+
+def needs_pivots(matrix: sp.Matrix) -> bool:
+    """Whether a factorisation in place would divide by a zero of the structure."""
+    return any(matrix[i, i] == 0 for i in range(matrix.rows))
 
 
 def _solve_ldl(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
@@ -83,7 +106,7 @@ def invert(matrix: sp.Matrix, entries: Any) -> Any:
     size, lanes = matrix.rows, entries.shape[-1]
     if matrix.is_diagonal():
         return 1 / jnp.stack([entries[i, i] for i in range(size)])
-    if size <= UNROLLED:
+    if size <= UNROLLED and not needs_pivots(matrix):
         rows = [[entries[i, j] for j in range(size)] for i in range(size)]
         one, zero = jnp.ones(lanes), jnp.zeros(lanes)
         columns = [
@@ -92,13 +115,34 @@ def invert(matrix: sp.Matrix, entries: Any) -> Any:
         ]
         return jnp.stack([jnp.stack(column) for column in columns], 1)
 
+    identity = jnp.broadcast_to(jnp.eye(size)[..., None], entries.shape)
+    return _eliminated(entries, identity, needs_pivots(matrix))
+
+
+def _eliminated(matrix: Any, right: Any, pivots: bool) -> Any:
+    """matrix^-1 right by Gauss's elimination, as a loop that stays small.
+
+    Args:
+        matrix: shape (n, n, lanes).
+        right: shape (n, m, lanes).
+        pivots: whether each column is divided by its largest element, lane by lane.
+    """
+    size = len(matrix)
+    rows = jnp.arange(size)[:, None]
+
+    def exchanged(k: Any, work: Any) -> Any:
+        candidates = jnp.where(rows < k, -1.0, jnp.abs(work[:, k]))
+        chosen = (rows == jnp.argmax(candidates, axis=0))[:, None]
+        pivot = jnp.sum(jnp.where(chosen, work, 0.0), axis=0)
+        work = jnp.where(chosen, work[k], work)
+        return jax.lax.dynamic_update_index_in_dim(work, pivot, k, 0)
+
     def eliminate(k: Any, work: Any) -> Any:
+        if pivots:
+            work = exchanged(k, work)
         row = work[k] / work[k, k]
         factor = work[:, k].at[k].set(0.0)
         return (work - factor[:, None] * row[None]).at[k].set(row)
 
-    identity = jnp.broadcast_to(jnp.eye(size)[..., None], entries.shape)
-    work = jax.lax.fori_loop(
-        0, size, eliminate, jnp.concatenate([entries, identity], 1)
-    )
+    work = jax.lax.fori_loop(0, size, eliminate, jnp.concatenate([matrix, right], 1))
     return work[:, size:]

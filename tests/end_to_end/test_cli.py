@@ -116,6 +116,14 @@ def test_a_device_that_is_not_there_is_named(capsys):
     assert "JAX finds no tpu here" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--out", "--save"])
+def test_a_place_that_cannot_be_written_is_named(option, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "path.npz"
+    assert main(["simulate", "kepler", "--t", "1", option, str(place)]) == 1
+    assert f"lagrangian: `{tmp_path}/file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("points", ["0", "1", "2.5", "-3"])
 def test_points_are_at_least_two(points, capsys):
     with pytest.raises(SystemExit):

@@ -1,6 +1,7 @@
 """Ensembles: each member as if alone, whatever the chunks, devices and processes."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,13 @@ import sympy as sp
 import lagrangian as lg
 from lagrangian.errors import LagrangianError
 from lagrangian.flows import ensemble as module
-from lagrangian.flows.lanes import STUCK, TOO_MANY_STEPS
+from lagrangian.flows.lanes import (
+    STUCK,
+    TOO_MANY_STEPS,
+    Lanes,
+    _stages_looped,
+    _stages_unrolled,
+)
 from lagrangian.systems.mechanics import SYSTEMS
 
 x, y = lg.coordinates("x y")
@@ -60,6 +67,24 @@ def test_the_error_follows_the_tolerance():
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 
+@pytest.mark.parametrize("stages", [_stages_looped, _stages_unrolled])
+def test_a_step_has_order_eight(stages):
+    """The error of equal steps against their number, after x = cos(t)."""
+    flow, counts, errors = OSCILLATOR, np.array([4, 6, 8, 12]), []
+    with jax.enable_x64(True):
+        for count in counts:
+            h = jnp.full(1, 6 / count)
+            q, v = jnp.ones((1, 1)), jnp.zeros((1, 1))
+            for _ in range(count):
+                a = flow.lanes_acceleration(q, v, h)
+                state = Lanes(0 * h, q, v, a, *[None] * 4)
+                dq, dv, *_ = stages(flow.lanes_acceleration, state, h)
+                q, v = q + h * dq, v + h * dv
+            errors.append(abs(float(q[0, 0]) - np.cos(6)))
+    slope = np.polyfit(np.log(counts), np.log(errors), 1)[0]
+    assert slope == pytest.approx(-8, abs=0.5)
+
+
 def test_bits_do_not_depend_on_the_neighbours(monkeypatch):
     q0, v0 = states(200)
     whole = PENDULUM.ensemble(q0, v0, (0, 3))
@@ -87,6 +112,40 @@ def test_members_that_fail_are_marked_and_the_others_finish():
     assert "2 failed" in repr(many)
 
 
+def test_constraints_are_kept_and_a_start_beside_them_is_named():
+    free = (x.dot**2 + y.dot**2) / 2
+    flow = lg.lower(lg.Lagrangian(free, y, constraints=[x**2 + y**2 - 1]))
+    angles = np.linspace(0.5, 2.5, 5)
+    q0 = np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+    many = flow.ensemble(q0, [[0.0, 0.0]], (0, 3), tol=1e-11)
+    for member in range(5):
+        alone = flow.integrate(q0[member], [0.0, 0.0], (0, 3), tol=1e-14, points=2)
+        np.testing.assert_allclose(many.q[member, -1], alone.q[-1], atol=1e-9)
+    q0[3] *= 1.1
+    with pytest.raises(LagrangianError, match="`q0` of member 3 violates the constr"):
+        flow.ensemble(q0, [[0.0, 0.0]], (0, 3))
+
+
+def test_more_coordinates_than_are_factored_in_place():
+    """A mass matrix of 10 coordinates, and one that needs pivots."""
+    q = lg.coordinates(" ".join(f"q{i}" for i in range(10)))
+    squares, potential = sum(c.dot**2 for c in q), sum(c**2 for c in q) / 2
+    flow = lg.lower(
+        lg.Lagrangian(squares / 2 + sum(c.dot for c in q) ** 2 / 2, potential)
+    )
+    many = flow.ensemble([np.linspace(-1, 1, 10)], [[0.0] * 10], (0, 2), tol=1e-11)
+    # The mean moves with the mass 11, and all differences with the mass 1.
+    np.testing.assert_allclose(
+        many.q[0, -1], np.linspace(-1, 1, 10) * np.cos(2), atol=1e-9
+    )
+    together = flow.ensemble([[1.0] * 10], [[0.0] * 10], (0, 2), tol=1e-11)
+    np.testing.assert_allclose(together.q[0, -1], np.cos(2 / np.sqrt(11)), atol=1e-9)
+
+    indefinite = lg.lower(lg.Lagrangian(x.dot * y.dot, x * y))
+    many = indefinite.ensemble([[1.0, 0.5]], [[0.0, 0.0]], (0, 3), tol=1e-11)
+    np.testing.assert_allclose(many.q[0, -1], np.cos(3) * np.array([1, 0.5]), atol=1e-9)
+
+
 def test_the_limit_on_steps():
     many = PENDULUM.ensemble(*states(5), (0, 100), max_steps=20)
     assert len(many.failures) == 5
@@ -104,6 +163,90 @@ def test_records_replace_the_states():
     assert drift.max() < 1e-5
     with pytest.raises(LagrangianError, match="`E`"):
         many[PENDULUM.lagrangian.coordinates[0]]
+
+
+def test_summaries_are_those_of_the_values_and_chunks_do_not_matter(monkeypatch):
+    energy = PENDULUM.lagrangian.energy
+    law = lg.noether(PENDULUM.lagrangian, lg.TimeTranslation())
+    a, _ = PENDULUM.lagrangian.coordinates
+    kept = {"E": law, "all": energy} | {
+        name: (a, name) for name in ("min", "max", "mean", "range")
+    }
+    q0, v0 = states(100)
+    times = np.linspace(0, 2, 23)
+    many = PENDULUM.ensemble(q0, v0, times, record=kept)
+    angle = PENDULUM.ensemble(q0, v0, times)[a]
+    np.testing.assert_allclose(many.records["E"], many.records["all"], rtol=1e-12)
+    for name in ("min", "max", "mean", "range"):
+        assert many.records[name].shape == (100,)
+        expected = getattr(np, name if name != "range" else "ptp")(angle, axis=1)
+        np.testing.assert_array_equal(many.records[name], expected)
+    monkeypatch.setattr(module, "_CHUNK", 64)
+    in_chunks = PENDULUM.ensemble(q0, v0, times, record=kept)
+    for name in kept:
+        np.testing.assert_array_equal(many.records[name], in_chunks.records[name])
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ([x], r"`record` is \[x\]. Pass expressions by name"),
+        ({"a": (x, "median")}, "no summary `median` for `a`. Nearest: `mean`"),
+        ({"a": "x"}, "`record` has 'x' for `a`"),
+        ({"a": x + sp.Symbol("g")}, "no value for `g`, which the record `a` contains"),
+    ],
+)
+def test_what_cannot_be_recorded_is_named(record, message):
+    with pytest.raises(LagrangianError, match=message):
+        OSCILLATOR.ensemble([[1.0]], [[0.0]], (0, 1), record=record)
+
+
+def test_devices_that_are_none_are_named():
+    with pytest.raises(LagrangianError, match="`devices` is 'cpu'. Pass devices"):
+        OSCILLATOR.ensemble([[1.0]], [[0.0]], (0, 1), devices="cpu")
+
+
+def test_chunks_fit_the_memory_and_share_the_work():
+    devices = jax.local_devices()
+    assert module._chunk_size(devices, 10**6, 2 * 4 * 8) == 4096
+    # Ten thousand output times of two coordinates: not all of 4096 members fit.
+    each = 10_000 * 4 * 8
+    size = module._chunk_size(devices, 10**6, each)
+    assert size * each <= module._BYTES < 2 * size * each
+    assert module._chunk_size(devices, 3, 64) == module.LANES
+    assert module._chunk_size(devices, 1000, 64) * module._workers(devices) < 2048
+
+
+def test_the_bar_counts_members(monkeypatch):
+    seen = []
+
+    class Bar:
+        def __init__(self, total, **options):
+            seen.append(total)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def update(self, members):
+            seen.append(members)
+
+    monkeypatch.setattr(module, "tqdm", Bar)
+    monkeypatch.setattr(module, "_CHUNK", 64)
+    OSCILLATOR.ensemble(np.ones((150, 1)), [[0.0]], (0, 1))
+    assert seen[0] == 150 and sorted(seen[1:]) == [22, 64, 64]
+
+
+def test_a_damaged_chunk_is_computed_anew(tmp_path):
+    q0, v0 = states(5)
+    whole = PENDULUM.ensemble(q0, v0, (0, 1), save=tmp_path)
+    (chunk,) = tmp_path.glob("*/*.npz")
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    again = PENDULUM.ensemble(q0, v0, (0, 1), save=tmp_path)
+    np.testing.assert_array_equal(whole.q, again.q)
+    assert chunk.stat().st_size > 100
 
 
 def test_it_goes_on_from_finished_chunks(tmp_path, monkeypatch):
@@ -152,7 +295,8 @@ def test_explicit_time_and_unrolled_stages(monkeypatch):
         results = jax.jit(
             lambda q: integrate_lanes(
                 driven.lanes_acceleration,
-                *(q, 0 * q, 3, jnp.array([0.0, 7.0]), 1e-11),
+                *(q, 0 * q, driven.lanes_acceleration(q, 0 * q, jnp.zeros(3))),
+                *(3, jnp.array([0.0, 7.0]), 1e-11),
                 lanes=3,
                 max_steps=1000,
                 unrolled=True,
@@ -197,7 +341,7 @@ SCRIPT = """
     ensemble._CHUNK = 64
     system = SYSTEMS["double-pendulum"]()
     flow = lg.lower(system.lagrangian, system.parameters)
-    q0 = np.random.default_rng(0).uniform(-2, 2, (300, 2))
+    q0 = np.random.default_rng(0).uniform(-2, 2, ({members}, 2))
     devices = {devices}
     many = flow.ensemble(q0, 0 * q0, (0, 2), devices=devices)
     np.save(sys.argv[2], many.q)
@@ -206,7 +350,7 @@ SCRIPT = """
 
 
 def run_script(tmp_path, name, rank=0, wait=True, flags="", **values):
-    values = {"distributed": False, "port": 0, "devices": None} | values
+    values = {"distributed": False, "port": 0, "devices": None, "members": 300} | values
     file = tmp_path / f"{name}.py"
     file.write_text(textwrap.dedent(SCRIPT).format(**values))
     process = subprocess.Popen(
@@ -218,6 +362,12 @@ def run_script(tmp_path, name, rank=0, wait=True, flags="", **values):
         text=True,
     )
     return finished(process) if wait else process
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def finished(process):
@@ -237,12 +387,16 @@ def test_eight_devices_a_mesh_and_two_processes_give_the_same_bits(tmp_path):
     assert run_script(tmp_path, "mesh", flags=flags, devices=mesh) == ["8", "1"]
     np.testing.assert_array_equal(one, np.load(tmp_path / "mesh.npy"))
 
-    pair = [
-        run_script(
-            tmp_path, f"rank{i}", rank=i, wait=False, distributed=True, port=29871
-        )
-        for i in range(2)
-    ]
-    assert [finished(process) for process in pair] == [["1", "2"]] * 2
-    for i in range(2):
-        np.testing.assert_array_equal(one, np.load(tmp_path / f"rank{i}.npy"))
+    # In two processes; and 40 members, which are too few to be shared by them.
+    for members in (300, 40):
+        values = {"distributed": True, "port": free_port(), "members": members}
+        pair = [
+            run_script(tmp_path, f"rank{i}", rank=i, wait=False, **values)
+            for i in range(2)
+        ]
+        assert [finished(process) for process in pair] == [["1", "2"]] * 2
+        for i in range(2):
+            several = np.load(tmp_path / f"rank{i}.npy")
+            assert len(several) == members
+            if members == 300:
+                np.testing.assert_array_equal(one, several)

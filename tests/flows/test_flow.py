@@ -142,6 +142,14 @@ def test_a_stop_keeps_what_was_computed():
         ({"q0": {}}, "`q0` has no value for `a`, `b`"),
         ({"q0": [1.0]}, r"`q0` has shape \(1,\)"),
         ({"t": (1.0, 0.0)}, "`t` must be increasing times"),
+        ({"t": (0.0, np.inf)}, "`t` must be increasing times"),
+        ({"tol": 0}, "`tol` is 0; write a positive number"),
+        ({"tol": -1e-9}, "`tol` is -1e-09"),
+        ({"tol": np.nan}, "`tol` is nan"),
+        ({"points": 1}, "`points` is 1; an interval has at least"),
+        ({"solver": "taylor"}, r"`solver` is 'taylor'. Pass an object"),
+        ({"solver": diffrax.Tsit5}, r"`solver` is <class.*Pass an object"),
+        ({"solver": lg.Taylor}, r"`solver` is <class.*Pass an object"),
     ],
 )
 def test_errors_name_what_is_wrong(pendulum, change, message):

@@ -106,6 +106,54 @@ def test_crossings_of_an_oscillator():
     assert len(none.t) == 0 and "0 times" in repr(none)
 
 
+@pytest.mark.parametrize("level", [0.9, 0.999, 0.999999])
+def test_crossings_just_beside_a_turn_are_all_found(level):
+    """Both of a pair, however near to each other: x = sin(t) is above for a moment."""
+    unit = OSCILLATOR.with_parameters({k: 1.0})
+    path = unit.section([0.0], [1.0], x - sp.Float(level), (0, 200), direction=0)
+    turns = np.pi / 2 + 2 * np.pi * np.arange(32)
+    expected = np.sort(
+        np.concatenate([turns - np.arccos(level), turns + np.arccos(level)])
+    )
+    np.testing.assert_allclose(path.t, expected, atol=1e-9)
+    none = unit.section([0.0], [1.0], x - 1 - 1e-9, (0, 200), direction=0)
+    assert len(none.t) == 0
+
+
+def test_a_surface_that_waves_faster_than_the_motion():
+    """sin(40 x) along x = cos(t): x passes 25 multiples of pi/40 each half turn."""
+    unit = OSCILLATOR.with_parameters({k: 1.0})
+    path = unit.section([1.0], [0.0], sp.sin(40 * x), (0, 20), direction=0)
+    multiples = np.pi / 40 * np.arange(-12, 13)
+    times = np.concatenate([np.arccos(multiples) + 2 * np.pi * i for i in range(4)])
+    times = np.sort(np.concatenate([times, 4 * np.pi * 2 - times]))
+    np.testing.assert_allclose(path.t, times[(times > 0) & (times < 20)], atol=1e-12)
+
+
+def test_a_ball_that_starts_on_the_ground_comes_back_to_it():
+    """One Taylor step holds the whole flight, and the start is no collision."""
+    ball = lg.lower(lg.Lagrangian(x.dot**2 / 2, 9.81 * x))
+    path = ball.section([0.0], [10.0], x, (0, 100), direction=0)
+    np.testing.assert_allclose(path.t, [20 / 9.81], rtol=1e-14)
+    np.testing.assert_allclose(path[x.dot], [-10.0], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"t": (1, 0)}, "`t` must be increasing"),
+        ({"t": (0, np.inf)}, "`t` must be increasing"),
+        ({"tol": 0.0}, "`tol` is 0.0"),
+        ({"direction": 2}, "`direction` is 2"),
+        ({"count": 0}, "`count` is 0"),
+    ],
+)
+def test_arguments_of_a_section_are_checked(change, message):
+    arguments = {"t": (0, 1)} | change
+    with pytest.raises(LagrangianError, match=message):
+        OSCILLATOR.section([1.0], [0.0], x, **arguments)
+
+
 def test_a_poincare_section_stays_on_its_energy_shell():
     path = HENON_HEILES.section([0.0, 0.1], [0.4, 0.1], x, (0, 1000), tol=1e-14)
     assert len(path.t) > 100
@@ -123,6 +171,14 @@ def test_lyapunov_exponents_of_an_unstable_equilibrium():
     hill = lg.lower(lg.Lagrangian(x.dot**2 / 2, -k * x**2 / 2 + x**4), {k: 2.25})
     exponents = hill.lyapunov_exponents([0.0], [0.0], (0, 40))
     np.testing.assert_allclose(exponents, [1.5, -1.5], atol=0.05)
+
+
+def test_exponents_of_a_motion_that_ends_are_refused():
+    falling = lg.lower(lg.Lagrangian(x.dot**2 / 2, -(x**4)))  # infinite at t = 0.68
+    with pytest.raises(lg.IntegrationFailed, match="between t = 0 and 1"):
+        falling.lyapunov_exponents([1.0], [1.0], (0, 10))
+    with pytest.raises(LagrangianError, match="`interval` is 0"):
+        OSCILLATOR.lyapunov_exponents([1.0], [0.0], (0, 10), interval=0)
 
 
 @pytest.mark.slow

@@ -165,3 +165,24 @@ def test_long_paths_are_computed_in_segments_without_a_seam(monkeypatch):
     pieces = KEPLER.integrate(q0, v0, (0, 50), tol=1e-12)
     np.testing.assert_array_equal(whole.q, pieces.q)
     assert whole.steps == pieces.steps > 21
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e9])
+def test_each_coordinate_is_as_accurate_as_its_own_size_allows(scale):
+    """A slow oscillation of `scale` metres beside a fast one of 1 rad."""
+    flow = lg.lower(lg.Lagrangian((x.dot**2 + y.dot**2) / 2, x**2 / 2 + 50 * y**2))
+    path = flow.integrate([scale, 1.0], [0.0, 0.0], (0, 20), tol=1e-12)
+    np.testing.assert_allclose(path[y], np.cos(10 * path.t), atol=1e-12)
+
+
+def test_a_mass_matrix_with_zeros_on_its_diagonal():
+    flow = lg.lower(lg.Lagrangian(x.dot * y.dot, x * y))  # two oscillators
+    path = flow.integrate([1.0, 0.5], [0.0, 0.0], (0, 3), tol=1e-14)
+    np.testing.assert_allclose(path[x], np.cos(path.t), atol=1e-13)
+    np.testing.assert_allclose(path[y], np.cos(path.t) / 2, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", [1, 0, -3, 2.5, "high"])
+def test_an_order_that_is_none_is_named(order):
+    with pytest.raises(LagrangianError, match="`order` is"):
+        Taylor(order)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from lagrangian.lowering.solve import UNROLLED, solve_mass
+from lagrangian.lowering.fused import fused
+from lagrangian.lowering.solve import UNROLLED, invert, solve_in_lanes, solve_mass
 
 
 def solved(structure, numbers, right):
@@ -40,6 +41,33 @@ def test_it_solves_indefinite_systems(size, batch):
         found = solved(symbols(size), numbers, right)
     expected = np.linalg.solve(numbers, np.moveaxis(right, 0, -1)[..., None])[..., 0]
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 12])
+@pytest.mark.parametrize("zeros", [(), [(0, 0)], [(1, 1), (2, 2)]])
+def test_lanes_are_solved_within_one_kernel(size, zeros):
+    generator = np.random.default_rng(size)
+    numbers = random_symmetric(generator, size, (7,)) + 4 * np.eye(size)[::-1]
+    zeros = [z for z in zeros if max(z) < size and size > 1]
+    for i, j in zeros:
+        numbers[:, i, j] = 0
+    right = generator.normal(size=(size, 7))
+    structure = symbols(size, zeros)
+
+    def both(numbers, right):
+        entries = jnp.moveaxis(numbers, 0, -1)
+        rows = [[entries[i, j] for j in range(size)] for i in range(size)]
+        return jnp.stack(solve_in_lanes(structure, rows, list(right))), invert(
+            structure, entries
+        )
+
+    with jax.enable_x64(True):
+        found, inverse = jax.jit(fused(both))(numbers, right)
+    expected = np.linalg.solve(numbers, right.T[..., None])[..., 0].T
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+    if size > 1:
+        product = np.einsum("ijl,jl->il", inverse, right)
+        np.testing.assert_allclose(product, expected, rtol=1e-8, atol=1e-10)
 
 
 def test_symbolic_zeros_are_left_out():
