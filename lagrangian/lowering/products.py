@@ -1,4 +1,4 @@
-"""Many inner products at one state, as few kernels as there are shapes."""
+"""Many inner products at one state, in few kernels where the blocks are small."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import jax.numpy as jnp
 from lagrangian.lowering.evaluate import evaluate, unit_axis
 from lagrangian.symbolic.inner import Inner
 
+#: Entries of a block up to which a kernel's start costs more than its sum.
+SMALL = 4096
+
 
 def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
     """The values of `products`: scalars, or vectors over a unit axis.
 
     XLA's CPU backend runs every sum over a block as a kernel of its own. Here the
-    elementwise products of one shape are stacked and summed together, which is one
-    kernel: a fifth of the time for blocks of some thousand entries.
+    elementwise products of one shape, if they are small, are stacked and summed by one
+    kernel. A large stack would be written to memory, and read back, for nothing.
 
     Args:
         products: of blocks, of linear maps and of elementwise functions of them.
@@ -31,8 +34,15 @@ def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list
         groups.setdefault((array.shape, kept), []).append((index, array))
     results: list[Any] = [None] * len(products)
     for (shape, kept), members in groups.items():
-        axes = tuple(1 + a for a in range(len(shape)) if a != kept)
-        sums = jnp.sum(jnp.stack([array for _, array in members]), axis=axes)
-        for row, (index, _) in enumerate(members):
-            results[index] = sums[row]
+        arrays = [array for _, array in members]
+        axes = [a for a in range(len(shape)) if a != kept]
+        for (index, _), total in zip(members, _sums(arrays, axes), strict=True):
+            results[index] = total
     return results
+
+
+def _sums(arrays: list[Any], axes: list[int]) -> list[Any]:
+    """Of arrays of one shape over the same axes."""
+    if arrays[0].size > SMALL:
+        return [jnp.sum(array, axis=tuple(axes)) for array in arrays]
+    return list(jnp.sum(jnp.stack(arrays), axis=tuple(1 + a for a in axes)))

@@ -48,10 +48,8 @@ def test_another_rule_than_the_one_that_trained_is_caught(observed, laws_of):
     """A balance that even the measured <grad f, xi> does not close."""
     run, (law, *_) = observed
     record = run[law]
-    terms = {name: getattr(record, name) for name in record.names}
-    claimed = SimpleNamespace(**terms)
-    claimed.balance = record.balance + 1e-3 * record.scale
-    tampered = dataclasses.replace(run, records={law: claimed})
+    balance = record.balance + 1e-3 * record.scale
+    tampered = _with_record(run, law, balance=balance)
     (row,) = lg.check(tampered, [law])
     assert row.verdict == "law fails" and "was not made by" in row.reason
 
@@ -65,38 +63,115 @@ def test_a_wrong_continuous_law_is_caught(observed):
     assert row.verdict == "law fails" and "continuous prediction misses" in row.reason
 
 
-def test_the_prediction_is_of_second_order_in_the_learning_rate(small_data):
-    """On a smooth full-batch loss, at a time when the initial layer is over."""
+@pytest.fixture(scope="module")
+def three_rates():
+    """Runs of a smooth loss of the direction of `w` alone, and their law."""
     target = np.random.default_rng(3).normal(size=(20, 20))
+    start = np.random.default_rng(5).normal(size=20)
+    symmetry = lg.Scale("w")
+    law = lg.noether(lg.HeavyBall(0.1).lagrangian(symmetry.loss), symmetry)
 
-    class Direction(nnx.Module):
-        def __init__(self):
-            start = np.random.default_rng(5).normal(size=20)
-            self.w = nnx.Param(jnp.asarray(start))
-
-    def loss(model, batch):
-        u = model.w[...] / jnp.sqrt(jnp.sum(model.w[...] ** 2))
+    def loss(q, batch):
+        u = q["w"] / jnp.sqrt(jnp.sum(q["w"] ** 2))
         return jnp.sin(2 * u @ jnp.asarray(target) @ u / 3) + jnp.cos(3 * u[0] * u[1])
 
-    rates, errors = [0.04, 0.02, 0.01], []
-    for eta in rates:
-        rule = lg.HeavyBall(eta, 0.5, 0.05)
-        symmetry = lg.Scale("w")
-        law = lg.noether(rule.lagrangian(symmetry.loss), symmetry)
-        with jax.enable_x64(True):
-            run = lg.train(
-                Direction(),
+    with jax.enable_x64(True):
+        runs = [
+            lg.train(
+                {"w": jnp.asarray(start)},
                 loss,
-                small_data,
-                rule,
+                np.zeros((4, 1)),
+                lg.HeavyBall(eta, 0.5, 0.05),
                 round(4 / eta),
                 observe=[law],
                 batch_size=None,
             )
-        halfway = run.steps // 2
-        errors.append(abs(lg.predict(run, law)[halfway] - run[law].quantity[halfway]))
-    order = np.polyfit(np.log(rates), np.log(errors), 1)[0]
-    assert order == pytest.approx(2, abs=0.1)
+            for eta in (0.04, 0.02, 0.01)
+        ]
+    return runs, law
+
+
+def test_the_prediction_is_of_second_order_in_the_learning_rate(three_rates):
+    """On a smooth full-batch loss, at times when the initial layer is over."""
+    runs, law = three_rates
+    report = lg.check(runs, [law])
+    (row,) = report
+    assert row.holds and row.order.value == pytest.approx(2, abs=0.1)
+    assert row.order.uncertainty < 0.5
+    assert "order" in str(report).splitlines()[0] and str(row.order) in row.reason
+    assert json.loads(report.to_json())[0]["order"]["value"] == row.order.value
+    # An independent measurement: halfway, by hand.
+    errors = [
+        abs(lg.predict(r, law)[r.steps // 2] - r[law].quantity[r.steps // 2])
+        for r in runs
+    ]
+    rates = [r.rule.learning_rate for r in runs]
+    assert np.polyfit(np.log(rates), np.log(errors), 1)[0] == pytest.approx(2, abs=0.1)
+    # The other columns are those of the smallest rate, and of one run no order is told.
+    (alone,) = lg.check(runs[2], [law])
+    assert alone.order is None and alone.continuous == row.continuous
+    assert "order" not in str(lg.check(runs[2], [law])).splitlines()[0]
+
+
+def test_a_law_of_the_wrong_order_fails(three_rates):
+    """Controls: the flow from rest as published, X'(0) = 0; and another decay."""
+    runs, law = three_rates
+    still = [_with_record(run, law, start=0 * run[law].start) for run in runs]
+    (row,) = lg.check(still, [law])
+    assert row.order.value == pytest.approx(1, abs=0.2)
+    assert row.verdict == "law fails" and "to the power" in row.reason
+    assert row.continuous < 0.05  # which alone would have passed
+    other = [
+        dataclasses.replace(run, rule=dataclasses.replace(run.rule, weight_decay=0.04))
+        for run in runs
+    ]
+    (row,) = lg.check(other, [law], tolerance=0.5)
+    assert row.order.value == pytest.approx(0, abs=0.2) and not row.holds
+
+
+def test_an_exact_law_has_no_order(three_rates):
+    """Without decay a translation's charge stays where it is at any learning rate."""
+    symmetry = lg.Translation("b")
+    law = lg.noether(lg.HeavyBall(0.1).lagrangian(symmetry.loss), symmetry)
+
+    def loss(q, batch):
+        return jnp.sum((q["b"] - q["b"].mean() - jnp.arange(3.0)) ** 2)
+
+    with jax.enable_x64(True):
+        runs = [
+            lg.train(
+                {"b": jnp.array([0.3, -1.0, 2.0])},
+                loss,
+                np.zeros((4, 1)),
+                lg.HeavyBall(eta, 0.5),
+                round(1 / eta),
+                observe=[law],
+                batch_size=None,
+            )
+            for eta in (0.04, 0.02, 0.01)
+        ]
+    (row,) = lg.check(runs, [law])
+    assert row.holds and row.order is None
+
+
+def test_runs_that_have_no_order(three_rates):
+    runs, law = three_rates
+    with pytest.raises(lg.LagrangianError, match="2 runs at 2 learning rates"):
+        lg.check(runs[:2], [law])
+    with pytest.raises(lg.LagrangianError, match="3 runs at 1 learning rates"):
+        lg.check([runs[0]] * 3, [law])
+    longer = dataclasses.replace(
+        runs[0], learning_rates=np.tile(runs[0].learning_rates, 2)
+    )
+    with pytest.raises(lg.LagrangianError, match="end at the times 8, 4, 4"):
+        lg.check([longer, *runs[1:]], [law])
+
+
+def _with_record(run, law, **changed):
+    """The run as if something else had been recorded."""
+    record = run[law]
+    terms = {name: getattr(record, name) for name in record.names}
+    return dataclasses.replace(run, records={law: SimpleNamespace(**(terms | changed))})
 
 
 def test_a_rotation_is_checked_by_its_first_order_law(small_data):

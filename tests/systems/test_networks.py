@@ -36,7 +36,9 @@ def sizes(model, batch, *words):
 def test_skip_connections_tie_scales_together():
     model = networks.ResidualNetwork(nnx.Rngs(0), width=5, hidden=7, blocks=2)
     # A unit of the stream scales with all that writes to it and all that reads it.
-    assert sizes(model, FLAT, "rescale embed.", "second.0", "second.1", "head") == [5]
+    assert sizes(model, FLAT, "rescale embed unit", "second.0", "second.1", "head") == [
+        5
+    ]
     assert sizes(model, FLAT, "rescale first.0") == [7]
     assert sizes(model, FLAT, "rescale second.0") == []
 

@@ -144,7 +144,11 @@ def discover(
     symmetries: list[DiscoveredSymmetry] = []
     for number, (generator, result) in enumerate(zip(found, measured, strict=False)):
         evidence = Evidence.of(
-            describe(generator), family(generator), generator, result, probe.rounding
+            describe(generator, probe.parameters),
+            family(generator),
+            generator,
+            result,
+            probe.rounding,
         )
         symmetries.append(to_symmetry(generator, evidence, number))
     exact = [s for s in symmetries if s.evidence.kind == EXACT]

@@ -102,14 +102,13 @@ class Term:
         return values.reshape(-1)[chosen], squares.reshape(-1)[chosen]
 
     def _matrix_pairing(self, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-        view, sign = self.view, 1 if self.action == SYMMETRIC else -1
-        theta, g = draw.theta[view.path], draw.gradient[view.path]
-        *heads, width = view.axes
-        for axis in (*heads, width):
-            chosen = _spread(view.shape[axis], MATRIX_ENTRIES if axis == width else 3)
-            theta, g = theta.take(chosen, axis), g.take(chosen, axis)
-        view, rows = replace(view, shape=theta.shape), theta.shape[width]
-        left, right = (view.unfold(a).reshape(-1, rows, view.size) for a in (theta, g))
+        part, view = self._part
+        sign = 1 if self.action == SYMMETRIC else -1
+        rows = view.units[-1]
+        left, right = (
+            view.unfold(a[self.view.path][part]).reshape(-1, rows, view.size)
+            for a in (draw.theta, draw.gradient)
+        )
         above, below = np.triu_indices(rows, 1)
         outer = left @ right.swapaxes(1, 2)
         squares = left**2 @ (right**2).swapaxes(1, 2)
@@ -117,6 +116,17 @@ class Term:
         return sums.ravel(), (
             squares[:, above, below] + squares[:, below, above]
         ).ravel()
+
+    @cached_property
+    def _part(self) -> tuple[Any, View]:
+        """The entries of a matrix's array that are sampled, and their view."""
+        *heads, width = self.view.axes
+        chosen = [np.arange(length) for length in self.view.shape]
+        for axis in (*heads, width):
+            most = MATRIX_ENTRIES if axis == width else 3
+            chosen[axis] = _spread(self.view.shape[axis], most)
+        shape = tuple(map(len, chosen))
+        return np.ix_(*chosen), replace(self.view, shape=shape)
 
     # ---------------------------------------------------------------- moving
 

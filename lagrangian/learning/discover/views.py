@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -31,14 +32,14 @@ class View:
     axes: tuple[int, ...] = ()
     split: tuple[str, int] | None = None
 
-    @property
+    @cached_property
     def units(self) -> tuple[int, ...]:
         """How many units along each of `axes`."""
         if self.split:
             return (self.split[1],)
         return tuple(self.shape[a] for a in self.axes)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Entries in a unit."""
         return int(np.prod(self.shape, dtype=int) // np.prod(self.units, dtype=int))

@@ -107,10 +107,8 @@ def test_homogeneous_units_rescale_and_softmax_shifts(
     model = Perceptron([6, 8, 5, 3], nnx.Rngs(0), activation=activation)
     discovery = discover(model, cross_entropy, vectors)
     assert found(discovery) == {
-        "rescale layers.0.bias[k], layers.0.kernel[..., k] against "
-        "layers.1.kernel[k, ...]": (8, "exact"),
-        "rescale layers.1.bias[k], layers.1.kernel[..., k] against "
-        "layers.2.kernel[k, ...]": (5, "exact"),
+        "rescale layers.0 unit k against layers.1 row k": (8, "exact"),
+        "rescale layers.1 unit k against layers.2 row k": (5, "exact"),
         "shift of layers.2.kernel[k, ...]": (5, "exact"),
         "shift of layers.2.bias": (1, "exact"),
     }
@@ -160,8 +158,8 @@ def test_weight_normalisation(cross_entropy, vectors):
         "scale of layers.0.kernel[..., k]": (8, "exact"),
         "scale of layers.1.kernel[..., k]": (5, "exact"),
         "scale of layers.2.kernel[..., k]": (3, "exact"),
-        "rescale layers.0.bias, layers.0.scale against layers.1.scale": (1, "exact"),
-        "rescale layers.1.bias, layers.1.scale against layers.2.scale": (1, "exact"),
+        "rescale layers.0.scale with its bias against layers.1.scale": (1, "exact"),
+        "rescale layers.1.scale with its bias against layers.2.scale": (1, "exact"),
         "shift of layers.2.bias": (1, "exact"),
     }
     assert_proved(discovery)
@@ -171,8 +169,8 @@ def test_weight_normalisation(cross_entropy, vectors):
 
 
 SHARED_ROWS = {
-    "rescale dense.kernel[k, ...] against norm2.bias[k], norm2.scale[k]": (8, "exact"),
-    "rescale conv2.kernel[..., k, :] against norm1.bias[k], norm1.scale[k]": (
+    "rescale norm2.scale[k] with its bias against dense row k": (8, "exact"),
+    "rescale norm1.scale[k] with its bias against conv2.kernel[..., k, :]": (
         8,
         "exact",
     ),
@@ -187,14 +185,14 @@ NORMALISED_ROWS = {
         "shift of conv2.bias[k], which the loss does not depend on": (8, "exact"),
     },
     "group": {
-        "scale of conv1.bias[4k:4k+4], conv1.kernel[..., 4k:4k+4]": (2, "approximate"),
-        "scale of conv2.bias[4k:4k+4], conv2.kernel[..., 4k:4k+4]": (2, "approximate"),
+        "scale of conv1.kernel[..., 4k:4k+4] with its bias": (2, "approximate"),
+        "scale of conv2.kernel[..., 4k:4k+4] with its bias": (2, "approximate"),
         "shift of conv1.bias[4k:4k+4]": (2, "exact"),
         "shift of conv2.bias[4k:4k+4]": (2, "exact"),
     },
     "layer": {
-        "scale of conv1.bias, conv1.kernel": (1, "approximate"),
-        "scale of conv2.bias, conv2.kernel": (1, "approximate"),
+        "scale of conv1.kernel with its bias": (1, "approximate"),
+        "scale of conv2.kernel with its bias": (1, "approximate"),
         "shift of conv1.kernel[k1, k2, ...]": (9, "exact"),
         "shift of conv2.kernel[k1, k2, k3, ...]": (72, "exact"),
         "shift of conv1.bias": (1, "exact"),
@@ -220,11 +218,11 @@ def test_a_flattened_image_and_a_float32_network(cross_entropy, images):
     assert found(discovery) == {
         "scale of conv1.kernel[..., k]": (3, "exact"),
         "scale of conv2.kernel[..., k]": (4, "exact"),
-        "rescale conv2.kernel[..., k, :] against norm1.bias[k], norm1.scale[k]": (
+        "rescale norm1.scale[k] with its bias against conv2.kernel[..., k, :]": (
             3,
             "exact",
         ),
-        "rescale dense.kernel[k::4, ...] against norm2.bias[k], norm2.scale[k]": (
+        "rescale norm2.scale[k] with its bias against dense.kernel[k::4, ...]": (
             4,
             "exact",
         ),
@@ -307,6 +305,11 @@ def test_a_transformer(kind, order, cross_entropy, tokens):
     # A shift of all that a key gives is not seen by softmax, whatever the query.
     assert [s.evidence.blocks for s in discovery.unused] == [("attention.0.key.bias",)]
     texts = found(discovery)
+    key, query = (
+        f"attention.0.{name}.kernel[..., k1, k2]" for name in ("key", "query")
+    )
+    mixed = f"symmetric mixing of the units k2, for each k1, of {key}, {query}"
+    assert texts[f"{mixed} with its bias"] == (12, "exact")
     assert texts["shift of head.bias"] == (1, "exact")
     assert texts["shift of positions[..., k] against tokens[..., k]"] == (8, "exact")
     stream = [r for r in discovery.rows if {"tokens", "positions"} < set(r.blocks)]
@@ -471,9 +474,7 @@ def test_a_pytree_of_parameters(vectors):
         return jnp.mean((x - batch[1][:, None]) ** 2)
 
     discovery = discover(parameters, loss, vectors)
-    assert list(found(discovery)) == [
-        "rescale Dense_0.bias[k], Dense_0.kernel[..., k] against Dense_1.kernel[k, ...]"
-    ]
+    assert list(found(discovery)) == ["rescale Dense_0 unit k against Dense_1 row k"]
     (symmetry,) = discovery
     assert discovery[0] is symmetry and len(discovery) == 1
     axes = {b.name: b.unit_axis for b in symmetry.blocks}
@@ -501,7 +502,8 @@ def test_the_table_prints(cross_entropy, vectors):
     discovery = discover(Perceptron([6, 5, 3], nnx.Rngs(0)), cross_entropy, vectors)
     text, markdown = str(discovery), discovery._repr_markdown_()
     assert text.splitlines()[0].split()[:2] == ["symmetry", "generators"]
-    assert "rescale layers.0.bias[k]" in text and "rescale layers.0.bias" in markdown
+    assert "rescale layers.0 unit k against layers.1 row k" in text
+    assert "rescale layers.0 unit k against" in markdown
     assert "11 independent generators" in text and markdown.startswith("| symmetry |")
 
 
