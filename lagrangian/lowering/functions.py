@@ -96,9 +96,7 @@ def _acot(x: Any) -> Any:
 ORDERED: dict[Any, Callable[[int, Any], Any]] = {
     # Order 0 for every x; above, for x > 0, and nan elsewhere.
     sp.polygamma: lambda n, x: (
-        jsp.digamma(x)
-        if n == 0
-        else _where_positive(lambda x: jsp.polygamma(n, x), x)
+        jsp.digamma(x) if n == 0 else _where_positive(lambda x: jsp.polygamma(n, x), x)
     ),
     # For x > 0, and nan elsewhere.
     sp.expint: lambda n, x: _where_positive(lambda x: jsp.expn(n, x), x),

@@ -90,9 +90,7 @@ def _reduces_to_zero(system: Lagrangian, rate: Any) -> bool:
 def _in_the_ideal(system: Lagrangian, numerator: Any) -> bool:
     """Whether a polynomial vanishes with the constraints and their derivatives."""
     constraints = system.constraints
-    zero = list(
-        dict.fromkeys((*constraints.expressions, *constraints.velocity_level))
-    )
+    zero = list(dict.fromkeys((*constraints.expressions, *constraints.velocity_level)))
     symbols = [*(q.dot for q in system.coordinates), *system.coordinates]
     if not zero or not all(e.is_polynomial(*symbols) for e in (*zero, numerator)):
         return False
@@ -132,7 +130,9 @@ def _number(symbol: Any, i: int, seed: int, scale: Any) -> Any:
             symbol.is_odd or (symbol.is_even is None and seed % 2)
         )
     else:
-        number = scale * sp.Rational(2 + (7 * i + 5 * seed) % 11, 3 + (5 * i + seed) % 7)
+        number = scale * sp.Rational(
+            2 + (7 * i + 5 * seed) % 11, 3 + (5 * i + seed) % 7
+        )
     if symbol.is_negative or (symbol.is_nonnegative and number < 0):
         return -number
     return number
@@ -170,9 +170,7 @@ def _onto_constraints(system: Lagrangian, state: dict[Any, Any]) -> Any | None:
     )
     if step is None or any(x.imag for x in [*at, *step]):
         return None
-    return moved | {
-        v: state[v] - _real(x) for v, x in zip(speeds, step, strict=True)
-    }
+    return moved | {v: state[v] - _real(x) for v, x in zip(speeds, step, strict=True)}
 
 
 def _real(x: Any) -> Any:

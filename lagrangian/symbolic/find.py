@@ -138,7 +138,7 @@ def _check_size(n: int, degree: int, velocities: bool) -> None:
         return (n + n * n if velocities else n + 1) * comb(n + 1 + degree, degree)
 
     if not isinstance(degree, int) or degree < 0:
-        raise InvalidSymmetry(f"`degree` is {degree!r}. Pass a whole number, 0 or more.")
+        raise InvalidSymmetry(f"`degree` is {degree!r}. Pass a whole number from 0 on.")
     if size(degree) > MOST_UNKNOWNS:
         fits = max((d for d in range(degree) if size(d) <= MOST_UNKNOWNS), default=None)
         advice = (

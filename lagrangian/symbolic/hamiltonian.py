@@ -230,7 +230,7 @@ def _check_constant(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> None:
         acting = lagrangian.forces.get(q, 0) != 0
         if acting or lagrangian.dissipation.has(q, q.dot):
             raise InvalidLagrangian(
-                f"a force or dissipation acts on `{q}`, so its momentum is not constant."
+                f"a force or dissipation acts on `{q}`: its momentum is not constant."
             )
         if any(Q.has(q) for Q in lagrangian.forces.values()):
             raise InvalidLagrangian(

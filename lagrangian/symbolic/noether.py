@@ -195,9 +195,12 @@ def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
     """
     if not isinstance(lagrangian, Lagrangian):
         own = hasattr(lagrangian, "noether")
+        advice = (
+            "Use its own method `noether`" if own else "Write `lg.Lagrangian(T, V)`"
+        )
         raise InvalidLagrangian(
             f"`noether` takes a `Lagrangian`, and got {type(lagrangian).__name__}. "
-            + ("Use its own method `noether`." if own else "Write `lg.Lagrangian(T, V)`.")
+            f"{advice}."
         )
     if not isinstance(symmetry, Symmetry):
         got = getattr(symmetry, "__name__", type(symmetry).__name__)

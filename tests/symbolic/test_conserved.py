@@ -48,9 +48,7 @@ def test_constraints_can_break():
     assert conserved(pendulum, lg.Translation(x)) is False
     growing = lg.Lagrangian(PLANE, 0, constraints=[CIRCLE - lg.time])
     assert conserved(growing, lg.TimeTranslation()) is False
-    falling = lg.Lagrangian(
-        PLANE + m * z.dot**2 / 2, m * g * z, constraints=[z - x]
-    )
+    falling = lg.Lagrangian(PLANE + m * z.dot**2 / 2, m * g * z, constraints=[z - x])
     assert conserved(falling, EVERY_VELOCITY) is False
 
 
@@ -121,7 +119,9 @@ def test_accelerations_of_blocks_are_those_of_the_equations():
 
 def test_what_is_no_lagrangian_or_symmetry_is_refused():
     system = lg.Lagrangian(PLANE)
-    with pytest.raises(lg.InvalidLagrangian, match="got HigherOrderLagrangian. Use its"):
+    with pytest.raises(
+        lg.InvalidLagrangian, match="got HigherOrderLagrangian. Use its"
+    ):
         lg.noether(lg.HigherOrderLagrangian(x.ddot**2), lg.TimeTranslation())
     with pytest.raises(lg.InvalidLagrangian, match="got str. Write `lg.Lagrangian"):
         lg.noether("L", lg.TimeTranslation())

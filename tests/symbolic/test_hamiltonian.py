@@ -133,8 +133,8 @@ def test_a_reduced_system_keeps_the_forces_on_what_remains():
     (equation,) = lg.routh(system, {x: J}).equations
     assert sp.expand(equation.lhs - (m * y.ddot + k * y - J / m + c * y.dot)) == 0
     for changes, message in (
-        ({"forces": {x: y}}, "acts on `x`, so its momentum"),
-        ({"dissipation": x.dot**2}, "acts on `x`, so its momentum"),
+        ({"forces": {x: y}}, "acts on `x`: its momentum"),
+        ({"dissipation": x.dot**2}, "acts on `x`: its momentum"),
         ({"forces": {y: x}}, "a force depends on `x`"),
         ({"constraints": [x - y]}, "forces of constraints move"),
     ):
