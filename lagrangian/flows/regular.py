@@ -34,7 +34,7 @@ def check_regular(
     if not np.isfinite(numbers).all():
         return
     _, sizes, directions = np.linalg.svd(numbers)
-    null = directions[sizes < 1e-12 * sizes[0]].real
+    null = directions[sizes <= 1e-12 * sizes[0]].real
     # The multipliers of constraints come behind the coordinates.
     null = null[:, : len(lagrangian.coordinates)]
     if len(null):

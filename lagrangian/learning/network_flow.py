@@ -28,7 +28,6 @@ from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.backward_error import modified_flow
 from lagrangian.symbolic.blocks import Block
 from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.discrete import gain, learning_rate, momentum, weight_decay
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.noether import Law
 
@@ -54,10 +53,10 @@ def network_flow(
       Learning Dynamics", 2021, but for the velocity);
     - "modified": the flow of backward error analysis through eta^1, at an error of
       order eta^2 once the trace has grown (Barrett & Dherin, "Implicit Gradient
-      Regularization", 2021, with momentum). It starts where the second-order flow seems
-      to come from when it has forgotten its initial velocity v at the rate s of its
-      friction: at q + (v - v_1)/s, v_1 the velocity of the first-order flow. That is
-      q + eta beta grad F/(1 - beta)^2 for the heavy ball.
+      Regularization", 2021, with momentum). It starts at `rule.start_offset` beside
+      q, which is eta beta grad F/(1 - beta)^2 for the heavy ball. Where a rule divides
+      by the size of the gradient, it is for stretches on which no entry of the gradient
+      is near zero.
 
     Args:
         model: a Flax NNX module, or a pytree of arrays such as Linen's
@@ -276,17 +275,9 @@ def _second_order_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
 
 def _modified_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
     velocity = modified_flow(rule.recursion(_loss)).velocity[_q]
-    values = {
-        learning_rate: rule.rate(0),
-        momentum: rule.memory,
-        gain: rule.gain,
-        # One of the two is zero: a recursion has one symbol for both.
-        weight_decay: rule.coupled_decay + rule.decoupled_decay,
-    }
-    too_fast = rule.initial_velocity(_loss)[_q] - rule.gradient_flow(_loss)[_q]
-    behind = too_fast / rule.lagrangian(_loss).friction_rate
-    start = network.start + _at_start(network, rule, behind)
-    return _FirstOrderMotion(network, velocity, values), start, None
+    start = network.start + _at_start(network, rule, rule.start_offset(_loss)[_q])
+    motion = _FirstOrderMotion(network, velocity, rule.recursion_parameters())
+    return motion, start, None
 
 
 def _at_start(network: _Network, rule: Rule, expression: Any) -> Any:

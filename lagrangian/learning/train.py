@@ -24,7 +24,7 @@ from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Run
 from lagrangian.learning.step import TrainingStep
 from lagrangian.lowering.pytrees import named_leaves, pick
-from lagrangian.symbolic.blocks import LinearMap
+from lagrangian.symbolic.blocks import ConstantBlock, LinearMap
 from lagrangian.symbolic.noether import Law
 
 
@@ -36,7 +36,7 @@ def train(
     steps: int,
     *,
     observe: Sequence[Law] = (),
-    maps: Mapping[LinearMap, Callable[..., Any]] | None = None,
+    maps: Mapping[LinearMap | ConstantBlock, Any] | None = None,
     batch_size: int | None = 128,
     seed: int = 0,
     save: str | os.PathLike[str] | None = None,
@@ -58,7 +58,8 @@ def train(
         rule: the learning rule.
         steps: how many updates.
         observe: laws of blocks that are named by the paths of the parameters.
-        maps: a function for every linear map that the laws contain.
+        maps: a function for every linear map that the laws contain, and an array for
+            every constant block, such as the matrix of a `GeneralLinear`.
         batch_size: examples a step, drawn without replacement in each epoch; None for
             all of the data in every step.
         seed: of the order of the examples.

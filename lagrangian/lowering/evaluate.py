@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from lagrangian.errors import CannotLower
 from lagrangian.lowering.functions import (
@@ -80,12 +81,19 @@ def _check_node(node: Any, place: str, inputs: set[Any], opaque: set[Any]) -> No
             f"contains. Pass `losses={{{node.name!r}: function}}`."
         )
     if not has_counterpart(node):
-        name = node.func if isinstance(node, sp.Function) else type(node).__name__
+        inner = node.expr if isinstance(node, sp.Derivative) else node
+        name = inner.func if isinstance(inner, sp.Function) else type(node).__name__
         orders = ORDERS.get(type(node))
-        reason = f" (the order must be one of {list(orders)})" if orders else ""
+        reason = f" (the order must be one of {_span(orders)})" if orders else ""
+        if isinstance(inner, AppliedUndef):
+            reason = " (it is undefined: put an expression in its place)"
         raise CannotLower(
             f"`{name}` in the {place} has no JAX counterpart here{reason}: {node}."
         )
+
+
+def _span(orders: range) -> str:
+    return str(list(orders)) if len(orders) < 5 else f"{orders[0]}, ..., {orders[-1]}"
 
 
 def evaluate(

@@ -41,6 +41,9 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sp.asinh: jnp.arcsinh,
     sp.acosh: jnp.arccosh,
     sp.atanh: jnp.arctanh,
+    sp.acoth: lambda x: jnp.arctanh(1 / x),
+    sp.asech: lambda x: jnp.arccosh(1 / x),
+    sp.acsch: lambda x: jnp.arcsinh(1 / x),
     sp.exp: jnp.exp,
     sp.log: jnp.log,
     sp.Abs: jnp.abs,
@@ -55,10 +58,31 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sp.erf: jsp.erf,
     sp.erfc: jsp.erfc,
     sp.erfinv: jsp.erfinv,
-    sp.gamma: lambda x: jsp.gammasgn(x) * jnp.exp(jsp.gammaln(x)),
+    sp.gamma: lambda x: _gamma(x),
+    sp.factorial: lambda x: _gamma(x + 1),
+    sp.beta: lambda x, y: _gamma(x) * _gamma(y) / _gamma(x + y),
+    # Both for positive arguments, and nan elsewhere.
+    sp.lowergamma: lambda s, x: _where_positive(jsp.gammainc, s, x) * _gamma(s),
+    sp.uppergamma: lambda s, x: _where_positive(jsp.gammaincc, s, x) * _gamma(s),
+    sp.Ei: jsp.expi,
+    sp.Si: lambda x: jsp.sici(x)[0],
+    sp.Ci: lambda x: _where_positive(lambda x: jsp.sici(x)[1], x),
+    sp.fresnels: lambda x: jsp.fresnel(x)[0],
+    sp.fresnelc: lambda x: jsp.fresnel(x)[1],
     # log |gamma| would be the real part of SymPy's complex value below 0.
     sp.loggamma: lambda x: jnp.where(x > 0, jsp.gammaln(x), math.nan),
 }
+
+
+def _gamma(x: Any) -> Any:
+    return jsp.gammasgn(x) * jnp.exp(jsp.gammaln(x))
+
+
+def _where_positive(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Its value where all arguments are positive, nan elsewhere, in gradients too."""
+    inside = reduce(jnp.logical_and, (x > 0 for x in arguments))
+    safe = (jnp.where(inside, x, 1.0) for x in arguments)
+    return jnp.where(inside, function(*safe), math.nan)
 
 
 def _acot(x: Any) -> Any:
@@ -72,15 +96,19 @@ def _acot(x: Any) -> Any:
 ORDERED: dict[Any, Callable[[int, Any], Any]] = {
     # Order 0 for every x; above, for x > 0, and nan elsewhere.
     sp.polygamma: lambda n, x: (
-        jsp.digamma(x)
-        if n == 0
-        else jnp.where(x > 0, jsp.polygamma(n, jnp.where(x > 0, x, 1.0)), math.nan)
+        jsp.digamma(x) if n == 0 else _where_positive(lambda x: jsp.polygamma(n, x), x)
     ),
+    # For x > 0, and nan elsewhere.
+    sp.expint: lambda n, x: _where_positive(lambda x: jsp.expn(n, x), x),
     sp.besseli: lambda n, x: (jsp.i0, jsp.i1)[n](x),
 }
 
 #: The orders for which an entry of `ORDERED` has an implementation.
-ORDERS: dict[Any, range] = {sp.polygamma: range(100), sp.besseli: range(2)}
+ORDERS: dict[Any, range] = {
+    sp.polygamma: range(100),
+    sp.expint: range(100),
+    sp.besseli: range(2),
+}
 
 LOGIC: dict[Any, Callable[..., Any]] = {
     sp.And: lambda *x: reduce(jnp.logical_and, x),
@@ -99,12 +127,16 @@ def has_counterpart(node: Any) -> bool:
     """Whether JAX has what the top of this SymPy expression does."""
     if node.is_Number or node.is_NumberSymbol:
         return node.is_extended_real is True
+    if node.is_number and node.is_extended_real is False:  # (-2)**(1/3)
+        return False
     kind = type(node)
     if kind in ORDERED:
         order = node.args[0]
         return bool(order.is_Integer) and int(order) in ORDERS[kind]
+    if kind in FUNCTIONS or isinstance(node, sp.Piecewise):
+        return True
     if isinstance(node, sp.Function):
-        return isinstance(node, sp.Piecewise) or kind in FUNCTIONS
+        return False
     if kind in LOGIC or node.is_Add or node.is_Mul or node.is_Pow or node.is_Symbol:
         return True
     if node in (sp.true, sp.false):

@@ -107,6 +107,8 @@ def _vary_node(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) -> A
             exponent * base ** (exponent - 1) * moved[0]
             + node * sp.log(base) * moved[1]
         )
+    if isinstance(node, sp.sign):
+        return sp.S.Zero  # everywhere but where it jumps
     if isinstance(node, sp.Function):
         return sp.Add(
             *(node.fdiff(i + 1) * change for i, change in enumerate(moved) if change)

@@ -29,14 +29,21 @@ class Current:
 
     components: Mapping[Any, Any]
     divergence: Any
+    theory: FieldTheory
 
     @cached_property
     def is_conserved(self) -> bool | None:
         """True if the divergence reduces to zero, None if that is not decided.
 
-        False where the divergence is a polynomial that is not zero.
+        False where it is a polynomial, in fields and derivatives whose values the
+        equations leave free, that is not zero.
         """
-        reduced = sp.simplify(self.divergence)
+        if sp.simplify(self.divergence) == 0:
+            return True
+        free = self.theory.on_shell(self.divergence)
+        if free is None:
+            return None
+        reduced = sp.simplify(free)
         if reduced == 0:
             return True
         return False if reduced.is_polynomial() else None
@@ -137,6 +144,51 @@ class FieldTheory:
         ]
 
     @cached_property
+    def _accelerations(self) -> tuple[Any, dict[Any, Any]] | None:
+        """A variable, and the second derivatives along it that the equations give.
+
+        None if they give those of some field along no variable. Values of the fields
+        and of their first derivatives along it are free on a surface across it then.
+        """
+        for v in sorted(self.variables, key=lambda v: v != time):
+            seconds = [phi.d(v, v) for phi in self.fields]
+            left = sp.Matrix([equation.lhs for equation in self.equations])
+            matrix = left.jacobian(seconds)
+            if sp.simplify(matrix.det(method="berkowitz")) != 0:
+                rest = left.xreplace(dict.fromkeys(seconds, sp.S.Zero))
+                solution = matrix.LUsolve(-rest)
+                return v, dict(zip(seconds, map(sp.cancel, solution), strict=True))
+        return None
+
+    def on_shell(self, expression: Any) -> Any | None:
+        """An expression in what the equations leave free, or None if that is open.
+
+        Second derivatives along time (or another variable) are those of the equations.
+        It is open for a degenerate density, such as one of the first order, whose
+        equations bind first derivatives as well.
+        """
+        if self._accelerations is None:
+            return None
+        along, seconds = self._accelerations
+        while bound := [
+            f
+            for f in sp.sympify(expression).atoms(Field)
+            if f.index.count(along.name) > 1
+        ]:
+            known = {}
+            for f in bound:
+                further = list(f.index)
+                further.remove(along.name)
+                further.remove(along.name)
+                value = seconds[f.base.d(along, along)]
+                for name in further:
+                    (v,) = (v for v in self.variables if v.name == name)
+                    value = total(v, value)
+                known[f] = value
+            expression = sp.expand(expression.xreplace(known))
+        return expression
+
+    @cached_property
     def momenta(self) -> dict[Any, Any]:
         """dL/d(d_t phi) by field, for fields over time."""
         return {phi: self._slope(phi.d(time)) for phi in self.fields}
@@ -187,8 +239,18 @@ class FieldTheory:
             InvalidSymmetry: a field or variable that the density does not have, or a
                 motion of a complex field and one of its conjugate that do not match.
         """
+        for given in (xi, tau, boundary):
+            if not isinstance(given, Mapping | None):
+                raise InvalidSymmetry(
+                    f"`noether` takes mappings, and got {given!r}. Write `{{phi: xi}}` "
+                    "for the motion xi of a field phi."
+                )
         xi, tau, boundary = dict(xi or {}), dict(tau or {}), dict(boundary or {})
-        for given, known in ((xi, self.fields), (tau, self.variables)):
+        for given, known in (
+            (xi, self.fields),
+            (tau, self.variables),
+            (boundary, self.variables),
+        ):
             if stray := [s for s in given if s not in known]:
                 raise InvalidSymmetry(
                     f"the generator moves `{stray[0]}`, which this theory does not "
@@ -211,6 +273,7 @@ class FieldTheory:
         return Current(
             {v: sp.expand(component) for v, component in components.items()},
             sp.expand(change),
+            self,
         )
 
 

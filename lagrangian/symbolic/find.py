@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy as sp
 
-from lagrangian.errors import InvalidSymmetry
+from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.boundary import boundary_term
 from lagrangian.symbolic.calculus import total_derivative, variation
 from lagrangian.symbolic.coordinates import time
@@ -52,6 +52,7 @@ def find_symmetries(
         velocities: whether xi may be linear in the velocities.
 
     Raises:
+        InvalidLagrangian: `lagrangian` is none.
         InvalidSymmetry: the Lagrangian has blocks, forces, dissipation or constraints,
             or the ansatz is too large.
 
@@ -61,6 +62,11 @@ def find_symmetries(
     >>> [symmetry.name for symmetry in find_symmetries(L).of_lagrangian]
     ['time translation', 'rotation']
     """
+    if not isinstance(lagrangian, Lagrangian):
+        raise InvalidLagrangian(
+            "`find_symmetries` takes a `Lagrangian`, and got "
+            f"{type(lagrangian).__name__}. Write `lg.Lagrangian(T, V)`."
+        )
     if lagrangian.has_blocks:
         raise InvalidSymmetry(
             "`find_symmetries` needs scalar coordinates, and this Lagrangian has "
@@ -131,8 +137,8 @@ def _check_size(n: int, degree: int, velocities: bool) -> None:
     def size(degree: int) -> int:
         return (n + n * n if velocities else n + 1) * comb(n + 1 + degree, degree)
 
-    if degree < 0:
-        raise InvalidSymmetry(f"`degree` is {degree}. Pass 0 or more.")
+    if not isinstance(degree, int) or degree < 0:
+        raise InvalidSymmetry(f"`degree` is {degree!r}. Pass a whole number from 0 on.")
     if size(degree) > MOST_UNKNOWNS:
         fits = max((d for d in range(degree) if size(d) <= MOST_UNKNOWNS), default=None)
         advice = (

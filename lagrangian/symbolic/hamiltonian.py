@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sympy as sp
@@ -21,15 +21,18 @@ class Hamiltonian:
         expression: H in the coordinates, the symbols in `momenta`, and time.
         momenta: the symbol p_q of each coordinate q, in their order.
         velocities: each velocity as a function of coordinates and momenta.
+        forces: what acts on each coordinate beside H (generalised forces and Rayleigh's
+            dissipation, times the damping factor), where anything does.
     """
 
     expression: Any
     momenta: Mapping[Any, Any]
     velocities: Mapping[Any, Any]
+    forces: Mapping[Any, Any] = field(default_factory=dict)
 
     @property
     def equations(self) -> list[Any]:
-        """Hamilton's equations: qdot = dH/dp, then pdot = -dH/dq.
+        """Hamilton's equations: qdot = dH/dp, then pdot = -dH/dq + forces.
 
         A momentum's rate is written as the symbol of its name with a dot.
         """
@@ -38,7 +41,11 @@ class Hamiltonian:
             for q, p in self.momenta.items()
         ]
         forces = [
-            sp.Eq(sp.Symbol(f"{p.name}dot"), -self.expression.diff(q), evaluate=False)
+            sp.Eq(
+                sp.Symbol(f"{p.name}dot"),
+                self.forces.get(q, sp.S.Zero) - self.expression.diff(q),
+                evaluate=False,
+            )
             for q, p in self.momenta.items()
         ]
         return rates + forces
@@ -54,8 +61,13 @@ class Hamiltonian:
         )
 
     def rate(self, quantity: Any) -> Any:
-        """d/dt of f(q, p, t) along the motion: {f, H} + df/dt."""
-        return self.bracket(quantity, self.expression) + sp.diff(quantity, time)
+        """d/dt of f(q, p, t) along the motion: {f, H} + <df/dp, forces> + df/dt."""
+        quantity = sp.sympify(quantity)
+        return sp.Add(
+            self.bracket(quantity, self.expression),
+            *(quantity.diff(self.momenta[q]) * Q for q, Q in self.forces.items()),
+            quantity.diff(time),
+        )
 
     def in_momenta(self, expression: Any) -> Any:
         """An expression in velocities, such as a charge, written in momenta."""
@@ -78,15 +90,21 @@ def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
 
     Raises:
         InvalidLagrangian: the momenta cannot be solved for the velocities (a
-            degenerate Lagrangian, or one too intricate), or there are blocks.
+            degenerate Lagrangian, or one too intricate), or there are blocks or
+            constraints.
     """
+    if lagrangian.constraints.expressions:
+        raise InvalidLagrangian(
+            "the Legendre transform is for systems without constraints. Choose "
+            "coordinates that obey them, or work with the Lagrangian."
+        )
     factor = sp.exp(lagrangian.damping)
     momenta = {q: sp.Symbol(f"p_{q.name}", real=True) for q in lagrangian.coordinates}
     scaled = {q: p / factor for q, p in momenta.items()}
     speeds = [q.dot for q in lagrangian.coordinates]
     still = dict.fromkeys(speeds, sp.S.Zero)
     if lagrangian.mass_matrix.has(*speeds):
-        velocities = _solve(lagrangian, scaled)
+        velocities = _solve(lagrangian.momenta, scaled)
         replaced = {q.dot: v for q, v in velocities.items()}
         energy = sp.simplify(lagrangian.energy.xreplace(replaced))
     else:
@@ -97,7 +115,16 @@ def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
         energy = lagrangian.energy.xreplace(still) + sp.factor_terms(
             sp.Add(*(excess[q] * velocities[q] for q in momenta)) / 2
         )
-    return Hamiltonian(factor * energy, momenta, velocities)
+    replaced = {q.dot: v for q, v in velocities.items()}
+    forces = {
+        q: factor
+        * (lagrangian.forces.get(q, 0) + lagrangian.dissipative_forces[q]).xreplace(
+            replaced
+        )
+        for q in momenta
+    }
+    acting = {q: Q for q, Q in forces.items() if Q != 0}
+    return Hamiltonian(factor * energy, momenta, velocities, acting)
 
 
 def _solve_quadratic(
@@ -114,17 +141,16 @@ def _solve_quadratic(
     return {q: sp.cancel(v) for q, v in zip(excess, solution, strict=True)}
 
 
-def _solve(lagrangian: Lagrangian, scaled: Mapping[Any, Any]) -> dict[Any, Any]:
-    """The velocities of a kinetic energy that is not quadratic, by SymPy's `solve`."""
-    momenta = lagrangian.momenta
-    equations = [momenta[q] - p for q, p in scaled.items()]
-    speeds = [q.dot for q in momenta]
+def _solve(momenta: Mapping[Any, Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The velocities at which momenta have these values, by SymPy's `solve`."""
+    equations = [momenta[q] - p for q, p in values.items()]
+    speeds = [q.dot for q in values]
     for found in sp.solve(equations, speeds, dict=True):
         # A square root that `solve` took may have lost the sign.
         if len(found) == len(speeds) and all(
             sp.simplify(e.xreplace(found)) == 0 for e in equations
         ):
-            return {q: found[q.dot] for q in momenta}
+            return {q: found[q.dot] for q in values}
     raise InvalidLagrangian(
         "the momenta could not be solved for the velocities: "
         f"{[sp.sstr(e) for e in equations]}. Give `T` a form that SymPy's `solve` "
@@ -148,9 +174,12 @@ def routh(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> Lagrangian:
         lagrangian: an undamped Lagrangian.
         momenta: for each coordinate to remove, the constant value of its momentum.
 
+    Generalised forces and dissipation of the coordinates that remain act as before.
+
     Raises:
-        InvalidLagrangian: a coordinate that is not cyclic, or a damping (under which
-            the momenta are not constant).
+        InvalidLagrangian: a coordinate that is not cyclic; a momentum that a damping,
+            a force, dissipation or a constraint keeps from being constant; or momenta
+            that cannot be solved for the velocities.
     """
     free = cyclic(lagrangian)
     if stray := [q for q in momenta if q not in free]:
@@ -158,25 +187,52 @@ def routh(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> Lagrangian:
             f"`{stray[0]}` is not cyclic: `T` or `V` contains it. Cyclic are: "
             f"{', '.join(f'`{q}`' for q in free) or 'none'}."
         )
-    if lagrangian.damping != 0:
-        raise InvalidLagrangian(
-            "a damped Lagrangian has no constant momenta to reduce by. Leave out "
-            "`damping`."
-        )
+    _check_constant(lagrangian, momenta)
     speeds = [q.dot for q in momenta]
-    matrix = sp.Matrix(
-        [[lagrangian.momenta[q].diff(v) for v in speeds] for q in momenta]
-    )
     still = dict.fromkeys(speeds, 0)
-    right = [
-        value - lagrangian.momenta[q].xreplace(still) for q, value in momenta.items()
-    ]
-    solution = matrix.LUsolve(sp.Matrix(right))
-    replaced = {v: sp.cancel(x) for v, x in zip(speeds, solution, strict=True)}
+    given = {q: lagrangian.momenta[q] for q in momenta}
+    matrix = sp.Matrix([[p.diff(v) for v in speeds] for p in given.values()])
+    if matrix.has(*speeds):
+        found = _solve(given, momenta)
+        replaced = {q.dot: v for q, v in found.items()}
+    else:
+        right = [value - given[q].xreplace(still) for q, value in momenta.items()]
+        solution = matrix.LUsolve(sp.Matrix(right))
+        replaced = {v: sp.cancel(x) for v, x in zip(speeds, solution, strict=True)}
     reduced = lagrangian.undamped - sp.Add(
         *(value * q.dot for q, value in momenta.items())
     )
     reduced = sp.expand(reduced.xreplace(replaced))
     remaining = [q for q in lagrangian.coordinates if q not in momenta]
     potential = -reduced.xreplace({q.dot: 0 for q in remaining})
-    return Lagrangian(reduced + potential, potential, coordinates=remaining)
+    return Lagrangian(
+        reduced + potential,
+        potential,
+        forces={q: Q.xreplace(replaced) for q, Q in lagrangian.forces.items()},
+        dissipation=lagrangian.dissipation,
+        coordinates=remaining,
+    )
+
+
+def _check_constant(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> None:
+    """Raise if something beside T and V moves the momenta, or knows the coordinates."""
+    if lagrangian.damping != 0:
+        raise InvalidLagrangian(
+            "a damped Lagrangian has no constant momenta to reduce by. Leave out "
+            "`damping`."
+        )
+    if lagrangian.constraints.expressions:
+        raise InvalidLagrangian(
+            "the forces of constraints move the momenta. Choose coordinates that obey "
+            "the constraints, and reduce by those."
+        )
+    for q in momenta:
+        acting = lagrangian.forces.get(q, 0) != 0
+        if acting or lagrangian.dissipation.has(q, q.dot):
+            raise InvalidLagrangian(
+                f"a force or dissipation acts on `{q}`: its momentum is not constant."
+            )
+        if any(Q.has(q) for Q in lagrangian.forces.values()):
+            raise InvalidLagrangian(
+                f"a force depends on `{q}`, which the reduced system does not have."
+            )

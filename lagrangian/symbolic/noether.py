@@ -9,12 +9,12 @@ from typing import Any
 
 import sympy as sp
 
-from lagrangian.errors import InvalidSymmetry
+from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.boundary import boundary_term
 from lagrangian.symbolic.calculus import pairing, total_derivative, variation
+from lagrangian.symbolic.conserved import vanishes_on_shell
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.inner import Inner
-from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.symmetry import Symmetry
 from lagrangian.symbolic.system import Lagrangian
 
@@ -88,27 +88,11 @@ class Law:
     def is_conserved(self) -> bool | None:
         """Whether the charge itself is constant: None where that is not decided.
 
-        True when the rate reduces to zero; False when it is not zero at one of a few
-        random points, in 50-digit arithmetic; None when neither shows.
+        True when the rate, with the accelerations and multipliers of the equations,
+        reduces to zero; False when it is not zero in one of a few random states that
+        obey the constraints, in 50-digit arithmetic; None when neither shows.
         """
-        rate = sp.expand(_on_shell(self.lagrangian, self.rate))
-        reduced = sp.cancel(rate) if rate.has(Inner) else sp.simplify(rate)
-        if reduced == 0:
-            return True
-        if rate.has(Loss):
-            return None  # an opaque loss may have the symmetry, undeclared
-        if rate.has(Inner):
-            # Distinct inner products in normal form are linearly independent.
-            return False
-        for seed in range(3):
-            values = {
-                s: sp.Rational(2 + (7 * i + 5 * seed) % 11, 3 + (5 * i + seed) % 7)
-                for i, s in enumerate(sorted(rate.free_symbols, key=str))
-            }
-            number = rate.evalf(50, subs=values)
-            if number.is_number and abs(number) > sp.Float("1e-40"):
-                return False
-        return None
+        return vanishes_on_shell(self.lagrangian, self.rate)
 
     @cached_property
     def boundary(self) -> Any | None:
@@ -204,8 +188,26 @@ def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
     motion of time where tau is not zero.
 
     Raises:
-        InvalidSymmetry: the generator moves coordinates that `lagrangian` lacks.
+        InvalidLagrangian: `lagrangian` is none; theories of fields and of higher
+            derivatives have a method `noether` of their own.
+        InvalidSymmetry: `symmetry` is none, or moves coordinates that `lagrangian`
+            lacks.
     """
+    if not isinstance(lagrangian, Lagrangian):
+        own = hasattr(lagrangian, "noether")
+        advice = (
+            "Use its own method `noether`" if own else "Write `lg.Lagrangian(T, V)`"
+        )
+        raise InvalidLagrangian(
+            f"`noether` takes a `Lagrangian`, and got {type(lagrangian).__name__}. "
+            f"{advice}."
+        )
+    if not isinstance(symmetry, Symmetry):
+        got = getattr(symmetry, "__name__", type(symmetry).__name__)
+        raise InvalidSymmetry(
+            f"`noether` takes a symmetry, and got {got}. Write `lg.TimeTranslation()`, "
+            "or `lg.Symmetry({q: xi})` for the motion xi of a coordinate q."
+        )
     if foreign := [q for q in symmetry.xi if q not in lagrangian.coordinates]:
         raise InvalidSymmetry(
             f"{symmetry!r} moves {', '.join(f'`{q}`' for q in foreign)}, which this "
@@ -250,16 +252,6 @@ def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
             power(lagrangian.forces) + _constraint_power(lagrangian, symmetry)
         ),
     )
-
-
-def _on_shell(lagrangian: Lagrangian, rate: Any) -> Any:
-    """The rate with accelerations, if it has any, taken from the equations."""
-    found = jets(rate, order=2)
-    if not found or lagrangian.has_blocks or lagrangian.constraints.expressions:
-        return rate
-    solution = lagrangian.mass_matrix.LUsolve(lagrangian.forcing)
-    accelerations = zip(lagrangian.coordinates, solution, strict=True)
-    return rate.xreplace({q.ddot: value for q, value in accelerations})
 
 
 def _constraint_power(lagrangian: Lagrangian, symmetry: Symmetry) -> Any:

@@ -18,7 +18,7 @@ from lagrangian.symbolic.calculus import (
 from lagrangian.symbolic.constraints import constrain
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.graph import degree, partials
-from lagrangian.symbolic.written import check_lookalikes, written
+from lagrangian.symbolic.written import check_lookalikes, listed, written
 
 
 class Lagrangian:
@@ -57,12 +57,19 @@ class Lagrangian:
         self.T, self.V = written(T, "T"), written(V, "V")
         self.damping = written(damping, "damping")
         self.dissipation = written(dissipation, "dissipation")
+        if forces is not None and not isinstance(forces, Mapping):
+            raise InvalidLagrangian(
+                f"`forces` is of type {type(forces).__name__}; expected a mapping from "
+                "coordinates to forces, such as `{x: -x.dot}`."
+            )
         self.forces = {q: written(Q, "forces") for q, Q in (forces or {}).items()}
         found = jets(sp.Tuple(self.T, self.V, self.dissipation, *self.forces.values()))
         bases = list(dict.fromkeys(c.base for c in found))
-        self.coordinates: tuple[Any, ...] = tuple(coordinates or bases)
+        self.coordinates: tuple[Any, ...] = (
+            listed(coordinates, "coordinates") if coordinates else tuple(bases)
+        )
         self._validate(found, bases)
-        held = [written(c, "constraints") for c in constraints]
+        held = [written(c, "constraints") for c in listed(constraints, "constraints")]
         check_lookalikes(
             {
                 "T": self.T,
@@ -82,6 +89,17 @@ class Lagrangian:
                 "`T` and `V` contain no coordinates. "
                 'Make them with `q = lg.coordinates("q")` and use `q` and `q.dot`, '
                 "which are symbols, not functions of time."
+            )
+        if stray := [
+            q for q in self.coordinates if not isinstance(q, Coordinate) or q.order
+        ]:
+            raise InvalidLagrangian(
+                f"`coordinates` has {_names(stray)}, which is no coordinate. "
+                'Make one with `q = lg.coordinates("q")`.'
+            )
+        if len(set(self.coordinates)) < len(self.coordinates):
+            raise InvalidLagrangian(
+                f"`coordinates` names one twice: {_names(self.coordinates)}."
             )
         if stray := [b for b in bases if b not in self.coordinates]:
             raise InvalidLagrangian(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
@@ -27,12 +27,25 @@ def written(value: Any, what: str, error: type[Exception] = InvalidLagrangian) -
         expression = sp.sympify(value, strict=True)
     except sp.SympifyError:
         expression = None
-    if not isinstance(expression, sp.Expr):
+    if not isinstance(expression, sp.Expr) or expression.is_Matrix:
         raise error(
             f"`{what}` is of type {type(value).__name__}; expected a number or a SymPy "
             "expression."
         )
     return expression
+
+
+def listed(values: Any, what: str) -> tuple[Any, ...]:
+    """Several expressions or coordinates, which one alone is not.
+
+    Raises:
+        InvalidLagrangian: one alone, or text.
+    """
+    if isinstance(values, str | sp.Basic) or not isinstance(values, Iterable):
+        raise InvalidLagrangian(
+            f"`{what}` is {values!r}; expected a list, such as `{what}=[...]`."
+        )
+    return tuple(values)
 
 
 def check_lookalikes(

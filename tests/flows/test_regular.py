@@ -13,6 +13,7 @@ m = sp.Symbol("m")
         ((x.dot + y.dot) ** 2, {}, r"`x.dot` -1\*`y.dot`|`x.dot` -`y.dot`"),
         (x.dot**2 + y.dot, {}, "`y.dot`"),
         (x.dot**2 + m * y.dot**2, {m: 0.0}, "`y.dot`"),
+        (x * y.dot - y * x.dot, {}, "`x.dot`.*`y.dot`|`y.dot`.*`x.dot`"),
     ],
 )
 def test_a_degenerate_lagrangian_names_its_null_directions(kinetic, values, direction):

@@ -156,6 +156,7 @@ OTHERS = {
         ("variant", "second"),
         ("variant", "modified"),
         ("mirror", "second"),
+        ("mirror", "modified"),
         ("natural", "second"),
         ("natural", "modified"),
     ],
@@ -371,7 +372,6 @@ def squared(parameters, batch):
         ({"loss": lambda p, _: p["w"]}, r"must return a scalar; its shape is \(3,\)"),
         ({"rule": lg.HeavyBall(lambda step: 0.1)}, "has a learning-rate schedule"),
         ({"rule": lg.Adam(0.1)}, "Adam has no stated initial velocity"),
-        ({"rule": lg.Adam(0.1), "order": "modified"}, "Adam has no modified flow"),
     ],
 )
 def test_what_has_no_flow(changed, message):

@@ -9,6 +9,7 @@ import sympy as sp
 
 import lagrangian as lg
 from lagrangian.lowering.evaluate import evaluate
+from lagrangian.symbolic.backward_error import Average, Recursion
 from lagrangian.symbolic.blocks import collected
 from lagrangian.symbolic.discrete import learning_rate as eta
 from lagrangian.symbolic.discrete import momentum, weight_decay
@@ -105,6 +106,71 @@ def test_block_runs_follow_their_modified_flow_to_its_order(order):
             [0.04, 0.02, 0.01],
         )
     assert found == pytest.approx(order + 1, abs=0.15)
+
+
+def test_an_average_of_the_gradient_is_a_dampened_momentum():
+    """The same run, stated as a momentum and as an average: one modified flow."""
+    from lagrangian.symbolic.discrete import gain
+
+    f = x**4 / 4 + x**2 * y + y**2
+    slopes = {q: f.diff(q) for q in (x, y)}
+    means = dict(zip((x, y), sp.symbols("p_x p_y"), strict=True))
+    averaged = Recursion(
+        {q: -eta * means[q] for q in slopes},
+        averages={means[q]: Average(momentum, slope) for q, slope in slopes.items()},
+    )
+    ball = Recursion({q: -eta * gain * s for q, s in slopes.items()}, momentum)
+    ours, theirs = (lg.modified_flow(r, 3).terms for r in (averaged, ball))
+    for mine, other in zip(ours, theirs, strict=True):
+        for q in (x, y):
+            expected = other[q].subs(gain, 1 - momentum)
+            assert sp.simplify(mine[q] - expected) == 0
+    assert sp.simplify(ours[1][x] - theirs[1][x].subs(gain, 1)) != 0
+
+
+@pytest.mark.parametrize("order", range(4))
+def test_averages_of_the_past_are_those_along_the_flow(order):
+    """Like Adam's, but smooth; the run goes back and forth until they agree."""
+    slope = sp.sin(x) / 3 + x / 2 + 3
+    mean, squares = sp.symbols("p v")
+    recursion = Recursion(
+        {x: -eta * mean / sp.sqrt(squares + 2)},
+        averages={
+            mean: Average(sp.Rational(1, 3), slope),
+            squares: Average(sp.Rational(1, 4), slope**2),
+        },
+    )
+    velocity = lg.modified_flow(recursion, order).velocity[x]
+    field, g = sp.lambdify((x, eta), velocity, cse=True), sp.lambdify(x, slope)
+    warm, errors, rates = 30, [], [0.05, 0.025, 0.0125]
+
+    def flow(rate, horizon):
+        def direction(t, q):
+            return np.sign(horizon) * field(q, rate)
+
+        span = (0, abs(horizon))
+        return scipy.integrate.solve_ivp(
+            direction, span, [0.7], rtol=1e-13, atol=1e-13, method="DOP853"
+        ).y[0, -1]
+
+    for rate in rates:
+        q = flow(rate, -warm * rate)
+        start, p, v = q, g(q), g(q) ** 2
+        for k in range(warm + round(1 / rate)):
+            start = q if k == warm else start
+            p, v = p / 3 + 2 * g(q) / 3, v / 4 + 3 * g(q) ** 2 / 4
+            q = q - rate * p / np.sqrt(v + 2)
+        end = scipy.integrate.solve_ivp(
+            lambda t, q, rate=rate: field(q, rate),
+            (0, 1),
+            [start],
+            rtol=1e-13,
+            atol=1e-13,
+            method="DOP853",
+        ).y[0, -1]
+        errors.append(abs(end - q))
+    found = np.polyfit(np.log(rates), np.log(errors), 1)[0]
+    assert found == pytest.approx(order + 1, abs=0.2)
 
 
 def test_it_prints():

@@ -238,3 +238,34 @@ def test_printing_and_pickling():
 def test_errors_name_what_is_wrong(build, message):
     with pytest.raises((lg.InvalidLagrangian, lg.InvalidSymmetry), match=message):
         build()
+
+
+def test_first_order_equations_leave_the_verdict_open():
+    """u v is conserved by u (v_t - v_x), whose density vanishes on shell."""
+    first_order = lg.FieldTheory(u * v.d("t") - u * v.d("x"))
+    current = first_order.noether({u: u, v: v})
+    assert current.components == {t: u * v, x: -u * v}
+    equations = {v.d("t"): v.d("x"), u.d("t"): u.d("x")}
+    on_shell = divergence(current.components).xreplace(equations)
+    assert sp.expand(on_shell) == 0
+    assert current.is_conserved is None
+
+
+def test_higher_derivatives_are_those_of_the_equations():
+    """Energy as the charge of xi = -phi_t, and what only the equations show."""
+    motion = -phi.d("t")
+    density = KLEIN_GORDON.density
+    assert KLEIN_GORDON.noether({phi: motion}).is_conserved is False
+    assert KLEIN_GORDON.noether({phi: motion}, boundary={t: -density}).is_conserved
+    # phi -> phi + s (phi_tt - phi_xx + m^2 phi) moves no solution.
+    trivial = KLEIN_GORDON.noether({phi: KLEIN_GORDON.equations[0].lhs})
+    assert trivial.divergence != 0 and trivial.is_conserved
+    moved = KLEIN_GORDON.noether({phi: KLEIN_GORDON.equations[0].lhs + phi})
+    assert moved.is_conserved is False
+
+
+def test_a_boundary_along_another_symbol_is_refused():
+    with pytest.raises(lg.InvalidSymmetry, match="moves `x`.*It has `t`, `x`"):
+        WAVE.noether({phi: sp.S.One}, boundary={sp.Symbol("x"): phi})
+    with pytest.raises(lg.InvalidSymmetry, match="takes mappings, and got 'phi'"):
+        WAVE.noether("phi")

@@ -562,6 +562,10 @@ def test_too_large_an_ansatz_names_the_degree_that_fits():
     many = lg.Lagrangian(sum(s.dot**2 for s in lg.coordinates("s1:81")))
     with pytest.raises(lg.InvalidSymmetry, match="No degree fits"):
         find_symmetries(many, 1, velocities=True)
+    with pytest.raises(lg.InvalidSymmetry, match="`degree` is 1.5"):
+        lg.find_symmetries(lg.Lagrangian(x.dot**2), degree=1.5)
+    with pytest.raises(lg.InvalidLagrangian, match="takes a `Lagrangian`, and got str"):
+        lg.find_symmetries("x.dot**2")
     with pytest.raises(lg.InvalidSymmetry, match="`degree` is -1"):
         find_symmetries(system, -1)
 

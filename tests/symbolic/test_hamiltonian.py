@@ -103,3 +103,68 @@ def test_errors_name_what_is_wrong():
         lg.routh(SPHERICAL, {theta: 1})
     with pytest.raises(lg.InvalidLagrangian, match="damped Lagrangian has no constant"):
         lg.routh(lg.Lagrangian(x.dot**2, damping=lg.time), {x: 1})
+
+
+def test_a_relativistic_particle_reduces_to_its_transverse_motion():
+    """The momentum is no linear function of the cyclic velocity."""
+    speed = sp.sqrt(1 - (x.dot**2 + y.dot**2) / c**2)
+    system = lg.Lagrangian(-m * c**2 * speed, k * y**2)
+    reduced = lg.routh(system, {x: J})
+    values = {m: 1.0, c: 2.0, k: 1.0}
+    momentum = 0.3 / np.sqrt(1 - (0.3**2 + 0.1**2) / 4)
+    whole = lg.lower(system, values).integrate(
+        {x: 0.0, y: 0.4}, {x: 0.3, y: 0.1}, (0, 3), tol=1e-12
+    )
+    part = lg.lower(reduced, values | {J: momentum}).integrate(
+        {y: 0.4}, {y: 0.1}, (0, 3), tol=1e-12
+    )
+    np.testing.assert_allclose(part[y], whole[y], atol=1e-9)
+    resting = lg.lower(reduced, values | {J: 0.0}).integrate(
+        {y: 0.4}, {y: 0.1}, (0, 3), tol=1e-12
+    )
+    assert np.abs(resting[y] - whole[y]).max() > 1e-3
+
+
+def test_a_reduced_system_keeps_the_forces_on_what_remains():
+    free = m * (x.dot**2 + y.dot**2) / 2
+    system = lg.Lagrangian(
+        free, k * y**2 / 2, forces={y: x.dot}, dissipation=c * y.dot**2 / 2
+    )
+    (equation,) = lg.routh(system, {x: J}).equations
+    assert sp.expand(equation.lhs - (m * y.ddot + k * y - J / m + c * y.dot)) == 0
+    for changes, message in (
+        ({"forces": {x: y}}, "acts on `x`: its momentum"),
+        ({"dissipation": x.dot**2}, "acts on `x`: its momentum"),
+        ({"forces": {y: x}}, "a force depends on `x`"),
+        ({"constraints": [x - y]}, "forces of constraints move"),
+    ):
+        with pytest.raises(lg.InvalidLagrangian, match=message):
+            lg.routh(lg.Lagrangian(free, k * y**2 / 2, **changes), {x: J})
+
+
+def test_forces_and_damping_stand_in_hamiltons_equations():
+    """pdot, and the rate of any quantity, against the Euler-Lagrange equations."""
+    system = lg.Lagrangian(
+        m * x.dot**2 / 2,
+        k * x**2 / 2,
+        damping=c * lg.time,
+        forces={x: sp.sin(lg.time) * x.dot},
+        dissipation=l * x.dot**2 / 2,
+    )
+    transform = system.hamiltonian
+    (p,) = transform.momenta.values()
+    momentum = sp.exp(c * lg.time) * m * x.dot
+    (acceleration,) = system.mass_matrix.LUsolve(system.forcing)
+    rate = lg.total_derivative(momentum).xreplace({x.ddot: acceleration})
+    assert sp.simplify(transform.equations[1].rhs.subs(p, momentum) - rate) == 0
+    energy = transform.rate(transform.expression).subs(p, momentum)
+    law = lg.noether(system, lg.TimeTranslation())
+    whole = sp.exp(c * lg.time) * law.charge
+    expected = lg.total_derivative(whole).xreplace({x.ddot: acceleration})
+    assert sp.simplify(energy - expected) == 0
+    unforced = lg.Lagrangian(m * x.dot**2 / 2, k * x**2 / 2, damping=c * lg.time)
+    assert sp.simplify(unforced.hamiltonian.equations[1].rhs.subs(p, momentum)) != (
+        sp.simplify(rate)
+    )
+    with pytest.raises(lg.InvalidLagrangian, match="without constraints"):
+        lg.Lagrangian(x.dot**2 + y.dot**2, constraints=[x - y]).hamiltonian  # noqa: B018

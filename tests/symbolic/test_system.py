@@ -123,6 +123,30 @@ def test_an_explicit_order_of_coordinates_is_kept():
             lambda: lg.Lagrangian(x.dot**2, x, constraints=["x"]),
             r"`constraints` is the text 'x'",
         ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, x, constraints=x - 1),
+            r"`constraints` is x - 1; expected a list",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, x, coordinates=x),
+            r"`coordinates` is x; expected a list",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, x, coordinates=[x, x]),
+            r"`coordinates` names one twice: `x`, `x`",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, x, coordinates=[x, k]),
+            r"`coordinates` has `k`, which is no coordinate",
+        ),
+        (
+            lambda: lg.Lagrangian(x.dot**2, x, forces=[x]),
+            r"`forces` is of type list; expected a mapping",
+        ),
+        (
+            lambda: lg.Lagrangian(sp.Matrix([x.dot**2])),
+            r"`T` is of type MutableDenseMatrix; expected",
+        ),
     ],
 )
 def test_errors_name_what_is_wrong(build, message):

@@ -3,17 +3,21 @@
 Their metric G is diagonal and made of the gradients met so far, so no Lagrangian of
 the parameters alone has them as its equation. What they do have is one with G held
 fixed, m/2 <qdot, G qdot> - F: true while G changes little, and enough to derive what
-the metric does to a symmetry. Their discrete law is exact all the same.
+the metric does to a symmetry. Their discrete law is exact all the same; and their
+modified flows are, at fixed decay rates, as long as no entry of the gradient comes near
+zero, by whose size they divide.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import sympy as sp
 from optax import GradientTransformation
@@ -27,11 +31,16 @@ from lagrangian.learning.rules.rule import (
     mass,
     metric_block,
 )
+from lagrangian.symbolic.backward_error import Average, Recursion
+from lagrangian.symbolic.blocks import Block, ConstantBlock
 from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.discrete import weight_decay
+from lagrangian.symbolic.discrete import learning_rate, momentum, weight_decay
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.system import Lagrangian
+
+#: The decay rate of the average of squares, and what keeps a division from zero.
+_second, _eps = sp.symbols("beta_2 epsilon", nonnegative=True, real=True)
 
 
 class AdaptiveRule(Rule):
@@ -100,6 +109,27 @@ class AdaptiveRule(Rule):
             weight_decay: self._decay[0],
         }
 
+    def start_offset(self, loss: Loss) -> dict[Any, Any]:
+        """None to first order: averages of what is nearly constant start out right."""
+        return dict.fromkeys(loss.blocks, sp.S.Zero)
+
+    def recursion(self, loss: Loss | None = None) -> Recursion:
+        """Its update with averages that have forgotten their start."""
+        if loss is None:
+            loss = Loss("f", Block("w"))
+        moves, averages = {}, {}
+        for w in loss.blocks:
+            g = loss.gradient(w) + (weight_decay * w if self.coupled_decay else 0)
+            move, of_block = self._averaged(w.name, g)
+            shrinking = weight_decay * w if self.decoupled_decay else 0
+            moves[w] = learning_rate * (move - shrinking)
+            averages |= of_block
+        return Recursion(moves, averages=averages)
+
+    @abstractmethod
+    def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
+        """The update per learning rate, and the averages of g that it contains."""
+
     def _chain(self, scaling: GradientTransformation) -> GradientTransformation:
         return optax.chain(
             optax.add_decayed_weights(self.coupled_decay),
@@ -139,6 +169,24 @@ class RMSProp(AdaptiveRule):
 
     def _divided(self, g: Any) -> Any:
         return -g / sp.sqrt(g**2 + self.eps)
+
+    def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
+        squares = ConstantBlock(f"V({name})")
+        return -g / sp.sqrt(squares + _eps), {squares: Average(_second, g**2)}
+
+    def recursion_parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+        own = {_second: self.decay, _eps: self.eps}
+        return super().recursion_parameters(learning_rate) | own
+
+    def start_offset(self, loss: Loss) -> dict[Any, Any]:
+        """The average of squares starts at zero, so that the first steps are longer.
+
+        The k-th is by 1/sqrt(1 - decay^k), if eps is small beside the squares.
+        """
+        shares = self.decay ** np.arange(1, 1 + math.ceil(40 / (1 - self.decay)))
+        longer = float(np.sum(1 / np.sqrt(1 - shares) - 1))
+        eta = self._eta(None)
+        return {w: eta * longer * v for w, v in self.gradient_flow(loss).items()}
 
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_rms(self.decay, self.eps))
@@ -195,6 +243,17 @@ class Adam(AdaptiveRule):
     def _mass_in_steps(self) -> float:
         return (1 + self.b1) / (2 * (1 - self.b1))
 
+    def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
+        mean, squares = ConstantBlock(f"P({name})"), ConstantBlock(f"V({name})")
+        return -mean / (sp.sqrt(squares) + _eps), {
+            mean: Average(momentum, g),
+            squares: Average(_second, g**2),
+        }
+
+    def recursion_parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+        own = {momentum: self.b1, _second: self.b2, _eps: self.eps}
+        return super().recursion_parameters(learning_rate) | own
+
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_adam(self.b1, self.b2, self.eps))
 
@@ -246,6 +305,10 @@ class Lion(AdaptiveRule):
     @property
     def _mass_in_steps(self) -> float:
         return 0.5 + self.b1 / (1 - self.b2)
+
+    def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
+        """The sign of an average is that of g, until an entry of g changes its sign."""
+        return -sp.sign(g), {}
 
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_lion(self.b1, self.b2))

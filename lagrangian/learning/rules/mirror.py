@@ -74,12 +74,16 @@ class PotentialRule(Rule):
     def _moved(self, q: Any, step: Any) -> Any:
         """Where an element goes from `q`, in SymPy; `step` is eta grad F."""
 
+    def _change(self, q: Any, step: Any) -> Any:
+        """By how much; zero for a zero step in the form in which it is written."""
+        return self._moved(q, step) - q
+
     def recursion(self, loss: Loss | None = None) -> Recursion:
         if loss is None:
             loss = Loss("f", Block("w"))
         return Recursion(
             {
-                w: self._moved(w, learning_rate * self._pull(loss, w)) - w
+                w: self._change(w, learning_rate * self._pull(loss, w))
                 for w in loss.blocks
             }
         )
@@ -171,6 +175,10 @@ class MirrorDescent(PotentialRule):
 
     def _moved(self, q: Any, step: Any) -> Any:
         return self._inverse.xreplace({_z: self._derivative(1, q) - step})
+
+    def _change(self, q: Any, step: Any) -> Any:
+        # SymPy does not see that asinh(sinh(q)) is q.
+        return self._moved(q, step) - self._moved(q, sp.S.Zero)
 
     def lagrangian(self, loss: Loss) -> Lagrangian:
         """The Bregman Lagrangian, in the symbols eta and lambda."""

@@ -12,9 +12,9 @@ import sympy as sp
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
+from lagrangian.symbolic import discrete
 from lagrangian.symbolic.backward_error import Recursion
 from lagrangian.symbolic.blocks import Block, ConstantBlock
-from lagrangian.symbolic.discrete import learning_rate, role
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.system import Lagrangian
 
@@ -90,20 +90,39 @@ class Rule(ABC):
             "flow holds its metric fixed, and the metric of the first steps is not."
         )
 
+    @abstractmethod
     def recursion(self, loss: Loss | None = None) -> Recursion:
         """Its update as a recursion, for backward error analysis.
 
-        In the symbols eta, beta and lambda; for one block `w` and an opaque loss if
-        none is given.
+        In the symbols of `recursion_parameters`; for one block `w` and an opaque loss
+        if none is given.
+        """
+
+    def recursion_parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+        """Values for the symbols of `recursion` and of its modified flow.
 
         Raises:
-            LagrangianError: the update is no smooth function of q alone.
+            LagrangianError: the rule has a schedule, and no rate is given.
         """
-        raise LagrangianError(
-            f"{type(self).__name__} has no modified flow here: its update depends on "
-            "averages of past gradients, so it is no map of the parameters alone. "
-            "`rule.gradient_flow(loss)` is its first-order flow."
-        )
+        return {
+            discrete.learning_rate: self._eta(learning_rate),
+            discrete.momentum: self.memory,
+            discrete.gain: self.gain,
+            # One of the two is zero: a recursion has one symbol for both.
+            discrete.weight_decay: self.coupled_decay + self.decoupled_decay,
+        }
+
+    def start_offset(self, loss: Loss) -> dict[Any, Any]:
+        """From how far beside its start a run from rest follows its modified flow.
+
+        To first order in eta, in the symbols of `parameters`: where the second-order
+        flow seems to come from when it has forgotten its initial velocity, at the rate
+        of its friction.
+        """
+        first, rate = self.gradient_flow(loss), self.lagrangian(loss).friction_rate
+        return {
+            w: (v - first[w]) / rate for w, v in self.initial_velocity(loss).items()
+        }
 
     @abstractmethod
     def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
@@ -141,7 +160,7 @@ class Rule(ABC):
 
     def velocity(self, block: Block) -> Any:
         """The velocity of a step from what was measured, in the `role`s of a block."""
-        return role(block, "update") / learning_rate
+        return discrete.role(block, "update") / discrete.learning_rate
 
     def _eta(self, learning_rate: Any) -> Any:
         eta = self.learning_rate if learning_rate is None else learning_rate

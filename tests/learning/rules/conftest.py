@@ -94,6 +94,12 @@ def at(expression, q, values):
     return np.asarray(_at(expression, symbols)(jnp.asarray(q), *values.values()))
 
 
+@pytest.fixture
+def value():
+    """An expression in `w` at one point."""
+    return at
+
+
 _compiled = {}
 
 

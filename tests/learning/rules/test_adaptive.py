@@ -123,8 +123,6 @@ def test_the_lagrangian_has_the_metric_in_it():
 
 def test_what_has_no_meaning_is_refused():
     loss = lg.Loss("f", lg.blocks("w"))
-    with pytest.raises(lg.LagrangianError, match="Adam has no modified flow"):
-        lg.modified_flow(lg.Adam(0.1))
     with pytest.raises(lg.LagrangianError, match="no stated initial velocity"):
         lg.Lion(0.1).initial_velocity(loss)
     with pytest.raises(lg.LagrangianError, match=r"`b1` is 1.0; pass a number in"):
