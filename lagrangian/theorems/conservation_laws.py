@@ -48,7 +48,6 @@ from lagrangian.theorems.theorem import (
     Setting,
     Theorem,
     below,
-    close,
     order,
 )
 
@@ -56,6 +55,10 @@ from lagrangian.theorems.theorem import (
 MOVING = tuple(name for name in SYMMETRIES if name != "translation")
 #: What rounding leaves of an exact law over a few thousand steps.
 _ROUNDING = 1e-13
+#: Of drift/eta extrapolated to eta = 0.
+_COEFFICIENT = 0.002
+#: Below what a logarithmic axis need show.
+_FLOOR = 1e-16
 #: Steps from a random trace: beta^-k times the rounding must stay small.
 _KICKED_STEPS = 40
 
@@ -64,12 +67,12 @@ def _derivation() -> tuple[str, ...]:
     lines = [as_latex(oscillator_of(law_of(s))) for s in SYMMETRIES.values()]
     for symmetry in SYMMETRIES.values():
         value, growth = conserved(symmetry).value, conserved(symmetry).growth
-        lines.append(
-            rf"m \to 0:\quad \frac{{d}}{{dt}}\left({sp.latex(value)}\right) = "
-            rf"{sp.latex(growth)} \to 0"
-        )
+        limit = "0" if growth == 0 else rf"{sp.latex(growth)} \to 0"
+        change = rf"\frac{{d}}{{dt}}\left({sp.latex(value)}\right)"
+        lines.append(rf"m \to 0:\quad {change} = {limit}")
     for symmetry in ROTATIONS.values():
-        lines.append(rf"\frac{{d}}{{dt}} {sp.latex(law_of(symmetry).conserved)} = 0")
+        constant = sp.latex(law_of(symmetry).conserved)
+        lines.append(rf"\frac{{d}}{{dt}}\left({constant}\right) = 0")
     return tuple(lines)
 
 
@@ -79,42 +82,47 @@ def _derivation() -> tuple[str, ...]:
 def _flow_claims(flows: list[Flow], broken: Flow) -> Iterator[Claim]:
     """Conservation as good as the integrator, and none without the symmetry."""
     for name in SYMMETRIES:
-        found = [flow.deviation(name) for flow in flows]
         bound = _ROUNDING if name == "translation" else 10 * TOLERANCES[-1]
-        said = f"{name}: relative change of X along the gradient flow"
-        yield below(said, found[-1], bound)
-        if name in MOVING:
-            what = f"{name}: its order in the tolerance of the integrator"
-            yield order(what, 1, TOLERANCES, found, 0.25)
-        what = f"{said}, without the symmetry"
+        what = f"{name}: relative change of X along the gradient flow"
+        yield below(what, flows[-1].deviation(name), bound)
+        what = f"{what}, without the symmetry"
         yield below(what, broken.deviation(name), bound, control=True)
+    worst = [max(flow.deviation(name) for name in MOVING) for flow in flows]
+    what = "largest of these: order in the integrator's tolerance"
+    yield order(what, 1, TOLERANCES, worst)
 
 
 def _training_claims(flow: Flow, trained: Training) -> Iterator[Claim]:
     """Order 1 with the predicted coefficient, exactly none for a translation."""
-    beta, rates = trained.momentum, trained.rates
+    beta, rates = trained.momentum, trained.rates.tolist()
     said = f"beta = {beta:g}, translation: relative change of X at every eta"
     yield below(said, trained.deviation("translation"), _ROUNDING)
+    worst = np.zeros(len(rates))
     for name in MOVING:
         predicted = flow.coefficient(name, beta).ravel()
         final, what = trained.final(name), f"beta = {beta:g}, {name}: drift"
-        moved = np.linalg.norm(final, axis=1)
-        left = np.linalg.norm(final - np.outer(rates, predicted), axis=1)
-        size = float(np.linalg.norm(predicted))
-        yield order(f"{what}, order", 1, rates, moved)
-        yield order(f"{what} - eta K, order", 2, rates, left)
-        yield close(f"{what}/eta, against K", size, moved[-1] / rates[-1], 0.01)
+        moved, size = np.linalg.norm(final, axis=1), np.linalg.norm(predicted)
+        yield order(f"{what}, order", 1, rates, moved.tolist())
+        # The rest is of order eta^2, so two rates extrapolate to zero.
+        slope = 2 * final[-1] / rates[-1] - final[-2] / rates[-2]
+        missed = float(np.linalg.norm(slope - predicted) / size)
+        yield below(f"{what}/eta for eta -> 0, over K, less 1", missed, _COEFFICIENT)
+        left = final - np.outer(rates, predicted)
+        worst = np.maximum(worst, np.linalg.norm(left, axis=1) / trained.rates / size)
+    what = f"beta = {beta:g}: drift/(eta K) - 1, order"
+    yield order(what, 1, rates, worst.tolist())
     excess = max(trained.excess(name) for name in SYMMETRIES)
     yield below(f"beta = {beta:g}: exact law of each step, all X", excess, _ROUNDING)
 
 
 def _broken_training_claims(broken: Training) -> Iterator[Claim]:
     """Without the symmetries X moves whatever the learning rate is."""
+    rates = broken.rates.tolist()
     for name in SYMMETRIES:
-        moved = np.linalg.norm(broken.final(name), axis=1)
+        moved = np.linalg.norm(broken.final(name), axis=1).tolist()
         what = f"{name} without the symmetry: drift, order"
-        yield order(what, 0, broken.rates, moved)
-        yield order(what, 1, broken.rates, moved, control=True)
+        yield order(what, 0, rates, moved)
+        yield order(what, 1, rates, moved, control=True)
         what = f"{name} without the symmetry: exact law of each step"
         yield below(what, broken.excess(name), _ROUNDING, control=True)
 
@@ -134,9 +142,11 @@ def _momentum_claims(flow: InertialFlow, kicked: Training) -> Iterator[Claim]:
 # ------------------------------------------------------------------ figure
 
 
-def _drift_panel(flow: Flow, trained: Training, broken: Training | None) -> Panel:
+def _drift_panel(
+    flow: Flow, trained: Training, names: tuple[str, ...], broken: Training | None
+) -> Panel:
     rates, curves = trained.rates, []
-    for name in MOVING:
+    for name in names:
         moved = np.linalg.norm(trained.final(name), axis=1)
         size = np.linalg.norm(flow.coefficient(name, trained.momentum))
         # Measured curves look alike, so that one of them explains all.
@@ -145,8 +155,6 @@ def _drift_panel(flow: Flow, trained: Training, broken: Training | None) -> Pane
             Curve(label, rates, moved),
             Curve(f"{name}: {size:.3g} eta", rates, rates * size, "predicted"),
         ]
-    moved = np.abs(trained.final("translation")).max(axis=1)
-    curves.append(Curve("translation: rounding", rates, np.maximum(moved, 1e-17)))
     if broken is not None:
         moved = np.linalg.norm(broken.final("linear"), axis=1)
         curves.append(Curve("linear, with tanh between", rates, moved, "control"))
@@ -156,22 +164,30 @@ def _drift_panel(flow: Flow, trained: Training, broken: Training | None) -> Pane
 
 
 def _path_panel(flows: list[Flow], trained: Training, broken: Training) -> Panel:
-    """One of them along training and along the flow."""
-    name, curves = "rescale", []
-    for i in (0, len(trained.rates) - 1):
-        rate, every = trained.rates[i], 4 * MULTIPLES[i]
-        steps = np.arange(every, MOMENTA[0.0] * MULTIPLES[i] + 1, every)
-        moved = np.linalg.norm(trained.drift(name)[i, steps], axis=-1)
-        curves.append(Curve(f"training, eta = {rate:g}", rate * steps, moved))
-    for flow, tolerance in zip(flows, TOLERANCES, strict=True):
-        x = flow.measured[name, VALUE]
+    """One of them along training and along the flow; and a sum, along training."""
+    curves = []
+    for i, name in ((0, "linear"), (-1, "linear"), (0, "translation")):
+        label = f"{name}, eta = {trained.rates[i]:g}"
+        curves.append(_training_curve(label, trained, name, i))
+    for flow, tolerance in ((flows[i], TOLERANCES[i]) for i in (0, -1)):
+        x = flow.measured["linear", VALUE]
         moved, t = np.linalg.norm(x - x[0], axis=1)[1:], flow.path.t[1:]
         label = f"gradient flow, tolerance {tolerance:g}"
-        curves.append(Curve(label, t, np.maximum(moved, 1e-17), "predicted"))
-    moved = np.linalg.norm(broken.drift(name)[i, steps], axis=-1)
-    curves.append(Curve("training, a tanh unit", rate * steps, moved, "control"))
-    title = "a difference of squared norms (rescale)"
+        curves.append(Curve(label, t, np.maximum(moved, _FLOOR), "predicted"))
+    label = "linear, with tanh between"
+    curves.append(_training_curve(label, broken, "linear", 0, "control"))
+    title = "X along training and along the flow"
     return Panel(title, "t", "|X(t) - X(0)|", tuple(curves), ylog=True)
+
+
+def _training_curve(
+    label: str, trained: Training, name: str, i: int, style: str = "measured"
+) -> Curve:
+    """The drift at one of the learning rates, at 25 times."""
+    every = 4 * MULTIPLES[i]
+    steps = np.arange(every, MOMENTA[0.0] * MULTIPLES[i] + 1, every)
+    moved = np.linalg.norm(trained.drift(name)[i, steps], axis=-1)
+    return Curve(label, trained.rates[i] * steps, np.maximum(moved, _FLOOR), style)
 
 
 def _momentum_panel(flow: InertialFlow) -> Panel:
@@ -215,11 +231,11 @@ def _prove(setting: Setting) -> Evidence:
     claims += _broken_training_claims(broken)
     setting.report("Integrating and training with momentum from a random velocity.")
     inert = inertial_flow(seed)
-    kicked = train_at(all_symmetric, seed, 0.9, kicked=True)
+    kicked = train_at(all_symmetric, seed, max(MOMENTA), kicked=True)
     claims += _momentum_claims(inert, kicked)
     panels = (
-        _drift_panel(flows[-1], trained[0.0], broken),
-        _drift_panel(flows[-1], trained[0.9], None),
+        _drift_panel(flows[-1], trained[0.0], MOVING[:3], broken),
+        _drift_panel(flows[-1], trained[max(MOMENTA)], MOVING[-3:], None),
         _path_panel(flows, trained[0.0], broken),
         _momentum_panel(inert),
     )
@@ -236,8 +252,9 @@ that gradient flow conserves
 - $X = \langle a, q\rangle$ for a translation,
 - $X = |q|^2$ for a scale,
 - $X = |a|^2 - |b|^2$ for a rescale, one for each ReLU unit,
-- $X = W_1 W_1^T - W_2^T W_2$ for GL(h) between linear layers $W_2 W_1$, and so for
-  queries against keys and values against the output of a head of attention;
+- $X = W_1 W_1^T - W_2^T W_2$ for GL(h) between linear layers $W_2 W_1$ (the matrices
+  here act from the left; Flax kernels are their transposes), and so for queries against
+  keys and values against the output of a head of attention;
 
 with weight decay they fade like $e^{-\lambda t/\mu}$ for a translation, and twice as
 fast for the others. Antisymmetric $A$ give gradient flow nothing; with momentum they

@@ -129,14 +129,25 @@ def gradient_flows(loss: Loss, seed: int, tolerances: tuple[float, ...]) -> list
     """The gradient flow at each tolerance, kept where Gauss-Legendre needs it."""
     start, batch = start_of_all(seed)
     flow = network_flow(start, loss, batch, HeavyBall(1.0), order="gradient")
-    nodes, weights = np.polynomial.legendre.leggauss(20)
-    times = HORIZON * np.array([0.0, *(nodes + 1) / 2, 1.0])
-    weights = HORIZON / 2 * np.array([0.0, *weights, 0.0])
+    times, weights = _quadrature()
     solver = diffrax.Tsit5()
     return [
         Flow(flow.integrate(list(times), tol=tol, solver=solver), weights)
         for tol in tolerances
     ]
+
+
+def _quadrature() -> tuple[np.ndarray, np.ndarray]:
+    """Times from 0 to the horizon and weights: Gauss-Legendre, denser at the start."""
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    edges = HORIZON * np.array([0.0, 0.1, 0.4, 1.0])
+    lengths = np.diff(edges)[:, None]
+    inner = edges[:-1, None] + lengths * (nodes + 1) / 2
+    inside = (lengths * weights / 2).ravel()
+    return (
+        np.array([0.0, *inner.ravel(), HORIZON]),
+        np.array([0.0, *inside, 0.0]),
+    )
 
 
 @dataclass(frozen=True)
