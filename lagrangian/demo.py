@@ -30,7 +30,7 @@ from lagrangian.systems.digits import (
     cross_entropy,
     load_digits,
 )
-from lagrangian.theorems.implicit_adaptive_optimization import (
+from lagrangian.theorems.parts.rmsprop import (
     angles,
     equilibrium_angle,
     rmsprop_average,

@@ -106,7 +106,7 @@ class Report:
         return all(row.holds for row in self.rows)
 
     def _cells(self) -> list[tuple[str, ...]]:
-        cells = [_HEADER]
+        cells: list[tuple[str, ...]] = [_HEADER]
         for row in self.rows:
             cells.append(
                 (

@@ -18,13 +18,13 @@ from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Run
 from lagrangian.symbolic.noether import Law, noether
-from lagrangian.theorems import classifier
-from lagrangian.theorems.classifier import (
+from lagrangian.theorems.parts import classifier
+from lagrangian.theorems.parts.classifier import (
     SYMMETRIES,
     cross_entropy,
     without_normalisation,
 )
-from lagrangian.theorems.oscillator import (
+from lagrangian.theorems.parts.oscillator import (
     REGIMES,
     as_latex,
     driven,

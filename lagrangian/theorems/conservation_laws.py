@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import sympy as sp
 
-from lagrangian.theorems.conservation_runs import (
+from lagrangian.theorems.parts.conservation_runs import (
     HORIZON,
     INERT,
     MOMENTA,
@@ -26,20 +26,20 @@ from lagrangian.theorems.conservation_runs import (
     inertial_flow,
     train_at,
 )
-from lagrangian.theorems.conserved import (
+from lagrangian.theorems.parts.conserved import (
     ROTATIONS,
     SYMMETRIES,
     conserved,
     derived_claims,
     law_of,
 )
-from lagrangian.theorems.independent_laws import (
+from lagrangian.theorems.parts.independent_laws import (
     closed_form_claim,
     discovered_claims,
     two_layer_claims,
 )
-from lagrangian.theorems.oscillator import as_latex, oscillator_of
-from lagrangian.theorems.symmetric_networks import all_symmetric, none_symmetric
+from lagrangian.theorems.parts.oscillator import as_latex, oscillator_of
+from lagrangian.theorems.parts.symmetric_networks import all_symmetric, none_symmetric
 from lagrangian.theorems.theorem import (
     Claim,
     Curve,

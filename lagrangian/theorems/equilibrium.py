@@ -29,12 +29,12 @@ from lagrangian.symbolic.discrete import (
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.noether import Law, noether
 from lagrangian.symbolic.symmetry import Scale
-from lagrangian.theorems.implicit_adaptive_optimization import (
+from lagrangian.theorems.parts.oscillator import as_latex, oscillator_of
+from lagrangian.theorems.parts.rmsprop import (
     HYPERPARAMETERS,
     angles,
     equilibrium_angle,
 )
-from lagrangian.theorems.oscillator import as_latex, oscillator_of
 from lagrangian.theorems.theorem import (
     Claim,
     Curve,

@@ -19,8 +19,8 @@ import sympy as sp
 from lagrangian.flows.lower import lower
 from lagrangian.learning.rules.rule import mass
 from lagrangian.symbolic.noether import Law, noether
-from lagrangian.theorems.killing import killing_claims
-from lagrangian.theorems.kinetic_energies import (
+from lagrangian.theorems.parts.killing import killing_claims
+from lagrangian.theorems.parts.kinetic_energies import (
     ENERGIES,
     OPAQUE,
     ROWS,
@@ -31,7 +31,7 @@ from lagrangian.theorems.kinetic_energies import (
     random_state,
     without_symmetry,
 )
-from lagrangian.theorems.kinetic_flows import flow_claims, flow_panels, follow_all
+from lagrangian.theorems.parts.kinetic_flows import flow_claims, flow_panels, follow_all
 from lagrangian.theorems.theorem import (
     Claim,
     Evidence,

@@ -24,18 +24,23 @@ from lagrangian.symbolic.losses import Gradient, Loss
 from lagrangian.symbolic.noether import Law, noether
 from lagrangian.symbolic.symmetry import Scale, Symmetry, Translation
 from lagrangian.symbolic.system import Lagrangian
-from lagrangian.theorems.balances import (
+from lagrangian.theorems.parts.balances import (
     Balance,
     Motion,
     dynamic_asymmetry,
     metric_term,
 )
-from lagrangian.theorems.classifier import (
+from lagrangian.theorems.parts.classifier import (
     SYMMETRIES,
     cross_entropy,
     one_against_rest,
     problem,
     without_normalisation,
+)
+from lagrangian.theorems.parts.training_balances import (
+    MirrorDrift,
+    heavy_ball_claims,
+    hypentropy,
 )
 from lagrangian.theorems.theorem import (
     Claim,
@@ -46,11 +51,6 @@ from lagrangian.theorems.theorem import (
     Theorem,
     below,
     identity,
-)
-from lagrangian.theorems.training_balances import (
-    MirrorDrift,
-    heavy_ball_claims,
-    hypentropy,
 )
 
 

@@ -8,8 +8,8 @@ from scipy.integrate import solve_ivp
 
 import lagrangian as lg
 from lagrangian.theorems import broken_conservation as module
-from lagrangian.theorems.classifier import SYMMETRIES, without_normalisation
-from lagrangian.theorems.oscillator import driven, green_function, regime_of
+from lagrangian.theorems.parts.classifier import SYMMETRIES, without_normalisation
+from lagrangian.theorems.parts.oscillator import driven, green_function, regime_of
 
 OSCILLATORS = {"underdamped": (0.3, 2.0), "critically damped": (1.5, 2.25)}
 OSCILLATORS["overdamped"] = (2.0, 0.7)

@@ -13,11 +13,11 @@ from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import friction, mass
 from lagrangian.symbolic.inner import Inner
 from lagrangian.theorems import conservation_laws as module
-from lagrangian.theorems import conservation_runs as runs
-from lagrangian.theorems import conserved as derivation
-from lagrangian.theorems import independent_laws as counts
-from lagrangian.theorems.conserved import SYMMETRIES, conserved
-from lagrangian.theorems.symmetric_networks import (
+from lagrangian.theorems.parts import conservation_runs as runs
+from lagrangian.theorems.parts import conserved as derivation
+from lagrangian.theorems.parts import independent_laws as counts
+from lagrangian.theorems.parts.conserved import SYMMETRIES, conserved
+from lagrangian.theorems.parts.symmetric_networks import (
     all_symmetric,
     none_symmetric,
     start_of_all,

@@ -7,10 +7,11 @@ import pytest
 from flax import nnx
 
 import lagrangian as lg
-from lagrangian.theorems import adaptive_training
 from lagrangian.theorems import implicit_adaptive_optimization as module
-from lagrangian.theorems.implicit_adaptive_optimization import (
+from lagrangian.theorems.parts import adaptive_training
+from lagrangian.theorems.parts.rmsprop import (
     angles,
+    dictionary,
     equilibrium_angle,
     rmsprop_average,
 )
@@ -80,7 +81,7 @@ def test_the_norm_is_the_average_that_rmsprop_would_keep():
 
 
 def test_the_dictionary_is_derived():
-    found = module.dictionary()
+    found = dictionary()
     assert all(claim.holds for claim in module._identities(found))
     keep, ratio, step = found.at(lg.HeavyBall(0.1, 0.5, 0.01))
     assert keep == pytest.approx(1 - 4 * 0.1 * 0.01 / 0.5)
@@ -90,7 +91,7 @@ def test_the_dictionary_is_derived():
 
 def test_both_sides_of_the_dictionary_turn_alike():
     rule = lg.HeavyBall(0.1, 0.0, 0.01)
-    ball = adaptive_training.Comparison(rule, module.dictionary(), seed=4)
+    ball = adaptive_training.Comparison(rule, dictionary(), seed=4)
     angle, fourth = ball.rmsprop(ball.keep, ball.momentum)
     assert angle.max() < adaptive_training.TOLERANCE
     assert np.abs(fourth / ball.fourth - 1).max() < adaptive_training.NORM_TOLERANCE

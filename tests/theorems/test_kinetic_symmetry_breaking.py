@@ -7,10 +7,10 @@ import pytest
 import sympy as sp
 
 import lagrangian as lg
-from lagrangian.theorems import kinetic_flows
 from lagrangian.theorems import kinetic_symmetry_breaking as module
-from lagrangian.theorems.killing import killing_claims
-from lagrangian.theorems.kinetic_energies import ENERGIES, ROWS, UNBROKEN
+from lagrangian.theorems.parts import kinetic_flows
+from lagrangian.theorems.parts.killing import killing_claims
+from lagrangian.theorems.parts.kinetic_energies import ENERGIES, ROWS, UNBROKEN
 
 YES, NO = True, False
 

@@ -5,14 +5,14 @@ import pytest
 
 import lagrangian as lg
 from lagrangian.theorems import noether_learning_dynamics as module
-from lagrangian.theorems.balances import integral, nodes
-from lagrangian.theorems.classifier import (
+from lagrangian.theorems.parts.balances import integral, nodes
+from lagrangian.theorems.parts.classifier import (
     SYMMETRIES,
     cross_entropy,
     problem,
     without_normalisation,
 )
-from lagrangian.theorems.training_balances import (
+from lagrangian.theorems.parts.training_balances import (
     MirrorDrift,
     discrete_balance,
     mirror_run,
@@ -86,7 +86,7 @@ def test_it_is_verified(small, tmp_path):
 def test_a_wrong_asymmetry_is_refuted(monkeypatch):
     """Half of the right one, in the derivation and along the flow."""
     right = module.dynamic_asymmetry
-    for place in ("balances", "noether_learning_dynamics"):
+    for place in ("parts.balances", "noether_learning_dynamics"):
         name = f"lagrangian.theorems.{place}.dynamic_asymmetry"
         monkeypatch.setattr(name, lambda law: right(law) / 2)
     failed = [c.what for c in module._identities() if not c.is_as_expected]

@@ -28,9 +28,9 @@ from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.matrices import transpose
 from lagrangian.symbolic.noether import Law, noether
 from lagrangian.symbolic.symmetry import Symmetry
-from lagrangian.theorems import classifier
-from lagrangian.theorems.oscillator import exact_rule, oscillator_of
-from lagrangian.theorems.symmetric_networks import (
+from lagrangian.theorems.parts import classifier
+from lagrangian.theorems.parts.oscillator import exact_rule, oscillator_of
+from lagrangian.theorems.parts.symmetric_networks import (
     EVEN,
     MATRIX_SYMMETRIES,
     ODD,

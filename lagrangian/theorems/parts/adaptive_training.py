@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from lagrangian.learning.rules.heavy_ball import HeavyBall
-from lagrangian.theorems.implicit_adaptive_optimization import Dictionary
+from lagrangian.theorems.parts.rmsprop import Dictionary
 from lagrangian.theorems.theorem import Claim, Curve, Panel, below
 
 # ------------------------------------------------------------------ directions

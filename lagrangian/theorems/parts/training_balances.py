@@ -15,8 +15,8 @@ from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.mirror import MirrorDescent
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.noether import noether
-from lagrangian.theorems.balances import integral, nodes
-from lagrangian.theorems.classifier import (
+from lagrangian.theorems.parts.balances import integral, nodes
+from lagrangian.theorems.parts.classifier import (
     SYMMETRIES,
     cross_entropy,
     observed,
@@ -24,7 +24,7 @@ from lagrangian.theorems.classifier import (
     problem,
     without_normalisation,
 )
-from lagrangian.theorems.oscillator import oscillator_of
+from lagrangian.theorems.parts.oscillator import oscillator_of
 from lagrangian.theorems.theorem import Claim, Curve, Panel, below, order
 
 #: Of a balance, whose differences are divided by the learning rate.

@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from lagrangian.flows.lower import lower
 from lagrangian.symbolic.noether import Law
-from lagrangian.theorems.kinetic_energies import (
+from lagrangian.theorems.parts.kinetic_energies import (
     FRICTION,
     MASS,
     OPAQUE,

@@ -16,7 +16,7 @@ import numpy as np
 from lagrangian.symbolic.blocks import Block, ConstantBlock
 from lagrangian.symbolic.matrices import matmul, transpose
 from lagrangian.symbolic.symmetry import GeneralLinear, Symmetry
-from lagrangian.theorems.classifier import (
+from lagrangian.theorems.parts.classifier import (
     cross_entropy,
     logits,
     one_against_rest,

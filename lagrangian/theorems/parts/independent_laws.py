@@ -22,8 +22,8 @@ from lagrangian.learning.discover.engine import DiscoveredSymmetry
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.blocks import Block
 from lagrangian.symbolic.symmetry import Rescale
-from lagrangian.theorems.conserved import SYMMETRIES, conserved, law_of
-from lagrangian.theorems.symmetric_networks import (
+from lagrangian.theorems.parts.conserved import SYMMETRIES, conserved, law_of
+from lagrangian.theorems.parts.symmetric_networks import (
     all_symmetric,
     outputs_of_all,
     squared_error,

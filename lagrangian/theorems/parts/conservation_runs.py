@@ -18,13 +18,13 @@ from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import friction, mass
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.blocks import Block
-from lagrangian.theorems.conserved import (
+from lagrangian.theorems.parts.conserved import (
     ROTATIONS,
     SYMMETRIES,
     angular_momentum,
     conserved,
 )
-from lagrangian.theorems.symmetric_networks import all_symmetric, start_of_all
+from lagrangian.theorems.parts.symmetric_networks import all_symmetric, start_of_all
 
 Loss = Callable[[Any, Any], Any]
 

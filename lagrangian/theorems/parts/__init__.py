@@ -1,0 +1,1 @@
+"""What theorems are made of, beside the file of each: networks, runs, derivations."""
