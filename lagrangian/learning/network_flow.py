@@ -205,18 +205,21 @@ class NetworkPath:
             at = lambda q: network.loss(network.join(q, "the path"))
             return np.asarray(jax.lax.map(at, self.q))
 
-    def evaluate(self, expression: Any) -> np.ndarray:
+    def evaluate(
+        self, expression: Any, maps: Mapping[Any, Any] | None = None
+    ) -> np.ndarray:
         """A SymPy expression along the path, times first.
 
         Args:
             expression: in blocks that are named by paths of parameters, their
                 velocities, `lg.time`, and the symbols of `rule.parameters()`.
+            maps: a value for every linear map and constant block, as for `train`.
 
         Raises:
             UnknownBlock: a block that the model does not have.
             CannotLower: a symbol without a value, or an opaque loss.
         """
-        parameters = self.flow.rule.parameters()
+        parameters = {**self.flow.rule.parameters(), **(maps or {})}
         blocks = {block.base for block in expression.atoms(Block)}
         pick(self.q, [block.name for block in blocks], "the model")
         jets = [jet for block in blocks for jet in (block, block.dot)]
@@ -232,9 +235,9 @@ class NetworkPath:
         with jax.enable_x64(True):
             return np.asarray(jax.lax.map(at, (self.q, self.v, self.t)))
 
-    def charge(self, law: Law) -> np.ndarray:
+    def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:
         """The charge of a law at each time; shape (times,) or (times, units)."""
-        return self.evaluate(law.charge)
+        return self.evaluate(law.charge, maps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -421,3 +421,33 @@ def test_a_law_of_a_block_that_the_model_lacks():
     path = flow.integrate((0, 1), points=2)
     with pytest.raises(lg.UnknownBlock, match="the model has no block `kernel`"):
         path.charge(scale_law(rule, "kernel"))
+
+
+def test_a_law_of_matrices_along_the_flow():
+    """The antisymmetric charge of two linear layers decays like exp(-mu t/m)."""
+    generator = np.random.default_rng(0)
+    layers = {"first": (4, 3), "second": (3, 2)}
+    start = {name: generator.normal(size=shape) for name, shape in layers.items()}
+    batch = generator.normal(size=(20, 4)), generator.normal(size=(20, 2))
+    matrix = generator.normal(size=(3, 3))
+    rule = lg.HeavyBall(0.1, 0.5)
+
+    def squared_error(w, batch):
+        x, y = batch
+        return ((x @ w["first"] @ w["second"] - y) ** 2).mean()
+
+    flow = lg.network_flow(start, squared_error, batch, rule)
+    velocity = {name: generator.normal(size=shape) for name, shape in layers.items()}
+    path = flow.integrate(t=(0, 0.5), v0=velocity, tol=1e-11, points=11)
+    charges = {}
+    for parity in (1, -1):
+        A = lg.ConstantBlock("A", parity=parity)
+        symmetry = lg.GeneralLinear("first", "second", A)
+        law = lg.noether(rule.lagrangian(symmetry.loss), symmetry)
+        charges[parity] = path.charge(law, {A: matrix + parity * matrix.T})
+    # m = eta (1 + beta)/2 and mu = 1 - beta.
+    decayed = np.exp(-0.5 / 0.075 * path.t)
+    np.testing.assert_allclose(charges[-1], charges[-1][0] * decayed, rtol=1e-7)
+    assert not np.allclose(charges[1], charges[1][0] * decayed, rtol=0.1)
+    with pytest.raises(lg.CannotLower, match="A"):
+        path.charge(law)
