@@ -79,7 +79,7 @@ def measure_order(runs: Sequence[Run], law: Law, rounding: float) -> Order | Non
         steps = _rate(run) * float(np.mean(record.scale.astype(np.float64)))
         if errors[-1] <= rounding * (size + steps * run.steps):
             return None
-    return _regression([_rate(run) for run in runs], errors)
+    return regression([_rate(run) for run in runs], errors)
 
 
 def _rate(run: Run) -> float:
@@ -87,7 +87,8 @@ def _rate(run: Run) -> float:
     return float(np.mean(run.learning_rates))
 
 
-def _regression(rates: Sequence[float], errors: Sequence[float]) -> Order:
+def regression(rates: Sequence[float], errors: Sequence[float]) -> Order:
+    """The slope of log error on log rate, from three points or more."""
     x, y = np.log(rates), np.log(errors)
     slope, offset = np.polyfit(x, y, 1)
     freedom = len(x) - 2

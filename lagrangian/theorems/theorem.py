@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from lagrangian.learning.order import regression
 from lagrangian.learning.tables import markdown_table, text_table
 
 VERIFIED, REFUTED = "verified", "refuted"
@@ -69,26 +70,20 @@ def identity(what: str, residual: Any, *, control: bool = False) -> Claim:
 def order(
     what: str,
     predicted: float,
-    rates: Sequence[float] | np.ndarray,
-    errors: Sequence[float] | np.ndarray,
+    rates: Sequence[float],
+    errors: Sequence[float],
     tolerance: float = 0.15,
     *,
     control: bool = False,
 ) -> Claim:
     """The errors vanish like the learning rate to the power `predicted`.
 
-    The slope of the regression of log error on log rate, with its standard error.
+    By the regression of log error on log rate, with its confidence interval.
     """
-    x, y = np.log(np.asarray(rates)), np.log(np.asarray(errors))
-    (slope, offset), deviation = np.polyfit(x, y, 1), 0.0
-    if len(x) > 2:
-        residual = y - slope * x - offset
-        deviation = np.sqrt(
-            (residual**2).sum() / (len(x) - 2) / ((x - x.mean()) ** 2).sum()
-        )
-    holds = bool(abs(slope - predicted) <= tolerance)
-    criterion = f"within {tolerance:g} (standard error {deviation:.2g})"
-    return Claim(what, float(predicted), float(slope), criterion, holds, control)
+    found = regression(rates, errors)
+    holds = bool(abs(found.value - predicted) <= tolerance)
+    criterion = f"within {tolerance:g} (95% interval: ± {found.uncertainty:.2g})"
+    return Claim(what, float(predicted), found.value, criterion, holds, control)
 
 
 @dataclass(frozen=True)
