@@ -4,7 +4,7 @@ python := .venv/bin/python
 setup := @sh scripts/setup.sh
 
 .NOTPARALLEL:
-.PHONY: help demo test slow check notebooks bench format constraints clean
+.PHONY: help demo test slow check notebooks bench theorems format constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,10 @@ bench:  ## run every benchmark
 	else \
 		echo "There are no benchmarks in benchmarks/: nothing to run."; \
 	fi
+
+theorems:  ## verify every theorem, and write docs/theorems.md anew
+	$(setup) demo
+	@$(python) scripts/document_theorems.py
 
 format:  ## sort imports, repair lint where that is safe, and format
 	$(setup) check
