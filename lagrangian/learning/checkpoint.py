@@ -36,6 +36,10 @@ class Checkpoint:
         import orbax.checkpoint as orbax  # two seconds that only long runs pay
 
         self.folder = Path(folder).absolute()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise LagrangianError(
+                f"`checkpoint`: {self.folder} is a file. Pass a folder, or a new name."
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check(about)
         self._orbax = orbax

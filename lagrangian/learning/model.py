@@ -6,7 +6,8 @@ such as Linen's `variables["params"]`, carries nothing: its loss is a function o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,51 @@ def split(model: Any) -> Parts:
     return parts
 
 
+@contextmanager
+def traced_loss() -> Iterator[None]:
+    """Where a user's loss is traced: what JAX cannot do with it, in other words.
+
+    Raises:
+        LagrangianError: a loss that computes outside of JAX, or is no real number.
+    """
+    try:
+        yield
+    except TypeError as error:
+        first = str(error).strip().splitlines()[0]
+        if isinstance(error, _OUTSIDE):
+            raise LagrangianError(
+                "`loss` does something that JAX cannot differentiate: a function of "
+                "NumPy, `float()`, or a Python `if` on a value. Supported are those "
+                f"of `jax.numpy`, with `jnp.where` in the place of `if`. ({first})"
+            ) from error
+        if "real-valued outputs" in first:
+            raise LagrangianError(
+                "`loss` returns whole numbers, which have no gradient. Return a real "
+                f"number that can be differentiated, such as a cross entropy. ({first})"
+            ) from error
+        raise
+
+
+_OUTSIDE = (
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.ConcretizationTypeError,
+)
+
+
 def _check(named: Mapping[str, Any], model: Any) -> None:
+    if hasattr(model, "init") and hasattr(model, "apply"):
+        raise LagrangianError(
+            f"`model`, a {type(model).__name__}, is a Linen module, which holds no "
+            'parameters. Pass `model.init(...)["params"]`, with a loss of them that '
+            "calls `model.apply`."
+        )
+    if isinstance(model, Mapping) and {"params", "batch_stats"} <= set(model):
+        raise LagrangianError(
+            "`model` has batch statistics beside its parameters, and would train both. "
+            'Pass `variables["params"]`, and let the loss call `module.apply` with '
+            '`{"params": ..., "batch_stats": ...}`.'
+        )
     is_tree = bool(named) and any(hasattr(leaf, "dtype") for leaf in named.values())
     if not is_tree:
         raise LagrangianError(

@@ -15,16 +15,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.flow import output_times
 from lagrangian.flows.lower import lower
 from lagrangian.flows.solve import Solver, solve, stopped_early
-from lagrangian.learning.model import in_double, split_in_double
+from lagrangian.learning.model import split
+from lagrangian.learning.network import Network
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
-from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.lowering.pytrees import pick
 from lagrangian.symbolic.backward_error import modified_flow
 from lagrangian.symbolic.blocks import Block
 from lagrangian.symbolic.coordinates import time
@@ -80,7 +80,7 @@ def network_flow(
             "Pass a rule with a number, one for each stretch of the schedule."
         )
     with jax.enable_x64(True):
-        network = _Network(model, loss, batch)
+        network = Network(model, loss, batch)
         motion, start, velocity = _ORDERS[order](network, rule)
         q0 = jax.device_get(network.split(start))
         v0 = None if velocity is None else jax.device_get(network.split(velocity))
@@ -101,7 +101,7 @@ class NetworkFlow:
     order: str
     q0: dict[str, np.ndarray]
     v0: dict[str, np.ndarray] | None
-    _network: _Network
+    _network: Network
     _motion: Any
 
     def __repr__(self) -> str:
@@ -196,6 +196,23 @@ class NetworkPath:
             arrays = {path: array[index] for path, array in self.q.items()}
             return network.model(network.join(arrays, "the path"))
 
+    def distance(self, model: Any, index: int = -1) -> float:
+        """How far the parameters at one output time are from those of `model`.
+
+        The Euclidean distance over all parameters. Of a run that ended there,
+        `path.distance(run.model)` is the error of the flow; `path.evaluate` of a law's
+        `oscillator.quantity` against `run[law].quantity` is that of its charge.
+
+        Args:
+            model: of the flow's kind: a Flax module, or a pytree of its parameters.
+            index: of the output time.
+        """
+        network = self.flow._network
+        with jax.enable_x64(True):
+            there = network.join(split(model).parameters, "`model`")
+            here = network.join({p: a[index] for p, a in self.q.items()}, "the path")
+            return float(jnp.linalg.norm(here - there))
+
     @cached_property
     def losses(self) -> np.ndarray:
         """The loss, without weight decay, at each time; shape (times,)."""
@@ -244,7 +261,7 @@ class NetworkPath:
 class _FirstOrderMotion:
     """A first-order flow of the one block, as `solve` drives it; v is empty."""
 
-    network: _Network
+    network: Network
     expression: Any
     values: Mapping[Any, Any]
 
@@ -263,12 +280,12 @@ class _FirstOrderMotion:
         return {_q.name: self.velocity(q[_q.name])}, nothing
 
 
-def _gradient_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
+def _gradient_flow(network: Network, rule: Rule) -> tuple[Any, Any, Any]:
     field = rule.gradient_flow(_loss)[_q]
     return _FirstOrderMotion(network, field, rule.parameters()), network.start, None
 
 
-def _second_order_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
+def _second_order_flow(network: Network, rule: Rule) -> tuple[Any, Any, Any]:
     initial = _at_start(network, rule, rule.initial_velocity(_loss)[_q])
     motion = lower(
         rule.lagrangian(_loss), rule.parameters(), losses={_loss.name: network.loss}
@@ -276,14 +293,14 @@ def _second_order_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
     return motion, network.start, initial
 
 
-def _modified_flow(network: _Network, rule: Rule) -> tuple[Any, Any, Any]:
+def _modified_flow(network: Network, rule: Rule) -> tuple[Any, Any, Any]:
     velocity = modified_flow(rule.recursion(_loss)).velocity[_q]
     start = network.start + _at_start(network, rule, rule.start_offset(_loss)[_q])
     motion = _FirstOrderMotion(network, velocity, rule.recursion_parameters())
     return motion, start, None
 
 
-def _at_start(network: _Network, rule: Rule, expression: Any) -> Any:
+def _at_start(network: Network, rule: Rule, expression: Any) -> Any:
     motion = _FirstOrderMotion(network, expression, rule.parameters())
     return motion.along(network.start[None])[0]
 
@@ -293,51 +310,3 @@ _ORDERS = {
     "second": _second_order_flow,
     "modified": _modified_flow,
 }
-
-
-class _Network:
-    """A model's parameters end to end, and its loss as a function of them.
-
-    Attributes:
-        start: the given parameters, shape (count,), float64.
-    """
-
-    def __init__(self, model: Any, loss: Callable[[Any, Any], Any], batch: Any):
-        self._parts = split_in_double(model)
-        self._loss, self._batch = self._parts.bind(loss), jax.tree.map(in_double, batch)
-        self.start, self._unravel = ravel_pytree(self._parts.parameters)
-        value = jax.jit(self.loss)(self.start)
-        if jnp.shape(value) != ():
-            raise LagrangianError(
-                f"`loss` must return a scalar; its shape is {jnp.shape(value)}. "
-                "Reduce it, as in `losses.mean()`."
-            )
-        if not jnp.isfinite(value):
-            raise LagrangianError(
-                f"`loss` is {value} at the model's parameters; it must be finite."
-            )
-
-    def loss(self, vector: Any) -> Any:
-        """The loss; a JAX function of the parameters."""
-        return self._loss(self._unravel(vector), self._parts.rest, self._batch)[0]
-
-    def model(self, vector: Any) -> Any:
-        """The model with these parameters, sharing no variable with another one."""
-        rest = jax.tree.map(lambda leaf: leaf, self._parts.rest)
-        return self._parts.merge(self._unravel(vector), rest)
-
-    def split(self, vector: Any) -> dict[str, Any]:
-        """The arrays by dotted path."""
-        return named_leaves(self._unravel(vector))
-
-    def join(self, tree: Any, where: str) -> Any:
-        """The inverse of `split`, for arrays by path or a tree like the parameters."""
-        known = named_leaves(self._parts.parameters)
-        arrays = pick(named_leaves(tree), known, where)
-        for path, array in arrays.items():
-            if jnp.shape(array) != known[path].shape:
-                raise LagrangianError(
-                    f"{where} has shape {jnp.shape(array)} for `{path}`; the "
-                    f"parameter's is {known[path].shape}."
-                )
-        return jnp.concatenate([jnp.ravel(a) for a in arrays.values()], dtype=float)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import Parts
 from lagrangian.learning.observe import Observation
 from lagrangian.learning.rules.rule import Rule
@@ -50,6 +51,7 @@ class TrainingStep:
         (result, new_rest), gradient = jax.value_and_grad(self.value, has_aux=True)(
             parameters, rest, batch
         )
+        _check_state(rest, new_rest)
         updates, new_state = self._transformation.update(gradient, state, parameters)
         new_parameters = optax.apply_updates(parameters, updates)
         rate = jnp.asarray(self.rule.rate(count))
@@ -86,3 +88,15 @@ class TrainingStep:
 
         q, states, record = jax.eval_shape(move, self.start, batch)
         return record, self.observation.shapes(q, states, record["rate"])
+
+
+def _check_state(before: Any, after: Any) -> None:
+    """Raise if a call of the model made state that it did not have."""
+    if jax.tree.structure(before) == jax.tree.structure(after):
+        return
+    old, new = (set(named_leaves(tree)) for tree in (before, after))
+    raise LagrangianError(
+        f"the model's state changes in its call: {', '.join(sorted(old ^ new))}. "
+        "Supported is state that keeps its form: make every `nnx.Variable` in "
+        "`__init__`."
+    )

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from lagrangian.errors import LagrangianError, TrainingStopped
 from lagrangian.learning.checkpoint import Checkpoint, fingerprint
 from lagrangian.learning.failure import locate
-from lagrangian.learning.model import split
+from lagrangian.learning.model import split, traced_loss
 from lagrangian.learning.observe import Observation
 from lagrangian.learning.recorder import Recorder
 from lagrangian.learning.rules.rule import Rule
@@ -79,15 +79,21 @@ def train(
             arrays, a batch that `mesh` cannot share out, or a `checkpoint` of another
             run.
     """
-    if steps < 1:
-        raise LagrangianError(f"`steps` is {steps}; pass a whole number above 0.")
+    _check_counts(steps, batch_size)
+    if not isinstance(rule, Rule):
+        raise LagrangianError(
+            f"`rule` is a {type(rule).__name__}. Pass a learning rule, such as "
+            "`lg.HeavyBall(0.1, momentum=0.9)`, which is its optax twin as well."
+        )
+    observe = _laws(observe)
     parts = split(model)
     leaves = named_leaves(parts.parameters)
     dtype = _dtype(leaves)
     with jax.enable_x64(dtype == np.float64):
-        data = jax.tree.map(jnp.asarray, data)
+        data = jax.tree.map(_numbers, data)
         observation = Observation(observe, rule, maps)
         pick(leaves, [w.name for w in observation.blocks], parts.name)
+        _check_units(observation.blocks, leaves)
         size = _size(data)
         batch = size if batch_size is None else min(batch_size, size)
         step = TrainingStep(parts, loss, rule, observation)
@@ -170,11 +176,57 @@ def train(
         return recorder.run(step.model(carry))
 
 
+def _check_counts(steps: int, batch_size: int | None) -> None:
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if name == "batch_size" and value is None:
+            continue
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise LagrangianError(f"`{name}` is {value}; pass a whole number above 0.")
+
+
+def _laws(observe: Sequence[Law]) -> Sequence[Law]:
+    """`observe`, if it holds laws and nothing else."""
+    listed = (observe,) if isinstance(observe, Law) else tuple(observe)
+    for law in listed:
+        if not isinstance(law, Law):
+            raise LagrangianError(
+                f"`observe` has {law!r} in it, a {type(law).__name__}. Pass laws, as "
+                "`lg.noether(rule.lagrangian(symmetry.loss), symmetry)` is."
+            )
+    return listed
+
+
+def _numbers(leaf: Any) -> Any:
+    array = np.asarray(leaf) if isinstance(leaf, list | tuple | str) else leaf
+    kind = getattr(getattr(array, "dtype", None), "kind", "f")
+    if kind in "OSU":
+        raise LagrangianError(
+            f"`data` has an array of dtype {array.dtype}. Pass numbers: "
+            "`np.unique(names, return_inverse=True)[1]` numbers the names of classes."
+        )
+    return jnp.asarray(array)
+
+
+def _check_units(blocks: Sequence[Any], leaves: Mapping[str, Any]) -> None:
+    """Raise if a block's unit axis is none of its array's."""
+    for block in blocks:
+        axis, ndim = block.unit_axis, leaves[block.name].ndim
+        if axis is not None and not -ndim <= axis < ndim:
+            raise LagrangianError(
+                f"`unit_axis` is {axis} for `{block.name}`, whose shape is "
+                f"{leaves[block.name].shape}. Pass one from {-ndim} to {ndim - 1}."
+            )
+
+
 def _described(rule: Rule) -> str:
     """A rule in words that are the same in every process."""
     eta = rule.learning_rate
+    if not callable(eta):
+        return str(rule)
+    # Schedules of one name differ by what they close over: by their values.
+    values = ", ".join(f"{float(rule.rate(10**k)):.6g}" for k in range(7))
     schedule = getattr(eta, "__qualname__", type(eta).__name__)
-    return str(rule).replace(str(eta), schedule) if callable(eta) else str(rule)
+    return str(rule).replace(str(eta), f"{schedule}: {values}, ...")
 
 
 def _placement(mesh: Mesh | None, batch: int) -> tuple[Any, Any]:
@@ -244,6 +296,8 @@ def _size(data: Any) -> int:
             "the arrays of `data` need one common leading axis, the examples; "
             f"their lengths are {sorted(map(str, lengths))}."
         )
+    if lengths == {0}:
+        raise LagrangianError("`data` has no examples: its arrays have length 0.")
     return lengths.pop()
 
 
@@ -259,7 +313,8 @@ def _order(size: int, batch: int, seed: int, shuffled: bool) -> Iterator[np.ndar
 def _shapes(step: TrainingStep, batch: Any) -> tuple[Any, list[tuple[int, ...]]]:
     """Of a step's record and of the products, found without computing them."""
     try:
-        return step.shapes(batch)
+        with traced_loss():
+            return step.shapes(batch)
     except TypeError as error:
         if "scalar-output" not in str(error):
             raise

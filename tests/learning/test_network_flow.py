@@ -84,6 +84,7 @@ def errors(order, rule, **start):
     end = trained(rule)
     assert path.q.keys() == end.keys()
     distance = np.sqrt(sum(np.sum((path.q[p][-1] - end[p]) ** 2) for p in end))
+    np.testing.assert_allclose(path.distance(end), distance, rtol=1e-12)
     squares = path.evaluate(squared_norms(NORMALISED))[-1]
     return distance, np.abs(squares - (end[NORMALISED] ** 2).sum(axis=0)).max()
 
@@ -231,6 +232,12 @@ def test_training_follows_the_charges_of_the_flow():
     along = path.evaluate(law.oscillator.quantity)
     moved = np.abs(recorded - recorded[0]).max()
     assert np.abs(along - recorded).max() < 0.01 * moved
+    # In parameters: the run's last state is one step after the last output time.
+    end = flow_of("second", rule).integrate((0, run.time[-1]), tol=1e-10, points=2)
+    start = smooth_network()
+    assert end.distance(run.model) < 0.02 * end.distance(start)
+    first = flow_of("gradient", rule).integrate((0, run.time[-1]), points=2)
+    assert first.distance(run.model) > 5 * end.distance(run.model)
 
 
 # ------------------------------------------------------------------ oracles

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.errors import LagrangianError
-from lagrangian.learning.model import in_double, split_in_double
+from lagrangian.learning.model import in_double, split_in_double, traced_loss
 from lagrangian.lowering.pytrees import named_leaves
 
 #: Rows of the batch that one sample uses.
@@ -139,8 +139,11 @@ def _size(array: np.ndarray) -> float:
 
 
 def _check_loss(probe: Probe) -> None:
+    if any(0 in leaf.shape[:1] for leaf in jax.tree.leaves(probe.batch)):
+        raise LagrangianError("`batch` has no examples: its arrays have length 0.")
     theta, batch = next(probe.draws(1, seed=0))
-    first = probe.value(theta, batch)
+    with traced_loss():
+        first = probe.value(theta, batch)
     if jnp.shape(first) != ():
         raise LagrangianError(
             f"`loss` must return a scalar; its shape is {jnp.shape(first)}. "
@@ -157,7 +160,8 @@ def _check_loss(probe: Probe) -> None:
             "parameters and batch. Supported is state that the model carries "
             "(`nnx.BatchStat`, `nnx.Rngs`); keep random numbers and counters there."
         )
-    gradient = probe.gradient(theta, batch)
+    with traced_loss():
+        gradient = probe.gradient(theta, batch)
     if bad := [path for path, g in gradient.items() if not np.isfinite(g).all()]:
         raise LagrangianError(
             f"the gradient of `loss` by `{bad[0]}` is not finite. Supported are losses "

@@ -1,0 +1,123 @@
+"""What training and discovering do not support is refused in words."""
+
+import flax.linen
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import lagrangian as lg
+from lagrangian.systems.digits import cross_entropy
+
+
+class Network(nnx.Module):
+    def __init__(self):
+        self.dense = nnx.Linear(5, 3, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.dense(x)
+
+
+class Remembering(Network):
+    """Keeps what it saw in a variable that is not there before the first call."""
+
+    def __call__(self, x):
+        self.seen = nnx.Variable(x)
+        return self.dense(x)
+
+
+def examples(count=32):
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(count, 5)).astype(np.float32)
+    return inputs, generator.integers(0, 3, count)
+
+
+RULE = lg.HeavyBall(0.05, 0.9)
+BIAS = lg.Translation("dense.bias")
+WRONG_AXIS = lg.Scale("dense.kernel", unit_axis=5)
+
+
+def law_of(symmetry):
+    return lg.noether(RULE.lagrangian(symmetry.loss), symmetry)
+
+
+def by_numpy(model, batch):
+    return float(np.mean(np.asarray(model(batch[0]))))
+
+
+def by_if(model, batch):
+    value = cross_entropy(model, batch)
+    return value if value > 0 else 0.0
+
+
+def mistakes(model, batch):
+    return (model(batch[0]).argmax(-1) != batch[1]).sum()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data": examples(0)}, "has no examples"),
+        ({"data": (examples()[0], np.array(["a"] * 32))}, "dtype <U1. Pass numbers"),
+        ({"batch_size": 0}, "`batch_size` is 0; pass a whole number above 0"),
+        ({"batch_size": -3}, "`batch_size` is -3"),
+        ({"steps": 2.5}, "`steps` is 2.5"),
+        ({"rule": optax.sgd(0.1)}, "Pass a learning rule, such as `lg.HeavyBall"),
+        ({"observe": [BIAS]}, "`observe` has .* Pass laws"),
+        ({"observe": [law_of(WRONG_AXIS)]}, r"`unit_axis` is 5 .* from -2 to 1"),
+        ({"loss": by_numpy}, "a function of NumPy"),
+        ({"loss": by_if}, "a Python `if` on a value"),
+        ({"loss": mistakes}, "returns whole numbers"),
+        ({"model": Remembering()}, "state changes in its call: seen"),
+        ({"model": flax.linen.Dense(3)}, "is a Linen module"),
+        (
+            {"model": {"params": {"w": jnp.ones(3)}, "batch_stats": jnp.ones(3)}},
+            "has batch statistics beside",
+        ),
+    ],
+)
+def test_what_cannot_be_trained(changed, message):
+    known = {
+        "model": Network(),
+        "loss": cross_entropy,
+        "data": examples(),
+        "rule": RULE,
+        "steps": 2,
+    }
+    with pytest.raises(lg.LagrangianError, match=message):
+        lg.train(**(known | changed))
+
+
+def test_one_law_needs_no_list():
+    law = law_of(BIAS)
+    run = lg.train(Network(), cross_entropy, examples(), RULE, 2, observe=law)
+    assert run[law].quantity.shape == (2,)
+
+
+@pytest.mark.parametrize("loss", [by_numpy, by_if, mistakes])
+def test_losses_without_symmetries_or_flows(loss):
+    with pytest.raises(lg.LagrangianError, match="`loss`"):
+        lg.discover(Network(), loss, examples())
+    if loss is by_numpy:
+        with pytest.raises(lg.LagrangianError, match="a function of NumPy"):
+            lg.network_flow(Network(), loss, examples(), RULE)
+
+
+def test_an_empty_batch_has_no_symmetries():
+    with pytest.raises(lg.LagrangianError, match="has no examples"):
+        lg.discover(Network(), cross_entropy, examples(0))
+
+
+def test_a_checkpoint_is_a_folder_of_one_schedule(tmp_path):
+    def run(peak, folder):
+        rule = lg.HeavyBall(optax.cosine_decay_schedule(peak, 20))
+        lg.train(Network(), cross_entropy, examples(), rule, 4, checkpoint=folder)
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(lg.LagrangianError, match="is a file"):
+        run(0.1, tmp_path / "file")
+    run(0.1, tmp_path / "run")
+    with pytest.raises(lg.LagrangianError, match="holds another run: its rule"):
+        run(0.2, tmp_path / "run")
+    run(0.1, tmp_path / "run")
