@@ -21,7 +21,7 @@ from lagrangian.learning.rules.rule import Rule, metric_block
 from lagrangian.learning.run import Record
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
 from lagrangian.lowering.products import inner_products
-from lagrangian.symbolic.blocks import Block, ConstantBlock, LinearMap, ones
+from lagrangian.symbolic.blocks import Block, ones
 from lagrangian.symbolic.calculus import pairing
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.discrete import (
@@ -58,7 +58,7 @@ class Observation:
         self,
         laws: Sequence[Law],
         rule: Rule,
-        maps: Mapping[LinearMap | ConstantBlock, Any] | None = None,
+        maps: Mapping[Any, Any] | None = None,
     ):
         self.laws, self.rule, self.maps = tuple(laws), rule, dict(maps or {})
         self.blocks = list(

@@ -24,7 +24,6 @@ from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Run
 from lagrangian.learning.step import TrainingStep
 from lagrangian.lowering.pytrees import named_leaves, pick
-from lagrangian.symbolic.blocks import ConstantBlock, LinearMap
 from lagrangian.symbolic.noether import Law
 
 
@@ -36,7 +35,7 @@ def train(
     steps: int,
     *,
     observe: Sequence[Law] = (),
-    maps: Mapping[LinearMap | ConstantBlock, Any] | None = None,
+    maps: Mapping[Any, Any] | None = None,
     batch_size: int | None = 128,
     seed: int = 0,
     save: str | os.PathLike[str] | None = None,
