@@ -23,6 +23,7 @@ _LAYERS = {
     "lagrangian.symbolic.field_theory": ("Current", "FieldTheory"),
     "lagrangian.symbolic.ostrogradsky": ("HigherOrderLagrangian",),
     "lagrangian.symbolic.backward_error": (
+        "Average",
         "ModifiedFlow",
         "Recursion",
         "modified_flow",
