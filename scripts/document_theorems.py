@@ -37,9 +37,8 @@ def section(name: str) -> str:
     figure = found.figure()
     picture = DOCS / "theorems" / f"{name}.png"
     write_atomically(picture, lambda file: figure.savefig(file, format="png", dpi=70))
-    seconds = f"Verified with seed {found.seed} in {found.seconds:.0f} s on two cores."
     return (
-        f"## {name}\n\n{found._repr_markdown_()}. {seconds}\n\n"
+        f"## {name}\n\n{found._repr_markdown_()}\n\n"
         f"![{found.theorem.title}](theorems/{name}.png)\n\n"
     )
 
