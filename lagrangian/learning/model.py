@@ -6,7 +6,7 @@ such as Linen's `variables["params"]`, carries nothing: its loss is a function o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +73,7 @@ def split(model: Any) -> Parts:
 
 
 @contextmanager
-def traced_loss() -> Iterator[None]:
+def traced_loss() -> Generator[None]:
     """Where a user's loss is traced: what JAX cannot do with it, in other words.
 
     Raises:
