@@ -13,6 +13,7 @@ import numpy as np
 
 from lagrangian.learning.order import Order, check_comparable, measure_order
 from lagrangian.learning.predict import predict
+from lagrangian.learning.rules.rule import mass
 from lagrangian.learning.run import Record, Run
 from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.symbolic.noether import Law
@@ -47,8 +48,8 @@ class Row:
         rounding: what counts as zero for this dtype.
         continuous: |predicted - measured| of the charge, the largest over the run,
             relative to the range over which the charge moved (or, if larger, to the
-            rounding summed over the steps); the worst unit. None for a rule that has
-            no continuous law.
+            rounding summed over the steps; of a charge that is no rate, to the bound
+            of its terms); the worst unit. None for a rule without a continuous law.
         order: the power of the learning rate with which that error vanishes, after the
             initial layer, if several runs were given; None also where the errors are
             mere rounding.
@@ -241,6 +242,11 @@ def _error(run: Run, law: Law, rounding: float, raw: bool = False) -> float:
     rates = run.learning_rates.reshape(-1, *[1] * (measured.ndim - 1))
     noise = rounding * (rates * record.scale).sum(axis=0)
     span = np.maximum(np.ptp(measured, axis=0), noise)
+    if law.oscillator is None:
+        # No function of q has it as its rate. It is gone when the initial layer is over
+        # (an angular momentum), and judged against the bound of <m qdot, xi>.
+        inertia = run.rule.parameters(float(np.max(run.learning_rates)))[mass]
+        span = np.maximum(span, inertia * record.scale.max(axis=0))
     error = np.abs(predict(run, law, raw) - measured).max(axis=0)
     return float(np.max(error / np.where(span > 0, span, 1.0)))
 

@@ -60,7 +60,12 @@ class Observation:
         rule: Rule,
         maps: Mapping[Any, Any] | None = None,
     ):
-        self.laws, self.rule, self.maps = tuple(laws), rule, dict(maps or {})
+        self.laws, self.rule = tuple(laws), rule
+        # Symmetries that were discovered bring the functions of their maps along.
+        self.maps: dict[Any, Any] = {}
+        for law in self.laws:
+            self.maps |= getattr(law.symmetry, "maps", {})
+        self.maps |= maps or {}
         self.blocks = list(
             dict.fromkeys(w for law in laws for w in law.lagrangian.coordinates)
         )

@@ -58,7 +58,8 @@ def train(
         steps: how many updates.
         observe: laws of blocks that are named by the paths of the parameters.
         maps: a function for every linear map that the laws contain, and an array for
-            every constant block, such as the matrix of a `GeneralLinear`.
+            every constant block, such as the matrix of a `GeneralLinear`. Those of
+            symmetries that `discover` found are known.
         batch_size: examples a step, drawn without replacement in each epoch; None for
             all of the data in every step.
         seed: of the order of the examples.
