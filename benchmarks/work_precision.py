@@ -134,7 +134,9 @@ def main() -> None:
             style = "o-" if name.startswith("lagrangian") else "^--"
             panel.draw(name, [prepare(case, tol, panel.times) for tol in used], style)
         for name, make in fixed_steps(case).items():
-            panel.draw(name, [make(end / n, panel.times) for n in COUNTS], "s:")
+            # The colours come round again: the families differ in their lines, too.
+            style = "D-." if "Symplectic" in name else "s:"
+            panel.draw(name, [make(end / n, panel.times) for n in COUNTS], style)
         axis.invert_xaxis()
     axes[0].set_ylabel("seconds")
     figure.legend(
