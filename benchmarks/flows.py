@@ -5,8 +5,7 @@
 Every solver starts from the same state and is timed over complete calls after its first
 one, which is reported apart (it builds and compiles). Errors are measured, not
 tolerances: against heyoka in extended precision at a tolerance of 1e-18. Peers take
-turns, and each reports the median of its rounds. Writes docs/benchmarks/flows.md and
-docs/benchmarks/work_precision.png.
+turns, and each reports the median of its rounds. Writes docs/benchmarks/flows.md.
 """
 
 from __future__ import annotations
@@ -318,47 +317,6 @@ def alternatives() -> list[str]:
     return rows
 
 
-# --- work against precision -----------------------------------------------------------
-
-
-def work_precision(rounds: int) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    cases = [(PENDULUM, 10.0), (FIVE, 5.0), (KEPLER, 20 * np.pi)]
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
-    for axis, (case, end) in zip(axes, cases, strict=True):
-        times = np.linspace(0, end, 11)
-        exact = case.reference(times)
-        for name, prepare in SOLVERS.items():
-            work, missed = [], []
-            tolerances = np.geomspace(1e-5, 1e-14, 7)
-            for tol in tolerances:
-                if "Tsit5" in name and tol < 1e-12:
-                    continue
-                run = prepare(case, tol, times)
-                missed.append(np.abs(run() - exact).max())
-                work.append(timed({"": run}, rounds)[""])
-            axis.loglog(missed, work, "o-", ms=3, label=name)
-        fixed = {"lagrangian Variational 8": (lg.Variational, 8)}
-        if case is KEPLER:
-            fixed["lagrangian Symplectic 8"] = (lg.Symplectic, 8)
-        for name, (method, order) in fixed.items():
-            work, missed = [], []
-            for count in np.geomspace(200, 5000, 5).astype(int):
-                run = by_us(case, 1.0, times, method(end / count, order))
-                missed.append(np.abs(run() - exact).max())
-                work.append(timed({"": run}, rounds)[""])
-            axis.loglog(missed, work, "s:", ms=3, label=name)
-        axis.set(title=f"{case.name}, t = {end:.3g}", xlabel="largest error of a state")
-        axis.invert_xaxis()
-    axes[0].set_ylabel("seconds")
-    axes[2].legend(frameon=False, fontsize=7)
-    figure.savefig(DOCS / "work_precision.png", dpi=110)
-
-
 PENDULUM = Case("double pendulum", links, [2.0, 1.0], [0.0, 0.0])
 FIVE = Case("five links", links, [2.0, 1.7, 1.4, 1.1, 0.8], [0.0] * 5)
 KEPLER = Case("Kepler, e = 0.6", kepler, [0.4, 0.0], [0.0, 2.0])
@@ -380,7 +338,6 @@ def main() -> None:
     heads += alternatives()
     if quick:
         return
-    work_precision(3)
     versions = (
         f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, "
         f"jax {jax.__version__}, diffrax {diffrax.__version__}, heyoka {hy.__version__}"

@@ -77,8 +77,9 @@ def integrate_lanes(
         tol: relative and absolute tolerance of each step.
         lanes: how many members are integrated side by side.
         max_steps: for each member.
-        unrolled: whether the stages are one long expression (for accelerators) or a
-            loop (for the CPU, which compiles and runs a short one better).
+        unrolled: whether the stages are one long expression and outputs are written at
+            once (for accelerators), or both are loops (for the CPU, which compiles and
+            runs a short one better).
     """
     n, members = q0.shape
     count = len(times)
@@ -120,26 +121,9 @@ def integrate_lanes(
 
         def store(carry: Any) -> Any:
             state, results, next_member = carry
-
-            def one(lane: Any, carry: Any) -> Any:
-                results, member, next_member = carry
-                place = jnp.where(stored[lane], state.member[lane], members)
-                row = jnp.minimum(state.written[lane], count - 1)
-                q, v = (x[None, :, lane, None] for x in (state.q, state.v))
-                end = jnp.where(ended[lane], state.member[lane], members)
-                results = Results(
-                    jax.lax.dynamic_update_slice(results.q, q, (row, 0, place)),
-                    jax.lax.dynamic_update_slice(results.v, v, (row, 0, place)),
-                    results.status.at[end].set(status[lane]),
-                    results.t.at[end].set(state.t[lane]),
-                    results.steps.at[end].set(state.steps[lane]),
-                )
-                fresh = jnp.where(ended[lane], next_member, member[lane])
-                member = member.at[lane].set(jnp.minimum(fresh, active))
-                return results, member, next_member + ended[lane]
-
-            results, member, next_member = jax.lax.fori_loop(
-                0, lanes, one, (results, state.member, next_member)
+            write = _store_at_once if unrolled else _store_in_turn
+            results, member, next_member = write(
+                results, state, next_member, active, stored, ended, status
             )
             state = state._replace(written=written)
             state = jax.tree.map(
@@ -154,6 +138,67 @@ def integrate_lanes(
     state = load(jnp.minimum(jnp.arange(lanes), active))
     _, results, _ = jax.lax.while_loop(unfinished, body, (state, results, lanes))
     return jax.tree.map(lambda x: x[..., :members], results)
+
+
+def _store_in_turn(
+    results: Results,
+    state: Lanes,
+    next_member: Any,
+    active: Any,
+    stored: Any,
+    ended: Any,
+    status: Any,
+) -> tuple[Results, Any, Any]:
+    """Write the outputs of the lanes that have one, and give those that ended a member.
+
+    Lane by lane, as a kernel of a CPU can contain no scatter.
+    """
+    count, members = results.q.shape[0], results.q.shape[-1] - 1
+
+    def one(lane: Any, carry: Any) -> Any:
+        results, member, next_member = carry
+        place = jnp.where(stored[lane], state.member[lane], members)
+        row = jnp.minimum(state.written[lane], count - 1)
+        q, v = (x[None, :, lane, None] for x in (state.q, state.v))
+        end = jnp.where(ended[lane], state.member[lane], members)
+        results = Results(
+            jax.lax.dynamic_update_slice(results.q, q, (row, 0, place)),
+            jax.lax.dynamic_update_slice(results.v, v, (row, 0, place)),
+            results.status.at[end].set(status[lane]),
+            results.t.at[end].set(state.t[lane]),
+            results.steps.at[end].set(state.steps[lane]),
+        )
+        fresh = jnp.where(ended[lane], next_member, member[lane])
+        member = member.at[lane].set(jnp.minimum(fresh, active))
+        return results, member, next_member + ended[lane]
+
+    return jax.lax.fori_loop(0, len(stored), one, (results, state.member, next_member))
+
+
+def _store_at_once(
+    results: Results,
+    state: Lanes,
+    next_member: Any,
+    active: Any,
+    stored: Any,
+    ended: Any,
+    status: Any,
+) -> tuple[Results, Any, Any]:
+    """As `_store_in_turn` by scattering: accelerators have too many lanes for turns."""
+    count, members = results.q.shape[0], results.q.shape[-1] - 1
+    place = jnp.where(stored, state.member, members)
+    row = jnp.minimum(state.written, count - 1)
+    end = jnp.where(ended, state.member, members)
+    results = Results(
+        results.q.at[row, :, place].set(state.q.T),
+        results.v.at[row, :, place].set(state.v.T),
+        results.status.at[end].set(status),
+        results.t.at[end].set(state.t),
+        results.steps.at[end].set(state.steps),
+    )
+    fresh = next_member + jnp.cumsum(ended) - 1
+    member = jnp.minimum(jnp.where(ended, fresh, state.member), active)
+    return results, member, next_member + jnp.sum(ended)
 
 
 def _attempt(

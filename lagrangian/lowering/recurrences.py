@@ -31,13 +31,14 @@ from lagrangian.errors import CannotLower
 Form = dict[Any, Any]
 ONE = sp.S.One
 
-#: Functions whose derivatives can be written in functions of this set.
+#: Functions whose derivatives can be written in functions of this set. Those of gamma
+#: and its kin cannot, so that they have no recurrence; those with kinks have no series.
 SMOOTH = {
     *(sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc),
-    *(sp.asin, sp.acos, sp.atan, sp.acot, sp.atan2),
+    *(sp.asin, sp.acos, sp.atan, sp.acot, sp.asec, sp.acsc, sp.atan2),
     *(sp.sinh, sp.cosh, sp.tanh, sp.coth, sp.sech, sp.csch),
     *(sp.asinh, sp.acosh, sp.atanh),
-    *(sp.exp, sp.log, sp.erf, sp.erfc),
+    *(sp.exp, sp.log, sp.erf, sp.erfc, sp.erfinv),
 }
 
 

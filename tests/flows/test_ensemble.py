@@ -17,12 +17,16 @@ import lagrangian as lg
 from lagrangian.errors import LagrangianError
 from lagrangian.flows import ensemble as module
 from lagrangian.flows.lanes import (
+    DONE,
+    RUNNING,
     STUCK,
     TOO_MANY_STEPS,
     Lanes,
     _stages_looped,
     _stages_unrolled,
+    integrate_lanes,
 )
+from lagrangian.lowering.fused import fused
 from lagrangian.systems.mechanics import SYSTEMS
 
 x, y = lg.coordinates("x y")
@@ -289,8 +293,6 @@ def test_explicit_time_and_unrolled_stages(monkeypatch):
     np.testing.assert_allclose(many[x][:, -1], expected, atol=1e-9)
 
     # What accelerators run: a lane a member, and the stages as one expression.
-    from lagrangian.flows.lanes import integrate_lanes
-
     with jax.enable_x64(True):
         results = jax.jit(
             lambda q: integrate_lanes(
@@ -303,6 +305,37 @@ def test_explicit_time_and_unrolled_stages(monkeypatch):
             )
         )(q0.T)
     np.testing.assert_allclose(results.q[-1, 0], expected, atol=1e-9)
+
+
+def test_outputs_that_are_written_at_once_are_those_in_turn():
+    """As accelerators write them, in lanes that are refilled."""
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, -(x**4) / 4 + x**2 / 2))
+    times = np.array([0.0, 1.0, 1.5, 4.0])
+    q0 = np.linspace(-1.4, 1.4, 64)[None]
+    runs = []
+    with jax.enable_x64(True):
+        a0 = flow.lanes_acceleration(q0, 0 * q0, np.zeros(64))
+        for unrolled in (True, False):
+
+            def run(*arrays, unrolled=unrolled):
+                return integrate_lanes(
+                    flow.lanes_acceleration,
+                    *(*arrays, 61, jnp.asarray(times), 1e-9),
+                    lanes=8,
+                    max_steps=200,
+                    unrolled=unrolled,
+                )
+
+            compiled = jax.jit(run) if unrolled else fused(run)
+            runs.append(compiled(q0, 0 * q0, a0))
+    at_once, in_turn = runs
+    np.testing.assert_array_equal(at_once.status, in_turn.status)
+    finished = np.asarray(in_turn.status) == DONE
+    assert 10 < finished.sum() < 61  # those beyond the saddles escape
+    assert (np.asarray(in_turn.status[61:]) == RUNNING).all()
+    for a, b in ((at_once.q, in_turn.q), (at_once.v, in_turn.v)):
+        np.testing.assert_allclose(a[..., finished], b[..., finished], atol=1e-7)
+    np.testing.assert_allclose(at_once.t, in_turn.t, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Taylor recurrences against series by other means."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -9,6 +10,7 @@ import sympy as sp
 
 import lagrangian as lg
 from lagrangian.errors import CannotLower
+from lagrangian.lowering.functions import FUNCTIONS
 from lagrangian.lowering.recurrences import SMOOTH
 from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.coordinates import time
@@ -78,11 +80,20 @@ def test_series_are_those_of_repeated_differentiation(name):
     "function", sorted(SMOOTH - {sp.atan2}, key=str), ids=lambda f: f.__name__
 )
 def test_every_function_has_its_recurrence(function):
-    start = 1.7 if function is sp.acosh else 0.4
+    start = 1.7 if function in (sp.acosh, sp.asec, sp.acsc) else 0.4
     force = function(x)
     q_series, _ = series_of(force, q=start)
     expected = by_high_precision(force, order=5, q=start)
     np.testing.assert_allclose(q_series[:6], expected[:6], rtol=2e-12, atol=1e-14)
+
+
+def test_only_kinks_and_gamma_have_no_recurrence():
+    kinks = {sp.Abs, sp.sign, sp.floor, sp.ceiling, sp.frac, sp.Mod, sp.Min, sp.Max}
+    # The derivative of sinc is a quotient, 0/0 in the middle.
+    others = {sp.Heaviside, sp.gamma, sp.loggamma, sp.sinc}
+    assert set(FUNCTIONS) - SMOOTH == kinks | others
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**2 + sp.gamma(x + 3)))
+    assert isinstance(flow.default_solver(), diffrax.Dopri8)
 
 
 def test_a_mass_that_moves_needs_no_series_of_its_inverse():
