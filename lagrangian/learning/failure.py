@@ -1,4 +1,4 @@
-"""Where a training step stopped being finite: the layer, or the parameters."""
+"""Why training goes wrong: where a step stopped being finite, or has no gradient."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.extend.core import ClosedJaxpr, Var, jaxpr_as_fun
 
+from lagrangian.errors import LagrangianError
 from lagrangian.learning.step import TrainingStep
 from lagrangian.lowering.pytrees import named_leaves
 
@@ -29,6 +30,35 @@ def locate(step: TrainingStep, carry: Any, batch: Any) -> str:
     return (
         f"{_largest(optax.apply_updates(parameters, updates))} is too large to square"
     )
+
+
+def check_gradient(step: TrainingStep, start: Any, end: Any, batch: Any) -> None:
+    """Raise if nothing but weight decay moved the parameters, for want of a gradient.
+
+    Args:
+        start, end: the state of the training before and after some steps.
+        batch: on which the gradient at `start` is taken, where there is doubt.
+
+    Raises:
+        LagrangianError: the gradient is zero for every parameter.
+    """
+    (_, parameters, rest, _), (_, moved, _, _) = start, end
+    pairs = zip(jax.tree.leaves(parameters), jax.tree.leaves(moved), strict=True)
+    if not all(_is_parallel(a, b) for a, b in pairs):
+        return
+    gradient = jax.grad(lambda p: step.value(p, rest, batch)[0])(parameters)
+    if not any(jnp.any(leaf) for leaf in jax.tree.leaves(gradient)):
+        raise LagrangianError(
+            "`loss` has no gradient: it is zero for every parameter, as where "
+            "`argmax`, `round` or a comparison hides them. Train on a smooth loss, "
+            "such as a cross entropy."
+        )
+
+
+def _is_parallel(a: Any, b: Any) -> bool:
+    scale = jnp.vdot(a, b) / jnp.maximum(jnp.vdot(a, a), jnp.finfo(a.dtype).tiny)
+    gap, size = jnp.linalg.norm(b - scale * a), jnp.linalg.norm(b)
+    return bool(gap <= 100 * jnp.finfo(a.dtype).eps * size)
 
 
 def _not_finite(tree: Any) -> str:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError, TrainingStopped
 from lagrangian.learning.checkpoint import Checkpoint, fingerprint
-from lagrangian.learning.failure import locate
+from lagrangian.learning.failure import check_gradient, locate
 from lagrangian.learning.model import split, traced_loss
 from lagrangian.learning.observe import Observation
 from lagrangian.learning.recorder import Recorder
@@ -76,9 +76,9 @@ def train(
         UnknownBlock: a law names a block that the model does not have.
         TrainingStopped: the loss was not finite at some step; the error carries the
             step and the run until then.
-        LagrangianError: a loss that is not a scalar, parameters that are no real
-            arrays, a batch that `mesh` cannot share out, or a `checkpoint` of another
-            run.
+        LagrangianError: a loss that is not a scalar or has no gradient, parameters that
+            are no real arrays, a batch that `mesh` cannot share out, or a `checkpoint`
+            of another run.
     """
     _check_counts(steps, batch_size)
     if not isinstance(rule, Rule):
@@ -145,7 +145,7 @@ def train(
 
         order = _order(size, batch, seed, shuffled=batch_size is not None)
         order = islice(order, recorder.steps, None)
-        length = _chunk_length(steps)
+        length, reached = _chunk_length(steps), recorder.steps
         try:
             # tqdm's `disable=None` is silence where the output is no terminal.
             with tqdm(
@@ -159,19 +159,22 @@ def train(
                     rows = min(length, steps - recorder.steps)
                     chosen = np.stack(list(islice(order, rows)))
                     after, records, closing = scan(carry, data, chosen)
+                    if recorder.steps == 0:
+                        check_gradient(step, carry, after, _rows(data, chosen[0]))
                     good = recorder.extend(*jax.device_get((records, closing)))
                     if good is not None:
                         chosen = chosen[: good + 1]
                         raise _stopped(step, recorder, carry, data, chosen)
-                    carry = after
+                    carry, reached = after, recorder.steps
                     bar.update(rows)
                     if states is not None and states.is_due:
                         recorder.flush()
-                        states.save(recorder.steps, carry)
+                        states.save(reached, carry)
         finally:
             if states is not None:
                 recorder.flush()
-                states.save(recorder.steps, carry)
+                # Of a chunk that stopped within, the records go further than the state.
+                states.save(reached, carry)
             if save is not None and recorder.steps:
                 recorder.run(step.model(carry)).save(save)
         return recorder.run(step.model(carry))
@@ -251,18 +254,13 @@ def _stopped(
     step: TrainingStep, recorder: Recorder, carry: Any, data: Any, chosen: Any
 ) -> TrainingStopped:
     """The error for a chunk whose last chosen step is the first that is not finite."""
-    one = jax.jit(step)
-
-    def batch(rows: Any) -> Any:
-        return jax.tree.map(lambda a: a[rows], data)
-
-    before = None
+    one, before = jax.jit(step), None
     for rows in chosen[:-1]:
-        before, (carry, _) = carry, one(carry, batch(rows))
-    place = locate(step, carry, batch(chosen[-1]))
+        before, (carry, _) = carry, one(carry, _rows(data, rows))
+    place = locate(step, carry, _rows(data, chosen[-1]))
     if before is not None and place.startswith("the parameters"):
         # Without a law nothing else is watched: they became so in the step before.
-        place = locate(step, before, batch(chosen[-2]))
+        place = locate(step, before, _rows(data, chosen[-2]))
     run = recorder.run(step.model(carry))
     charges = [
         f"{law.symmetry!r} {np.abs(record.quantity[-1]).max():.4g}"
@@ -276,6 +274,11 @@ def _stopped(
         recorder.steps,
         run,
     )
+
+
+def _rows(data: Any, rows: Any) -> Any:
+    """A batch."""
+    return jax.tree.map(lambda a: a[rows], data)
 
 
 def _dtype(leaves: Mapping[str, Any]) -> np.dtype:

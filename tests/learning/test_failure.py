@@ -91,3 +91,24 @@ def test_an_update_that_is_not_finite(data):
     law = lg.noether(rule.lagrangian(symmetry.loss), symmetry)
     error = stopped(Chain(), square, data, rule, [law])
     assert error.step == 12 and "the update of `first.bias`" in str(error)
+
+
+def test_a_stopped_run_stops_again_at_the_same_step(data, tmp_path):
+    """Its checkpoint goes on from a state that belongs to its step."""
+
+    def run():
+        with pytest.raises(lg.TrainingStopped) as stop:
+            lg.train(
+                Chain(),
+                square,
+                data,
+                lg.HeavyBall(3.0, 0.9),
+                200,
+                batch_size=8,
+                checkpoint=tmp_path / "run",
+            )
+        return stop.value
+
+    first, again = run(), run()
+    assert first.step == again.step > 0 and str(first) == str(again)
+    np.testing.assert_array_equal(first.run.losses, again.run.losses)

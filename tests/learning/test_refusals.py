@@ -89,6 +89,25 @@ def test_what_cannot_be_trained(changed, message):
         lg.train(**(known | changed))
 
 
+def error_rate(model, batch):
+    return (model(batch[0]).argmax(-1) != batch[1]).astype(jnp.float32).mean()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_a_loss_without_a_gradient(decay):
+    rule = lg.HeavyBall(0.05, 0.9, decay)
+    with pytest.raises(lg.LagrangianError, match="`loss` has no gradient"):
+        lg.train(Network(), error_rate, examples(), rule, 5)
+
+
+def test_weights_that_keep_their_direction_have_a_gradient():
+    """Along the gradient of |w|^2 every weight shrinks alike."""
+    start = {"w": jnp.asarray([3.0, 4.0])}
+    run = lg.train(start, lambda w, batch: jnp.sum(w["w"] ** 2), examples(), RULE, 5)
+    w = run.model["w"]
+    assert float(w[1] / w[0]) == pytest.approx(4 / 3, rel=1e-4) and float(w[0]) < 3
+
+
 def test_one_law_needs_no_list():
     law = law_of(BIAS)
     run = lg.train(Network(), cross_entropy, examples(), RULE, 2, observe=law)
