@@ -174,15 +174,20 @@ def _with_record(run, law, **changed):
     return dataclasses.replace(run, records={law: SimpleNamespace(**(terms | changed))})
 
 
-def test_a_rotation_is_checked_by_its_first_order_law(small_data):
-    """A loss of |w| alone: angular momentum decays like exp(-mu t/m)."""
+@pytest.mark.parametrize("pull", [0.0, 0.3])
+def test_a_rotation_is_checked_by_its_first_order_law(small_data, pull):
+    """A loss of |w| alone keeps the angular momentum of rest, one with a pull does not.
+
+    No function of w has that charge as its rate, so no range is there to compare with.
+    """
 
     class Weights(nnx.Module):
         def __init__(self):
             self.w = nnx.Param(jnp.asarray([1.0, 2.0, -1.0]))
 
     def loss(model, batch):
-        return jnp.sum(model.w[...] ** 2) ** 2 / 40
+        w = model.w[...]
+        return jnp.sum(w**2) ** 2 / 40 + pull * w[0]
 
     A = lg.LinearMap("A", parity=-1)
     symmetry = lg.Rotation("w", A)
@@ -199,7 +204,12 @@ def test_a_rotation_is_checked_by_its_first_order_law(small_data):
             maps={A: lambda x: jnp.asarray(matrix) @ x},
         )
     (row,) = lg.check(run, [law])
-    assert row.discrete < 1e-12 and row.verdict == "holds"
+    if pull:
+        assert row.verdict == "symmetry absent"
+        assert row.discrete > 1e-2 < row.continuous
+    else:
+        assert row.verdict == "holds"
+        assert row.discrete < 1e-12 > row.continuous
 
 
 def test_a_relu_unit_rescales_with_its_bias_and_not_without():
