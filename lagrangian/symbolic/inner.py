@@ -70,10 +70,18 @@ class Inner(BlockExpression):
         return f"|{left}|^2" if left == right else f"<{left}, {right}>"
 
     def _latex(self, printer: Any) -> str:
-        left, right = (printer._print(a) for a in self.args)
+        left, right = (_latex_side(a, printer) for a in self.args)
         if left == right:
             return rf"\left|{left}\right|^{{2}}"
         return rf"\left\langle {left},\, {right}\right\rangle"
+
+
+def _latex_side(side: Any, printer: Any) -> str:
+    """With a sign for the elementwise product, which is none of matrices."""
+    factors = sp.Mul.make_args(side)
+    if len(factors) == 1 or not all(map(is_block, factors)):
+        return printer._print(side)
+    return r" \odot ".join(printer.parenthesize(f, PRECEDENCE["Mul"]) for f in factors)
 
 
 def _canonical_pair(left: Any, right: Any) -> Any:

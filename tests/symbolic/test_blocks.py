@@ -81,3 +81,11 @@ def test_a_loss_takes_blocks_only():
 def test_a_parity_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="`parity` of `A` is 2"):
         lg.LinearMap("A", parity=2)
+
+
+def test_an_elementwise_product_is_written_as_one():
+    u, G = lg.blocks("u"), lg.ConstantBlock("G")
+    A = lg.ConstantBlock("A")
+    mixed = sp.latex(lg.Inner(G, u.dot * lg.matmul(A, u)))
+    assert r"\odot" in mixed and r"\dot{u} A" not in mixed
+    assert r"\odot" not in sp.latex(lg.Inner(u, lg.matmul(A, u)))
