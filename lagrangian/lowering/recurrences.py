@@ -37,8 +37,9 @@ SMOOTH = {
     *(sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc),
     *(sp.asin, sp.acos, sp.atan, sp.acot, sp.asec, sp.acsc, sp.atan2),
     *(sp.sinh, sp.cosh, sp.tanh, sp.coth, sp.sech, sp.csch),
-    *(sp.asinh, sp.acosh, sp.atanh),
+    *(sp.asinh, sp.acosh, sp.atanh, sp.acoth, sp.asech, sp.acsch),
     *(sp.exp, sp.log, sp.erf, sp.erfc, sp.erfinv),
+    *(sp.Ei, sp.Ci, sp.fresnels, sp.fresnelc),
 }
 
 
