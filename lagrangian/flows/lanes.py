@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.lowering.fused import largest, total
+
 #: Why a member stopped, by its status.
 DONE, RUNNING, STUCK, TOO_MANY_STEPS = range(4)
 
@@ -211,8 +213,8 @@ def _attempt(
     dq, dv, a, error_q, error_v = stages(acceleration, state, h)
     q, v = state.q + h * dq, state.v + h * dv
     size = [
-        jnp.max(
-            jnp.abs(h * e) / (tol + tol * jnp.maximum(jnp.abs(x), jnp.abs(y))), axis=0
+        largest(
+            jnp.abs(h * e) / (tol + tol * jnp.maximum(jnp.abs(x), jnp.abs(y))),
         )
         for e, x, y in ((error_q, state.q, q), (error_v, state.v, v))
     ]
@@ -251,7 +253,7 @@ def _stages_looped(acceleration: Field, state: Lanes, h: Any) -> Any:
     slopes = slopes.at[0].set(jnp.concatenate([state.v, state.a]))
 
     def stage(i: Any, slopes: Any) -> Any:
-        at = base + h * jnp.sum(weights[i] * slopes, axis=0)
+        at = base + h * total(weights[i] * slopes)
         slope = jnp.concatenate(
             [at[n:], acceleration(at[:n], at[n:], state.t + nodes[i] * h)]
         )
@@ -260,7 +262,7 @@ def _stages_looped(acceleration: Field, state: Lanes, h: Any) -> Any:
     slopes = jax.lax.fori_loop(1, _STAGES + 1, stage, slopes)
     solution = jnp.asarray(_TABLEAU.b_sol)[:, None, None]
     error = jnp.asarray(_TABLEAU.b_error)[:, None, None]
-    change, missed = (jnp.sum(w * slopes, axis=0) for w in (solution, error))
+    change, missed = (total(w * slopes) for w in (solution, error))
     return change[:n], change[n:], slopes[-1, n:], missed[:n], missed[n:]
 
 
@@ -285,8 +287,8 @@ def _first_step(q: Any, v: Any, a: Any, tol: Any, span: Any) -> Any:
     def size(x: Any, y: Any) -> Any:
         scales = (tol + tol * jnp.abs(q), tol + tol * jnp.abs(v))
         return jnp.maximum(
-            jnp.max(jnp.abs(x) / scales[0], axis=0),
-            jnp.max(jnp.abs(y) / scales[1], axis=0),
+            largest(jnp.abs(x) / scales[0]),
+            largest(jnp.abs(y) / scales[1]),
         )
 
     state, slope = size(q, v), size(v, a)

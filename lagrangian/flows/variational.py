@@ -234,7 +234,7 @@ def solve_dense(matrix: Any, right: Any) -> Any:
 
 def _weighted(matrix: np.ndarray, rows: Any) -> Any:
     """The product of a small matrix of constants with rows of shape (stages, n)."""
-    return jnp.sum(matrix[:, :, None] * rows[None], axis=1)
+    return sum(matrix[:, i, None] * row for i, row in enumerate(rows))
 
 
 def _gauss(stages: int) -> tuple[np.ndarray, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
 
@@ -17,7 +18,8 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     less than 1 KiB an iteration become one kernel, by a mark on a call that this sets
     on purpose: ten times faster for a loop of small operations such as a Taylor step,
     and slower for large arrays, whose kernels could have used several threads. What
-    calls into a library (LAPACK, FFT, sorting) cannot be inside.
+    calls into a library (LAPACK, FFT, sorting, large sums) cannot be inside; for those
+    see `total` and `largest`.
     """
     call = jax.jit(function)
 
@@ -30,3 +32,21 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
             return call(*arguments)
 
     return marked
+
+
+def total(array: Any, axis: int = 0) -> Any:
+    """`jnp.sum`, in a form that can be inside of `fused`.
+
+    The CPU backend of JAX 0.12 hands sums and maxima of 4096 elements or more to a
+    library. It knows them by the operation that they repeat, which here is another one.
+    """
+    return jax.lax.reduce(array, array.dtype.type(0), lambda a, b: a - (-b), (axis,))
+
+
+def largest(array: Any, axis: int = 0) -> Any:
+    """`jnp.max`, in a form that can be inside of `fused`."""
+
+    def larger(a: Any, b: Any) -> Any:
+        return -jax.lax.min(-a, -b)
+
+    return jax.lax.reduce(array, array.dtype.type(-np.inf), larger, (axis,))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.lowering.functions import FUNCTIONS, fraction, number, rational_power
+from lagrangian.lowering.fused import total
 
 #: Graphs of fewer nodes compile quickly as they are, and run faster in a batch.
 LARGE = 512
@@ -163,7 +164,8 @@ class _Plan:
         arguments = [self.operations[row][1] for row in rows]
         if operation == "sum":
             padded = [a + (self.zero,) * (width - len(a)) for a in arguments]
-            return _take(pool, [[self.place[r] for r in a] for a in padded]).sum(axis=1)
+            places = [[self.place[r] for r in a] for a in padded]
+            return total(_take(pool, places), axis=1)
         columns = [
             _take(pool, [self.place[a[i]] for a in arguments]) for i in range(width)
         ]

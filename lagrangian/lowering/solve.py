@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import sympy as sp
 
+from lagrangian.lowering.fused import largest, total
+
 #: Above this size an unrolled factorisation compiles slowly, and LAPACK is as fast.
 UNROLLED = 8
 #: The same where LAPACK cannot be called, in the larger loops of ensembles.
@@ -132,8 +134,11 @@ def _eliminated(matrix: Any, right: Any, pivots: bool) -> Any:
 
     def exchanged(k: Any, work: Any) -> Any:
         candidates = jnp.where(rows < k, -1.0, jnp.abs(work[:, k]))
-        chosen = (rows == jnp.argmax(candidates, axis=0))[:, None]
-        pivot = jnp.sum(jnp.where(chosen, work, 0.0), axis=0)
+        # Not argmax: its pair of reductions cannot be inside of one kernel.
+        is_largest = candidates == largest(candidates)
+        first = size - largest(jnp.where(is_largest, size - rows, 0.0))
+        chosen = (rows == first)[:, None]
+        pivot = total(jnp.where(chosen, work, 0.0))
         work = jnp.where(chosen, work[k], work)
         return jax.lax.dynamic_update_index_in_dim(work, pivot, k, 0)
 

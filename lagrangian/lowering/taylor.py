@@ -21,6 +21,7 @@ import sympy as sp
 
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.functions import FUNCTIONS
+from lagrangian.lowering.fused import total
 from lagrangian.lowering.recurrences import ONE, Form, Node, Recurrences, combine
 from lagrangian.lowering.solve import invert
 
@@ -187,7 +188,7 @@ class _Linear:
     def __call__(self, z: Any) -> Any:
         if self.rows.size > _SLICED:
             gathered = z.at[self.rows].get(mode="promise_in_bounds")
-            return jnp.sum(gathered * self.weights, axis=1)
+            return total(gathered * self.weights, axis=1)
         # Slices with fixed places run several times faster than a gather.
         columns = [
             jnp.concatenate([z[row : row + 1] for row in column])
@@ -202,7 +203,7 @@ def _apply(inverse: Any, right: Any) -> Any:
     """inverse (n, n, lanes) or its diagonal (n, lanes) times right (n, lanes)."""
     if inverse.ndim == 2:
         return inverse * right
-    return jnp.sum(inverse * right, axis=1)
+    return total(inverse * right, axis=1)
 
 
 class _Group:

@@ -1,5 +1,7 @@
 """The flow map and its derivatives, sections and Lyapunov exponents."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +54,22 @@ def test_derivatives_by_state_time_and_parameter(float64):
     forward = jax.jacfwd(final, (0, 1, 2))(*arguments)
     for a, b in zip(forward, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-11)
+
+
+def test_many_starts_of_coupled_coordinates(float64):
+    """Sums of more than 4096 elements, which XLA would give to a library."""
+    q = lg.coordinates("q0 q1 q2 q3 q4 q5")
+    coupled = sum(sp.cos(a - b) * a.dot * b.dot for a, b in pairwise(q))
+    kinetic = sum(c.dot**2 for c in q) / 2 + coupled / 4
+    flow = lg.lower(lg.Lagrangian(kinetic, sum(c**2 for c in q) / 2))
+
+    def final(q0):
+        return flow.flow_map(q0, jnp.zeros(6), (0.0, 1.0))[0]
+
+    starts = jnp.linspace(-1, 1, 6 * 128).reshape(128, 6)
+    many = jax.vmap(final)(starts)
+    for i in (0, 100):
+        np.testing.assert_allclose(many[i], final(starts[i]), atol=1e-13)
 
 
 def test_derivatives_of_a_nonlinear_motion_by_differences(float64):
