@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import compress
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.learning.measure import Measures, measure
 from lagrangian.learning.order import Order, check_comparable, measure_order
-from lagrangian.learning.predict import predict
-from lagrangian.learning.rules.rule import mass
-from lagrangian.learning.run import Record, Run
+from lagrangian.learning.run import Run
 from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.symbolic.noether import Law
 
@@ -200,100 +198,45 @@ def check(
 
 def _row(runs: Sequence[Run], law: Law, tolerance: float) -> Row:
     run = min(runs, key=lambda r: float(np.mean(r.learning_rates)))
-    record = run[law]
     rounding = ROUNDING * float(jnp.finfo(run.dtype).eps)
-    discrete = _largest(record.discrete, record.scale)
-    balance = _largest(record.balance, record.scale)
-    defect = _root_mean_square(record.defect, record.defect_scale)
-    continuous = _error(run, law, rounding) if run.rule.is_euclidean else None
+    measures = measure(run, law, rounding)
     order = None
     if len(runs) > 1 and run.rule.is_euclidean and law.oscillator is not None:
         order = measure_order(runs, law, rounding)
-    raw, raw_factor = _fed_raw_gradients(run, law, rounding)
-    kinetic, decay = _shares(record, run.rule.gain)
-    verdict, reason = _judge(
-        discrete, balance, defect, rounding, continuous, order, tolerance, run
-    )
+    verdict, reason = _judge(measures, rounding, order, tolerance, run)
     return Row(
         symmetry=law.symmetry.name,
         block=", ".join(q.name for q in law.symmetry.xi),
-        units=int(np.prod(record.quantity.shape[1:])),
-        discrete=discrete,
-        balance=balance,
-        defect=defect,
+        units=run[law].units,
         rounding=rounding,
-        continuous=continuous,
         order=order,
-        kinetic=kinetic,
-        decay=decay,
-        metric=_root_mean_square(record.metric, record.metric_scale),
-        raw=raw,
-        raw_factor=raw_factor,
         verdict=verdict,
         reason=reason,
+        **vars(measures),
     )
 
 
-def _error(run: Run, law: Law, rounding: float, raw: bool = False) -> float:
-    """Of the continuous prediction, as a share of the range of the charge."""
-    record = run[law]
-    measured = record.quantity.astype(np.float64)
-    # A charge that stands still is judged against the rounding that every step adds.
-    rates = run.learning_rates.reshape(-1, *[1] * (measured.ndim - 1))
-    noise = rounding * (rates * record.scale).sum(axis=0)
-    span = np.maximum(np.ptp(measured, axis=0), noise)
-    if law.oscillator is None:
-        # No function of q has it as its rate. It is gone when the initial layer is over
-        # (an angular momentum), and judged against the bound of <m qdot, xi>.
-        inertia = run.rule.parameters(float(np.max(run.learning_rates)))[mass]
-        span = np.maximum(span, inertia * record.scale.max(axis=0))
-    error = np.abs(predict(run, law, raw) - measured).max(axis=0)
-    return float(np.max(error / np.where(span > 0, span, 1.0)))
-
-
-def _fed_raw_gradients(
-    run: Run, law: Law, rounding: float
-) -> tuple[float | None, float | None]:
-    """The error, and the factor of the source, with raw gradients in the source."""
-    record = run[law]
-    measured = np.abs(record.source.astype(np.float64)).sum()
-    if not run.rule.is_euclidean or law.oscillator is None or measured == 0:
-        return None, None
-    factor = np.abs(record.raw_source.astype(np.float64)).sum() / measured
-    return _error(run, law, rounding, raw=True), float(factor)
-
-
-def _shares(record: Record, gain: float) -> tuple[float, float]:
-    """Of the update and of the decay in the sum of all that drives the charge."""
-    parts = [record.kinetic, record.decay, gain * record.defect]
-    sizes = [float(np.abs(part.astype(np.float64)).sum()) for part in parts]
-    whole = sum(sizes) or 1.0
-    return sizes[0] / whole, sizes[1] / whole
-
-
 def _judge(
-    discrete: float,
-    balance: float,
-    defect: float,
+    measures: Measures,
     rounding: float,
-    continuous: float | None,
     order: Order | None,
     tolerance: float,
     run: Run,
 ) -> tuple[str, str]:
+    discrete, continuous = measures.discrete, measures.continuous
     level = f"{run.dtype} rounding ({rounding:.1e})"
-    share = f"<grad f, xi> is {defect:.2g} of |grad f| |xi|"
+    share = f"<grad f, xi> is {measures.defect:.2g} of |grad f| |xi|"
     if rounding > PRESENT:
         return UNDECIDED, (
             f"{level} is too coarse to tell a symmetry from none: keep the parameters "
             "in float32 or float64"
         )
-    if balance > rounding:
+    if measures.balance > rounding:
         return FAILS, (
             f"even with the measured <grad f, xi> the update misses the rule by "
-            f"{balance:.1e}, above {level}: the run was not made by {run.rule}"
+            f"{measures.balance:.1e}, above {level}: the run was not made by {run.rule}"
         )
-    if defect > PRESENT:
+    if measures.defect > PRESENT:
         return ABSENT, f"{share}: the loss is not invariant, and no law follows"
     if discrete > rounding:
         return APPROXIMATE, (
@@ -324,14 +267,3 @@ def _judge(
     if order is not None:
         reason += f", and its error of order {order} in the learning rate"
     return HOLDS, reason
-
-
-def _largest(values: Any, scale: Any) -> float:
-    values, scale = np.abs(values.astype(np.float64)), scale.astype(np.float64)
-    return float(np.max(values / np.where(scale > 0, scale, 1.0)))
-
-
-def _root_mean_square(values: Any, scale: Any) -> float:
-    squares = (values.astype(np.float64) ** 2).sum(axis=0)
-    bounds = (scale.astype(np.float64) ** 2).sum(axis=0)
-    return float(np.sqrt(np.max(squares / np.where(bounds > 0, bounds, 1.0))))

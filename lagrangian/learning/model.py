@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import linen, nnx
 
 from lagrangian.errors import LagrangianError
 from lagrangian.lowering.pytrees import named_leaves
@@ -105,7 +105,7 @@ _OUTSIDE = (
 
 
 def _check(named: Mapping[str, Any], model: Any) -> None:
-    if hasattr(model, "init") and hasattr(model, "apply"):
+    if isinstance(model, linen.Module):
         raise LagrangianError(
             f"`model`, a {type(model).__name__}, is a Linen module, which holds no "
             'parameters. Pass `model.init(...)["params"]`, with a loss of them that '

@@ -18,7 +18,7 @@ import sympy as sp
 
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import Rule, metric_block
-from lagrangian.learning.run import Record
+from lagrangian.learning.run import Record, step_rate
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
 from lagrangian.lowering.products import inner_products
 from lagrangian.symbolic.blocks import Block, ones
@@ -37,9 +37,6 @@ from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.noether import Law
 
 States = Mapping[str, Mapping[str, Any]]
-
-#: The learning rate of a step, which may be zero, where nothing divides by it.
-_rate = sp.Symbol("eta of the step", nonnegative=True)
 
 
 class Observation:
@@ -88,7 +85,7 @@ class Observation:
         metrics = [metric_block(w) for w in self.blocks]
         check_lowerable(
             {f"observed {name}": e for name, e in terms.items()},
-            [*self.blocks, *roles, *metrics, time, learning_rate, _rate]
+            [*self.blocks, *roles, *metrics, time, learning_rate, step_rate]
             + [*self.rule.parameters(1.0), *self.maps],
         )
         forward = self._forward()
@@ -194,7 +191,7 @@ class Observation:
                 n: a.reshape(steps, *(a.shape[1:] or (1,) * len(shape)))
                 for n, a in arrays.items()
             },
-            {_rate: rates, learning_rate: shown, Inner(ones, ones): entries}
+            {step_rate: rates, learning_rate: shown, Inner(ones, ones): entries}
             | self.rule.parameters(shown),
             (steps, *shape),
         )
@@ -254,7 +251,7 @@ def _discrete_terms(law: Law, rule: Rule) -> dict[str, Any]:
     if rule.is_euclidean:
         # The update is what the rule says; that it was made shows in <p', xi(q')>.
         values |= {
-            role(w, "update"): _rate * rule.velocity(w)
+            role(w, "update"): step_rate * rule.velocity(w)
             for w in law.lagrangian.coordinates
         }
     return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}

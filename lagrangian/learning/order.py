@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from lagrangian.errors import LagrangianError
-from lagrangian.learning.predict import predict
+from lagrangian.learning.predict import predictor
 from lagrangian.learning.run import Run
 from lagrangian.symbolic.noether import Law
 
@@ -72,11 +72,18 @@ def measure_order(runs: Sequence[Run], law: Law, rounding: float) -> Order | Non
     """
     errors = []
     for run in runs:
-        record, late = run[law], slice(run.steps // 2, None)
-        difference = (predict(run, law) - record.quantity)[late]
-        errors.append(float(np.sqrt(np.mean(difference**2))))
-        size = float(np.sqrt(np.mean(record.quantity[late].astype(np.float64) ** 2)))
-        steps = _rate(run) * float(np.mean(record.scale.astype(np.float64)))
+        predicted, seen, middle = predictor(run, law), 0, run.steps // 2
+        missed = size = bound = 0.0
+        for part in run[law].parts():
+            late = slice(max(middle - seen, 0), None)
+            missed += np.sum((predicted(part) - part.quantity)[late] ** 2)
+            size += np.sum(part.quantity[late] ** 2)
+            bound += np.sum(part.scale)
+            seen += len(part.rates)
+        count = (run.steps - middle) * run[law].units
+        errors.append(float(np.sqrt(missed / count)))
+        size = float(np.sqrt(size / count))
+        steps = _rate(run) * float(bound / (run.steps * run[law].units))
         if errors[-1] <= rounding * (size + steps * run.steps):
             return None
     return regression([_rate(run) for run in runs], errors)

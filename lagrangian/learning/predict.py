@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
 import numpy as np
 from scipy.linalg import expm
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
-from lagrangian.learning.run import Run
+from lagrangian.learning.run import Record, Run
 from lagrangian.symbolic.noether import Law, Oscillator
 
 
@@ -37,26 +41,51 @@ def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
             f"{type(run.rule).__name__} has no continuous law to predict a charge by: "
             "its metric changes along the run. Its discrete law is exact; see `check`."
         )
-    record = run[law]
-    source = (record.raw_source if raw else record.source).astype(np.float64)
-    rates = run.learning_rates
-    predicted = np.empty_like(source)
-    oscillator = law.oscillator
+    return predictor(run, law, raw)(run[law])
+
+
+def predictor(run: Run, law: Law, raw: bool = False) -> Callable[[Record], np.ndarray]:
+    """`predict` of one part of the run's record after the other, as they are passed."""
+    first, oscillator = run[law].rows(0, 1), law.oscillator
     if oscillator is None:
-        predicted[0] = record.quantity[0]
-        predicted[1:] = record.quantity[0] + np.cumsum(
-            (source.T * rates).T[:-1], axis=0
-        )
+        return _Balance(first.quantity[0], raw)
+    state = np.stack([first.quantity[0], first.start[0]])
+    return _Driven(state, raw, partial(_propagator, oscillator, run.rule))
+
+
+def _source(part: Record, raw: bool) -> np.ndarray:
+    return part.raw_source if raw else part.source
+
+
+class _Balance:
+    """c' = S."""
+
+    def __init__(self, charge: np.ndarray, raw: bool):
+        self.charge, self.raw = charge, raw
+
+    def __call__(self, part: Record) -> np.ndarray:
+        gained = np.cumsum(part.rates * _source(part, self.raw), axis=0)
+        predicted = self.charge + np.concatenate([0 * gained[:1], gained[:-1]])
+        self.charge = self.charge + gained[-1]
         return predicted
-    state = np.stack([record.quantity[0], record.start[0]]).astype(np.float64)
-    propagators = {
-        rate: _propagator(oscillator, run.rule, rate) for rate in np.unique(rates)
-    }
-    for k, rate in enumerate(rates):
-        predicted[k] = state[0]
-        free, driven = propagators[rate]
-        state = np.tensordot(free, state, 1) + np.multiply.outer(driven, source[k])
-    return predicted
+
+
+class _Driven:
+    """mass x'' + damping x' + stiffness x = S."""
+
+    def __init__(self, state: np.ndarray, raw: bool, propagator: Callable[..., Any]):
+        self.state, self.raw, self.propagator = state, raw, cache(propagator)
+
+    def __call__(self, part: Record) -> np.ndarray:
+        source = _source(part, self.raw)
+        predicted = np.empty_like(source)
+        for k, rate in enumerate(part.rates.ravel().tolist()):
+            predicted[k] = self.state[0]
+            free, driven = self.propagator(rate)
+            self.state = np.tensordot(free, self.state, 1) + np.multiply.outer(
+                driven, source[k]
+            )
+        return predicted
 
 
 def _propagator(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,11 @@ from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.noether import Law
+
+#: The learning rate of a step, which may be zero, where nothing divides by it.
+step_rate = sp.Symbol("eta of the step", nonnegative=True)
+#: Of an array in a part of a record.
+_ENTRIES = 2**19
 
 
 class Record:
@@ -53,6 +58,37 @@ class Record:
     def names(self) -> tuple[str, ...]:
         """The attributes listed above."""
         return tuple(self._terms)
+
+    @property
+    def units(self) -> int:
+        """How many charges there are side by side."""
+        return int(np.prod(self._shape[1:]))
+
+    @property
+    def rates(self) -> np.ndarray:
+        """The learning rates, of a shape that multiplies the arrays."""
+        return self._parameters[step_rate]
+
+    def rows(self, start: int, stop: int) -> Record:
+        """The record of some of the steps."""
+        steps, rows = self._shape[0], slice(start, stop)
+
+        def some(value: Any) -> Any:
+            return value[rows] if np.ndim(value) and len(value) == steps else value
+
+        return Record(
+            self._terms,
+            {node: array[rows] for node, array in self._products.items()},
+            {symbol: some(value) for symbol, value in self._parameters.items()},
+            (len(range(steps)[rows]), *self._shape[1:]),
+        )
+
+    def parts(self) -> Iterator[Record]:
+        """Records of a few steps after the other, whose arrays need little memory."""
+        steps = self._shape[0]
+        length = max(1, _ENTRIES // self.units)
+        for start in range(0, steps, length):
+            yield self.rows(start, start + length)
 
     def __getattr__(self, name: str) -> np.ndarray:
         if name.startswith("_") or name not in self._terms:

@@ -19,7 +19,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
+from flax import linen, nnx
+from flax.nnx import bridge
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.systems.datasets import Dataset, from_arrays
@@ -274,23 +275,28 @@ def make_model(
         factory: called with `rngs` and those of `inputs`, `features` and `classes` that
             its signature names: the shape of an example, how many numbers that are,
             and the size of the output's last axis (in regression, that of the targets).
+            A Linen class is called without `rngs`, and made an NNX module.
         dataset: that the network shall learn.
         seed: of the initial parameters.
 
     Raises:
-        LagrangianError: the factory fails or gives no Flax NNX module, or the module
+        LagrangianError: the factory fails or gives no Flax module, or the module
             fails on a batch or gives another shape than that of the targets, followed
             by (classes,) except in regression.
     """
     name = getattr(factory, "__qualname__", str(factory))
     arguments = _arguments(factory, dataset)
+    is_linen = isinstance(factory, type) and issubclass(factory, linen.Module)
+    random = {} if is_linen else {"rngs": nnx.Rngs(seed)}
     try:
-        model = factory(rngs=nnx.Rngs(seed), **arguments)
+        model = factory(**random, **arguments)
     except Exception as error:  # the user's own code may raise anything
-        given = "".join(f", {key}={value}" for key, value in arguments.items())
+        shown = {name: f"nnx.Rngs({seed})" for name in random} | arguments
+        called = f"{name}({', '.join(f'{k}={v}' for k, v in shown.items())})"
         advice = _SIGNATURE if isinstance(error, TypeError) else ""
-        called = f"`{name}(rngs=nnx.Rngs({seed}){given})`"
-        raise _failed(f"{called} failed", error, advice) from error
+        raise _failed(f"`{called}` failed", error, advice) from error
+    if isinstance(model, linen.Module):
+        model = _from_linen(name, model, dataset, seed)
     if not isinstance(model, nnx.Module):
         raise LagrangianError(
             f"`{name}` gave a `{type(model).__name__}`. Write a class that inherits "
@@ -298,6 +304,17 @@ def make_model(
         )
     _check_output(name, model, dataset)
     return model
+
+
+def _from_linen(
+    name: str, model: linen.Module, dataset: Dataset, seed: int
+) -> nnx.Module:
+    wrapped, batch = bridge.ToNNX(model, nnx.Rngs(seed)), dataset.inputs[:2]
+    try:
+        return bridge.lazy_init(wrapped, batch)
+    except Exception as error:  # the user's own code may raise anything
+        shown = f"inputs of shape {batch.shape}, {batch.dtype}"
+        raise _failed(f"`{name}` cannot be called on {shown}", error) from error
 
 
 def _arguments(factory: Callable[..., Any], dataset: Dataset) -> dict[str, Any]:

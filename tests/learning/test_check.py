@@ -2,15 +2,16 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy as sp
 from flax import nnx
 
 import lagrangian as lg
+from lagrangian.learning.run import Record, step_rate
 from lagrangian.systems.digits import cross_entropy
 
 RULE = lg.HeavyBall(0.02, 0.9, 2e-2)
@@ -170,8 +171,27 @@ def test_runs_that_have_no_order(three_rates):
 def _with_record(run, law, **changed):
     """The run as if something else had been recorded."""
     record = run[law]
-    terms = {name: getattr(record, name) for name in record.names}
-    return dataclasses.replace(run, records={law: SimpleNamespace(**(terms | changed))})
+    symbols = {name: sp.Symbol(name) for name in record.names}
+    arrays = {
+        symbol: changed.get(name, getattr(record, name))
+        for name, symbol in symbols.items()
+    }
+    rates = {step_rate: record.rates}
+    other = Record(symbols, arrays, rates, record.quantity.shape)
+    return dataclasses.replace(run, records={law: other})
+
+
+def test_in_parts_as_in_one(observed, monkeypatch):
+    """As of a run that is too long for memory."""
+    run, laws = observed
+    whole = lg.check(run, laws)
+    monkeypatch.setattr("lagrangian.learning.run._ENTRIES", 100)
+    assert len(list(run[laws[0]].parts())) == 7  # 33 steps of 3 charges each
+    for row, same in zip(lg.check(run, laws), whole, strict=True):
+        assert (row.verdict, row.units) == (same.verdict, same.units)
+        for name in ("discrete", "balance", "defect", "continuous", "kinetic", "decay"):
+            assert getattr(row, name) == pytest.approx(getattr(same, name), rel=1e-9)
+        assert (row.raw, row.raw_factor) == pytest.approx((same.raw, same.raw_factor))
 
 
 @pytest.mark.parametrize("pull", [0.0, 0.3])

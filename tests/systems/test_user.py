@@ -7,10 +7,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from flax import nnx
+from flax import linen, nnx
 from PIL import Image
 
 from lagrangian.errors import LagrangianError
+from lagrangian.lowering.pytrees import named_leaves
 from lagrangian.systems.datasets import (
     characters,
     digits,
@@ -515,6 +516,35 @@ def test_another_thing_than_a_network_is_refused(module):
         make_model(load_model("mymodel:Network"), gaussian_mixture())
     with refused("TypeError", "Write `def __init__(self, rngs, inputs"):
         make_model(load_model("math:hypot"), gaussian_mixture())
+
+
+def test_a_linen_class_is_made_a_module():
+    class Network(linen.Module):
+        classes: int
+
+        @linen.compact
+        def __call__(self, x):
+            return linen.Dense(self.classes)(linen.relu(linen.Dense(5)(x)))
+
+    dataset = gaussian_mixture()
+    model = make_model(Network, dataset, seed=0)
+    assert model(dataset.inputs).shape == (len(dataset.inputs), 4)
+    parameters = nnx.state(model, nnx.Param)
+    assert set(named_leaves(parameters)) == {
+        f"Dense_{i}.{name}" for i in (0, 1) for name in ("kernel", "bias")
+    }
+    assert np.isfinite(cross_entropy(model, (dataset.inputs, dataset.targets)))
+    other = make_model(Network, dataset, seed=1)
+    assert not np.array_equal(model.Dense_0["kernel"], other.Dense_0["kernel"])
+
+
+def test_a_linen_class_that_fails_is_told(module):
+    module("from flax import linen\nclass Network(linen.Module):\n    width: int\n")
+    with refused("`Network()` failed: TypeError: ", "width"):
+        make_model(load_model("mymodel:Network"), gaussian_mixture())
+    module("from flax import linen\nclass Network(linen.Module):\n    pass\n")
+    with refused("`Network` cannot be called on inputs of shape (2, 8), float32: "):
+        make_model(load_model("mymodel:Network"), gaussian_mixture())
 
 
 def test_in_regression_the_output_has_the_shape_of_the_targets():
