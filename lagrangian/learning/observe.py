@@ -118,6 +118,13 @@ class Observation:
         """All of them, the carried ones first."""
         return self.carried + self.others
 
+    @property
+    def precedes_update(self) -> bool:
+        """Whether the products need nothing that only the update makes."""
+        known = {role(w, name) for w in self.blocks for name in ("trace", "gradient")}
+        used = {w for product in self.products for w in product.atoms(Block)}
+        return used <= known | set(self.blocks)
+
     def step(self, q: Mapping[str, Any], states: States, rate: Any) -> Any:
         """The products of one step, as a vector.
 

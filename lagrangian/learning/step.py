@@ -13,6 +13,7 @@ from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import Parts
 from lagrangian.learning.observe import Observation
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.lowering.fused import computed_after
 from lagrangian.lowering.pytrees import named_leaves
 
 
@@ -42,19 +43,38 @@ class TrainingStep:
         )
 
     def __call__(self, carry: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
-        new_carry, q, states, record = self._move(carry, batch)
-        row = self.observation.step(q, states, record["rate"])
+        gradient, new_rest, record = self._differentiate(carry, batch)
+        if self.observation.precedes_update:
+            # Then the update can take the place of what it was computed from.
+            before = {"gradient": gradient, "trace": self.rule.trace(carry[3])}
+            row = self._row(carry, before, record)
+            carry = computed_after(row, carry, never=carry[0] < 0)
+            new_carry, _ = self._update(carry, gradient, new_rest)
+        else:
+            new_carry, states = self._update(carry, gradient, new_rest)
+            row = self._row(carry, states, record)
         return new_carry, record | {"products": row}
 
-    def _move(self, carry: Any, batch: Any) -> tuple[Any, Any, Any, dict[str, Any]]:
-        count, parameters, rest, state = carry
+    def _row(self, carry: Any, states: dict[str, Any], record: Any) -> Any:
+        q = named_leaves(carry[1])
+        return self.observation.step(q, _named(states), record["rate"])
+
+    def _differentiate(self, carry: Any, batch: Any) -> tuple[Any, Any, dict[str, Any]]:
+        count, parameters, rest, _ = carry
         (result, new_rest), gradient = jax.value_and_grad(self.value, has_aux=True)(
             parameters, rest, batch
         )
         _check_state(rest, new_rest)
+        rate = jnp.asarray(self.rule.rate(count))
+        return gradient, new_rest, {"loss": result, "rate": rate}
+
+    def _update(
+        self, carry: Any, gradient: Any, new_rest: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """The carry after the step, and what can be observed of the step."""
+        count, parameters, _, state = carry
         updates, new_state = self._transformation.update(gradient, state, parameters)
         new_parameters = optax.apply_updates(parameters, updates)
-        rate = jnp.asarray(self.rule.rate(count))
         states = {
             "gradient": gradient,
             "next": new_parameters,
@@ -63,17 +83,12 @@ class TrainingStep:
             "trace": self.rule.trace(state),
             "metric": self.rule.metric(new_state, gradient, state),
         }
-        named = {
-            k: named_leaves(tree) for k, tree in states.items() if tree is not None
-        }
-        record = {"loss": result, "rate": rate}
-        new_carry = (count + 1, new_parameters, new_rest, new_state)
-        return new_carry, named_leaves(parameters), named, record
+        count = optax.safe_increment(count)
+        return (count, new_parameters, new_rest, new_state), states
 
     def closing(self, carry: Any) -> Any:
         """What a run that ends with `carry` records of its last state."""
-        trace = self.rule.trace(carry[3])
-        states = {} if trace is None else {"trace": named_leaves(trace)}
+        states = _named({"trace": self.rule.trace(carry[3])})
         return self.observation.closing(named_leaves(carry[1]), states)
 
     def model(self, carry: Any) -> Any:
@@ -83,11 +98,19 @@ class TrainingStep:
     def shapes(self, batch: Any) -> tuple[Any, list[tuple[int, ...]]]:
         """The record of a step, and the products, without computing them."""
 
-        def move(carry: Any, batch: Any) -> Any:
-            return self._move(carry, batch)[1:]
+        def step(carry: Any, batch: Any) -> Any:
+            gradient, new_rest, record = self._differentiate(carry, batch)
+            _, states = self._update(carry, gradient, new_rest)
+            return _named(states), record
 
-        q, states, record = jax.eval_shape(move, self.start, batch)
+        states, record = jax.eval_shape(step, self.start, batch)
+        q = named_leaves(self.start[1])
         return record, self.observation.shapes(q, states, record["rate"])
+
+
+def _named(states: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of those that the rule has, the arrays by name."""
+    return {k: named_leaves(tree) for k, tree in states.items() if tree is not None}
 
 
 def _check_state(before: Any, after: Any) -> None:

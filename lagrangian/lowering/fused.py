@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
@@ -50,3 +51,27 @@ def largest(array: Any, axis: int = 0) -> Any:
         return -jax.lax.min(-a, -b)
 
     return jax.lax.reduce(array, array.dtype.type(-np.inf), larger, (axis,))
+
+
+def computed_after(value: Any, tree: Any, never: Any) -> Any:
+    """`tree`, so that on the CPU what is computed of it is computed after `value`.
+
+    The state of a loop stays in its place if nothing reads the old one once the new one
+    is written. XLA must see that in the dependencies; otherwise it copies the state
+    first, and a dozen of copies without an order make its executor wake another thread
+    in every iteration, which costs more than they do.
+
+    Args:
+        value: an array, not empty, that was computed from `tree`.
+        never: a boolean that is always false, which XLA must not know.
+    """
+    if jax.default_backend() != "cpu" or value.size == 0:
+        return tree
+    first = value.reshape(-1)[0]
+
+    def after(leaf: Any) -> Any:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        return jnp.where(never, first.astype(leaf.dtype), leaf)
+
+    return jax.tree.map(after, tree)

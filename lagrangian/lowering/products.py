@@ -1,48 +1,141 @@
-"""Many inner products at one state, in few kernels where the blocks are small."""
+"""Many inner products at one state, on the CPU in one kernel."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from lagrangian.lowering.evaluate import evaluate, unit_axis
+from lagrangian.lowering.fused import fused, total
 from lagrangian.symbolic.inner import Inner
 
-#: Entries of a block up to which a kernel's start costs more than its sum.
-SMALL = 4096
+#: Entries of a block from which on its products are worth several threads.
+LARGE = 2**18
+#: Rows that are added up in one turn of its loops, where they can be shared out so.
+_UNROLLED = 8
+#: Lanes side by side in a sum over everything, and over the last axes for each unit.
+_LANES, _UNIT_LANES = 64, 16
 
 
 def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
     """The values of `products`: scalars, or vectors over a unit axis.
 
-    XLA's CPU backend runs every sum over a block as a kernel of its own. Here the
-    elementwise products of one shape, if they are small, are stacked and summed by one
-    kernel. A large stack would be written to memory, and read back, for nothing.
+    XLA's CPU backend runs every sum over a block as a kernel of its own, reads the
+    block for each of them again, and sums without vector registers down its columns.
+    Here one kernel makes all products of all but the largest blocks.
 
     Args:
         products: of blocks, of linear maps and of elementwise functions of them.
         values: as `evaluate` takes them.
     """
     operands = evaluate([side for node in products for side in node.args], values)
-    groups: dict[Any, list[tuple[int, Any]]] = {}
-    for index, node in enumerate(products):
-        array = jnp.asarray(operands[2 * index] * operands[2 * index + 1])
-        axis = unit_axis(node)
-        kept = None if axis is None else axis % array.ndim
-        groups.setdefault((array.shape, kept), []).append((index, array))
+    pairs = [
+        tuple(map(jnp.asarray, operands[i : i + 2])) for i in range(0, len(operands), 2)
+    ]
+    axes = [unit_axis(node) for node in products]
+    on_cpu = jax.default_backend() == "cpu"
     results: list[Any] = [None] * len(products)
-    for (shape, kept), members in groups.items():
-        arrays = [array for _, array in members]
-        axes = [a for a in range(len(shape)) if a != kept]
-        for (index, _), total in zip(members, _sums(arrays, axes), strict=True):
-            results[index] = total
+    small: list[int] = []
+    for index, (x, y) in enumerate(pairs):
+        shape = jnp.broadcast_shapes(x.shape, y.shape)
+        if on_cpu and math.prod(shape) < LARGE:
+            small.append(index)
+        else:
+            results[index] = _alone(x, y, axes[index])
+    if small:
+        together = _together([pairs[i] for i in small], [axes[i] for i in small])
+        for index, value in zip(small, together, strict=True):
+            results[index] = value
     return results
 
 
-def _sums(arrays: list[Any], axes: list[int]) -> list[Any]:
-    """Of arrays of one shape over the same axes."""
-    if arrays[0].size > SMALL:
-        return [jnp.sum(array, axis=tuple(axes)) for array in arrays]
-    return list(jnp.sum(jnp.stack(arrays), axis=tuple(1 + a for a in axes)))
+def _alone(x: Any, y: Any, kept: int | None) -> Any:
+    """By a kernel of its own."""
+    array = x * y
+    axis = None if kept is None else kept % array.ndim
+    return jnp.sum(array, axis=tuple(a for a in range(array.ndim) if a != axis))
+
+
+def _together(pairs: Sequence[Any], axes: Sequence[int | None]) -> list[Any]:
+    """By one kernel, which reads every array once."""
+    arrays = list({id(array): array for pair in pairs for array in pair}.values())
+    place = {id(array): i for i, array in enumerate(arrays)}
+    groups: dict[Any, list[int]] = {}
+    for index, ((x, y), kept) in enumerate(zip(pairs, axes, strict=True)):
+        shape = jnp.broadcast_shapes(x.shape, y.shape)
+        axis = None if kept is None else kept % len(shape)
+        groups.setdefault((shape, axis), []).append(index)
+
+    @fused
+    def kernel(*arrays: Any) -> list[Any]:
+        results: list[Any] = [None] * len(pairs)
+        for (shape, axis), members in groups.items():
+            chosen = [[arrays[place[id(a)]] for a in pairs[i]] for i in members]
+            for i, value in zip(members, _sums(chosen, shape, axis), strict=True):
+                results[i] = value
+        return results
+
+    return kernel(*arrays)
+
+
+def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> list[Any]:
+    """Products of one shape over the same axes, row by row.
+
+    XLA's own sums over all but the last axis go down each column, with a stride, and
+    none of them uses vector registers. Here rows of lanes are added to one another.
+    """
+    size = math.prod(shape)
+    # Units in the last axis are lanes themselves; any others come first.
+    in_lanes = kept == len(shape) - 1
+    first = None if in_lanes else kept
+    units = () if first is None else (shape[first],)
+    if in_lanes:
+        lanes = shape[-1]
+    else:
+        lanes = math.gcd(size // math.prod(units), _UNIT_LANES if units else _LANES)
+    rows = size // math.prod((lanes, *units))
+    turn = math.gcd(rows, _UNROLLED)
+
+    def laid_out(array: Any) -> Any:
+        if array.ndim == 0:
+            return array
+        array = jnp.broadcast_to(array, shape)
+        if first is not None:
+            array = jnp.moveaxis(array, first, 0)
+        return array.reshape(*units, rows, lanes)
+
+    distinct = {id(a): laid_out(a) for pair in pairs for a in pair}
+
+    def body(i: Any, sums: Any) -> Any:
+        here = {
+            key: array
+            if array.ndim == 0
+            else jax.lax.dynamic_slice_in_dim(array, i * turn, turn, len(units))
+            for key, array in distinct.items()
+        }
+        return [
+            # A turn's sum first: fewer roundings than one row after the other.
+            so_far
+            + sum(
+                (_row(here[id(x)], k) * _row(here[id(y)], k)).astype(so_far.dtype)
+                for k in range(turn)
+            )
+            for so_far, (x, y) in zip(sums, pairs, strict=True)
+        ]
+
+    dtypes = [jnp.result_type(x, y) for x, y in pairs]
+    # As `jnp.sum` does, in single precision at least.
+    wide = [jnp.promote_types(dtype, jnp.float32) for dtype in dtypes]
+    zero = [jnp.zeros((*units, lanes), dtype) for dtype in wide]
+    sums = jax.lax.fori_loop(0, rows // turn, body, zero)
+    if not in_lanes:
+        sums = [total(value, axis=len(units)) for value in sums]
+    return [x.astype(dtype) for x, dtype in zip(sums, dtypes, strict=True)]
+
+
+def _row(array: Any, k: int) -> Any:
+    return array if array.ndim == 0 else array[..., k, :]
