@@ -21,7 +21,7 @@ from flax import nnx
 
 import lagrangian as lg
 
-STEPS, BATCH, ROUNDS = 600, 256, 5
+STEPS, BATCH, ROUNDS = 600, 256, 15
 #: Steps of the long and the short run, for the small network and for the main job's.
 LONG, SHORT = 4050, 50
 LONG_DEMO = 450

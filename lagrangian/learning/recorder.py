@@ -72,10 +72,11 @@ class Recorder:
             How many of its steps are finite if not all of them are, else None.
         """
         products, carried = records["products"], self._carried
-        finite = np.isfinite(records["loss"]) & np.isfinite(products).all(axis=1)
+        known = np.isfinite(products)
+        finite = np.isfinite(records["loss"]) & known.all(axis=1)
         # A step is finite if what it leads to is.
-        after = np.concatenate([products[1:, :carried], closing[None]])
-        finite &= np.isfinite(after).all(axis=1)
+        finite[:-1] &= known[1:, :carried].all(axis=1)
+        finite[-1] &= np.isfinite(closing).all()
         good = len(finite) if finite.all() else int(np.argmin(finite))
         rows = slice(self.steps, self.steps + good)
         self.losses[rows] = records["loss"][:good]

@@ -144,8 +144,16 @@ def train(
             return carry, records, step.closing(carry)
 
         order = _order(size, batch, seed, shuffled=batch_size is not None)
-        order = islice(order, recorder.steps, None)
-        length, reached = _chunk_length(steps), recorder.steps
+        order = islice(order, done, None)
+        length, launched, reached = _chunk_length(steps), done, done
+
+        def launch(carry: Any) -> Any:
+            nonlocal launched
+            rows = min(length, steps - launched)
+            launched += rows
+            chosen = np.stack(list(islice(order, rows)))
+            return chosen, scan(carry, data, chosen)
+
         try:
             # tqdm's `disable=None` is silence where the output is no terminal.
             with tqdm(
@@ -155,10 +163,11 @@ def train(
                 delay=2,
                 disable=None if progress else True,
             ) as bar:
-                while recorder.steps < steps:
-                    rows = min(length, steps - recorder.steps)
-                    chosen = np.stack(list(islice(order, rows)))
-                    after, records, closing = scan(carry, data, chosen)
+                running = launch(carry) if launched < steps else None
+                while running is not None:
+                    chosen, (after, records, closing) = running
+                    # It runs while what this one recorded is looked at.
+                    running = launch(after) if launched < steps else None
                     if recorder.steps == 0:
                         check_gradient(step, carry, after, _rows(data, chosen[0]))
                     good = recorder.extend(*jax.device_get((records, closing)))
@@ -166,7 +175,7 @@ def train(
                         chosen = chosen[: good + 1]
                         raise _stopped(step, recorder, carry, data, chosen)
                     carry, reached = after, recorder.steps
-                    bar.update(rows)
+                    bar.update(len(chosen))
                     if states is not None and states.is_due:
                         recorder.flush()
                         states.save(reached, carry)
