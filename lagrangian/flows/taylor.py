@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.solve import Solution, reached
-from lagrangian.lowering.fused import fused
+from lagrangian.lowering.fused import fused, smallest
 from lagrangian.lowering.taylor import TaylorSeries
 
 #: So many steps, a second or so, run between two looks at the clock and the keyboard.
@@ -147,9 +147,7 @@ def _step(q: Any, v: Any, tol: Any, order: int) -> Any:
         return jnp.maximum(jnp.abs(q[k]), jnp.abs(v[k]))
 
     allowed = 0.1 * tol * jnp.maximum(size(0), 1.0)
-    lengths = [
-        jnp.min(allowed / size(k), axis=0) ** (1 / k) for k in (order - 1, order)
-    ]
+    lengths = [smallest(allowed / size(k)) ** (1 / k) for k in (order - 1, order)]
     return jnp.minimum(*lengths)
 
 

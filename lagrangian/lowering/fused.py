@@ -20,7 +20,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     on purpose: ten times faster for a loop of small operations such as a Taylor step,
     and slower for large arrays, whose kernels could have used several threads. What
     calls into a library (LAPACK, FFT, sorting, large sums) cannot be inside; for those
-    see `total` and `largest`.
+    see `total`, `largest` and `smallest`.
     """
     call = jax.jit(function)
 
@@ -51,6 +51,11 @@ def largest(array: Any, axis: int = 0) -> Any:
         return -jax.lax.min(-a, -b)
 
     return jax.lax.reduce(array, array.dtype.type(-np.inf), larger, (axis,))
+
+
+def smallest(array: Any, axis: int = 0) -> Any:
+    """`jnp.min`, in a form that can be inside of `fused`."""
+    return -largest(-array, axis)
 
 
 def computed_after(value: Any, tree: Any, never: Any) -> Any:

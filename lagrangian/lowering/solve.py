@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import sympy as sp
 
-from lagrangian.lowering.fused import largest, total
+from lagrangian.lowering.fused import largest, smallest, total
 
 #: Above this size an unrolled factorisation compiles slowly, and LAPACK is as fast.
 UNROLLED = 8
@@ -136,7 +136,7 @@ def _eliminated(matrix: Any, right: Any, pivots: bool) -> Any:
         candidates = jnp.where(rows < k, -1.0, jnp.abs(work[:, k]))
         # Not argmax: its pair of reductions cannot be inside of one kernel.
         is_largest = candidates == largest(candidates)
-        first = size - largest(jnp.where(is_largest, size - rows, 0.0))
+        first = smallest(jnp.where(is_largest, rows, float(size)))
         chosen = (rows == first)[:, None]
         pivot = total(jnp.where(chosen, work, 0.0))
         work = jnp.where(chosen, work[k], work)
