@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.run import Record, Run
 from lagrangian.symbolic.noether import Law, Oscillator
+
+#: Steps of one learning rate that are made by one matrix.
+_AT_ONCE = 64
 
 
 def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
@@ -71,21 +75,47 @@ class _Balance:
 
 
 class _Driven:
-    """mass x'' + damping x' + stiffness x = S."""
+    """mass x'' + damping x' + stiffness x = S, many steps of one rate at once."""
 
     def __init__(self, state: np.ndarray, raw: bool, propagator: Callable[..., Any]):
-        self.state, self.raw, self.propagator = state, raw, cache(propagator)
+        self.state, self.raw = state.reshape(2, -1), raw
+        self.steps = cache(partial(_steps, propagator))
 
     def __call__(self, part: Record) -> np.ndarray:
         source = _source(part, self.raw)
-        predicted = np.empty_like(source)
-        for k, rate in enumerate(part.rates.ravel().tolist()):
-            predicted[k] = self.state[0]
-            free, driven = self.propagator(rate)
-            self.state = np.tensordot(free, self.state, 1) + np.multiply.outer(
-                driven, source[k]
-            )
-        return predicted
+        driving, rates = source.reshape(len(source), -1), part.rates.ravel()
+        predicted = np.empty_like(driving)
+        changes = [0, *(np.flatnonzero(np.diff(rates)) + 1), len(rates)]
+        for begin, end in pairwise(changes):
+            for start in range(begin, end, _AT_ONCE):
+                rows = slice(start, min(start + _AT_ONCE, end))
+                steps = self.steps(float(rates[start]), rows.stop - start)
+                free, driven, onward, gained = steps
+                predicted[rows] = free @ self.state + driven @ driving[rows]
+                self.state = onward @ self.state + gained @ driving[rows]
+        return predicted.reshape(source.shape)
+
+
+def _steps(
+    propagator: Callable[..., Any], rate: float, count: int
+) -> tuple[np.ndarray, ...]:
+    """What the state and the sources do to x before each of `count` steps.
+
+    Returns:
+        of shapes (count, 2) and (count, count) for that, and (2, 2) and (2, count) for
+        the state behind them.
+    """
+    step, response = propagator(rate)
+    powers = [np.eye(2)]
+    for _ in range(count):
+        powers.append(step @ powers[-1])
+    # Of a source that many steps ago.
+    responses = [power @ response for power in powers[:-1]]
+    driven = np.zeros((count, count))
+    for k in range(1, count):
+        driven[k, :k] = [x for x, _ in responses[k - 1 :: -1]]
+    free = np.stack([power[0] for power in powers[:-1]])
+    return free, driven, powers[-1], np.stack(responses[::-1], axis=1)
 
 
 def _propagator(
