@@ -213,9 +213,7 @@ def _attempt(
     dq, dv, a, error_q, error_v = stages(acceleration, state, h)
     q, v = state.q + h * dq, state.v + h * dv
     size = [
-        largest(
-            jnp.abs(h * e) / (tol + tol * jnp.maximum(jnp.abs(x), jnp.abs(y))),
-        )
+        largest(jnp.abs(h * e) / (tol + tol * jnp.maximum(jnp.abs(x), jnp.abs(y))))
         for e, x, y in ((error_q, state.q, q), (error_v, state.v, v))
     ]
     error = jnp.maximum(*size)
@@ -287,8 +285,7 @@ def _first_step(q: Any, v: Any, a: Any, tol: Any, span: Any) -> Any:
     def size(x: Any, y: Any) -> Any:
         scales = (tol + tol * jnp.abs(q), tol + tol * jnp.abs(v))
         return jnp.maximum(
-            largest(jnp.abs(x) / scales[0]),
-            largest(jnp.abs(y) / scales[1]),
+            largest(jnp.abs(x) / scales[0]), largest(jnp.abs(y) / scales[1])
         )
 
     state, slope = size(q, v), size(v, a)

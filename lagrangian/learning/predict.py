@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,8 @@ from lagrangian.symbolic.noether import Law, Oscillator
 
 #: Steps of one learning rate that are made by one matrix.
 _AT_ONCE = 64
+#: Matrices that are kept for later steps.
+_KEPT = 1024
 
 
 def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
@@ -79,7 +81,8 @@ class _Driven:
 
     def __init__(self, state: np.ndarray, raw: bool, propagator: Callable[..., Any]):
         self.state, self.raw = state.reshape(2, -1), raw
-        self.steps = cache(partial(_steps, propagator))
+        # A schedule may have a rate a step: not all of them are kept.
+        self.steps = lru_cache(_KEPT)(partial(_steps, propagator))
 
     def __call__(self, part: Record) -> np.ndarray:
         source = _source(part, self.raw)

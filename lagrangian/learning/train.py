@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import jax
@@ -145,14 +145,14 @@ def train(
 
         order = _order(size, batch, seed, shuffled=batch_size is not None)
         order = islice(order, done, None)
-        length, launched, reached = _chunk_length(steps), done, done
+        length, reached = _chunk_length(steps), done
 
-        def launch(carry: Any) -> Any:
-            nonlocal launched
-            rows = min(length, steps - launched)
-            launched += rows
-            chosen = np.stack(list(islice(order, rows)))
-            return chosen, scan(carry, data, chosen)
+        def chunks(carry: Any) -> Iterator[Any]:
+            for start in range(done, steps, length):
+                chosen = np.stack(list(islice(order, min(length, steps - start))))
+                results = scan(carry, data, chosen)
+                carry = results[0]
+                yield chosen, results
 
         try:
             # tqdm's `disable=None` is silence where the output is no terminal.
@@ -163,11 +163,8 @@ def train(
                 delay=2,
                 disable=None if progress else True,
             ) as bar:
-                running = launch(carry) if launched < steps else None
-                while running is not None:
-                    chosen, (after, records, closing) = running
-                    # It runs while what this one recorded is looked at.
-                    running = launch(after) if launched < steps else None
+                # A chunk runs while the records of the one before are looked at.
+                for chosen, (after, records, closing) in _one_ahead(chunks(carry)):
                     if recorder.steps == 0:
                         check_gradient(step, carry, after, _rows(data, chosen[0]))
                     good = recorder.extend(*jax.device_get((records, closing)))
@@ -335,6 +332,11 @@ def _shapes(step: TrainingStep, batch: Any) -> tuple[Any, list[tuple[int, ...]]]
             f"`loss` must return a scalar for a batch. Reduce it, as in "
             f"`losses.mean()`. ({str(error).splitlines()[0]})"
         ) from None
+
+
+def _one_ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The same items, each when the next one has been made."""
+    return (item for item, _ in pairwise(chain(items, [None])))
 
 
 def _chunk_length(steps: int) -> int:

@@ -67,7 +67,7 @@ def computed_after(value: Any, tree: Any, never: Any) -> Any:
     in every iteration, which costs more than they do.
 
     Args:
-        value: an array, not empty, that was computed from `tree`.
+        value: an array that was computed from `tree`; if it is empty, nothing was.
         never: a boolean that is always false, which XLA must not know.
     """
     if jax.default_backend() != "cpu" or value.size == 0:

@@ -36,50 +36,44 @@ def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list
     pairs = [
         tuple(map(jnp.asarray, operands[i : i + 2])) for i in range(0, len(operands), 2)
     ]
-    axes = [unit_axis(node) for node in products]
+    groups: dict[Any, list[int]] = {}
+    for index, (node, (x, y)) in enumerate(zip(products, pairs, strict=True)):
+        shape, axis = jnp.broadcast_shapes(x.shape, y.shape), unit_axis(node)
+        kept = None if axis is None else axis % len(shape)
+        groups.setdefault((shape, kept), []).append(index)
     on_cpu = jax.default_backend() == "cpu"
     results: list[Any] = [None] * len(products)
-    small: list[int] = []
-    for index, (x, y) in enumerate(pairs):
-        shape = jnp.broadcast_shapes(x.shape, y.shape)
+    small: dict[Any, list[int]] = {}
+    for (shape, kept), members in groups.items():
         if on_cpu and math.prod(shape) < LARGE:
-            small.append(index)
-        else:
-            results[index] = _alone(x, y, axes[index])
-    if small:
-        together = _together([pairs[i] for i in small], [axes[i] for i in small])
-        for index, value in zip(small, together, strict=True):
-            results[index] = value
+            small[shape, kept] = members
+            continue
+        axes = tuple(a for a in range(len(shape)) if a != kept)
+        for index in members:
+            x, y = pairs[index]
+            results[index] = jnp.sum(x * y, axis=axes)
+    for index, value in _together(pairs, small).items():
+        results[index] = value
     return results
 
 
-def _alone(x: Any, y: Any, kept: int | None) -> Any:
-    """By a kernel of its own."""
-    array = x * y
-    axis = None if kept is None else kept % array.ndim
-    return jnp.sum(array, axis=tuple(a for a in range(array.ndim) if a != axis))
-
-
-def _together(pairs: Sequence[Any], axes: Sequence[int | None]) -> list[Any]:
-    """By one kernel, which reads every array once."""
-    arrays = list({id(array): array for pair in pairs for array in pair}.values())
-    place = {id(array): i for i, array in enumerate(arrays)}
-    groups: dict[Any, list[int]] = {}
-    for index, ((x, y), kept) in enumerate(zip(pairs, axes, strict=True)):
-        shape = jnp.broadcast_shapes(x.shape, y.shape)
-        axis = None if kept is None else kept % len(shape)
-        groups.setdefault((shape, axis), []).append(index)
+def _together(
+    pairs: Sequence[Any], groups: Mapping[Any, Sequence[int]]
+) -> dict[int, Any]:
+    """Those of `pairs` that are in `groups`, by one kernel that reads an array once."""
+    members = [i for group in groups.values() for i in group]
+    arrays = {id(array): array for i in members for array in pairs[i]}
 
     @fused
-    def kernel(*arrays: Any) -> list[Any]:
-        results: list[Any] = [None] * len(pairs)
-        for (shape, axis), members in groups.items():
-            chosen = [[arrays[place[id(a)]] for a in pairs[i]] for i in members]
-            for i, value in zip(members, _sums(chosen, shape, axis), strict=True):
-                results[i] = value
+    def kernel(*given: Any) -> dict[int, Any]:
+        inside = dict(zip(arrays, given, strict=True))
+        results: dict[int, Any] = {}
+        for (shape, kept), group in groups.items():
+            chosen = [[inside[id(array)] for array in pairs[i]] for i in group]
+            results |= zip(group, _sums(chosen, shape, kept), strict=True)
         return results
 
-    return kernel(*arrays)
+    return kernel(*arrays.values()) if members else {}
 
 
 def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> list[Any]:

@@ -291,8 +291,8 @@ def make_model(
     try:
         model = factory(**random, **arguments)
     except Exception as error:  # the user's own code may raise anything
-        shown = {name: f"nnx.Rngs({seed})" for name in random} | arguments
-        called = f"{name}({', '.join(f'{k}={v}' for k, v in shown.items())})"
+        given = {key: f"nnx.Rngs({seed})" for key in random} | arguments
+        called = f"{name}({', '.join(f'{k}={v}' for k, v in given.items())})"
         advice = _SIGNATURE if isinstance(error, TypeError) else ""
         raise _failed(f"`{called}` failed", error, advice) from error
     if isinstance(model, linen.Module):
@@ -313,8 +313,7 @@ def _from_linen(
     try:
         return bridge.lazy_init(wrapped, batch)
     except Exception as error:  # the user's own code may raise anything
-        shown = f"inputs of shape {batch.shape}, {batch.dtype}"
-        raise _failed(f"`{name}` cannot be called on {shown}", error) from error
+        raise _uncallable(name, batch, error) from error
 
 
 def _arguments(factory: Callable[..., Any], dataset: Dataset) -> dict[str, Any]:
@@ -336,12 +335,11 @@ def _arguments(factory: Callable[..., Any], dataset: Dataset) -> dict[str, Any]:
 def _check_output(name: str, model: nnx.Module, dataset: Dataset) -> None:
     batch, targets = dataset.inputs[:2], dataset.targets[:2]
     graph, state = nnx.split(model)
-    shown = f"inputs of shape {batch.shape}, {batch.dtype}"
     try:
         # Abstract, and on a copy: batch statistics and random streams stay as they are.
         output = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, batch)
     except Exception as error:  # the user's own code may raise anything
-        raise _failed(f"`{name}` cannot be called on {shown}", error) from error
+        raise _uncallable(name, batch, error) from error
     classes = () if dataset.classes is None else (dataset.classes,)
     expected = (*targets.shape, *classes)
     shape = getattr(output, "shape", None)
@@ -349,9 +347,17 @@ def _check_output(name: str, model: nnx.Module, dataset: Dataset) -> None:
         got = f"a `{type(output).__name__}`" if shape is None else f"shape {shape}"
         what = "logits" if classes else "like the targets; labels are whole numbers"
         raise LagrangianError(
-            f"`{name}` gave {got} for {shown}. Return one array of shape {expected} "
-            f"({what})."
+            f"`{name}` gave {got} for {_inputs(batch)}. Return one array of shape "
+            f"{expected} ({what})."
         )
+
+
+def _inputs(batch: Any) -> str:
+    return f"inputs of shape {batch.shape}, {batch.dtype}"
+
+
+def _uncallable(name: str, batch: Any, error: Exception) -> LagrangianError:
+    return _failed(f"`{name}` cannot be called on {_inputs(batch)}", error)
 
 
 def _failed(what: str, error: Exception, advice: str = "") -> LagrangianError:

@@ -17,9 +17,7 @@ def array():
 
 
 def compiled(wanted, u, w):
-    return jax.jit(
-        lambda *arrays: products.inner_products(wanted, {u: arrays[0], w: arrays[1]})
-    )
+    return jax.jit(lambda a, b: products.inner_products(wanted, {u: a, w: b}))
 
 
 @pytest.mark.parametrize("large", [0, products.LARGE])
