@@ -40,6 +40,41 @@ def test_the_discrete_law_fails_without_the_symmetry(network, small_data, laws_o
         assert row.balance < 1e-12  # the optimiser itself kept its rule
 
 
+def test_the_law_is_exact_with_dropout_and_augmentation(
+    network, small_data, laws_of, symmetries
+):
+    """Every step has a loss of its own, and each of them has the symmetries."""
+
+    class Augmented(nnx.Module):
+        def __init__(self, network):
+            self.rngs = nnx.Rngs(augment=3)
+            self.dropout = nnx.Dropout(0.3, rngs=nnx.Rngs(4))
+            for name in ("conv1", "norm1", "conv2", "norm2", "dense"):
+                setattr(self, name, getattr(network, name))
+
+        def __call__(self, x):
+            flip = jax.random.bernoulli(self.rngs.augment(), 0.5, (len(x), 1, 1, 1))
+            x = jnp.where(flip, x[:, :, ::-1], x)
+            x = self.dropout(nnx.relu(self.norm1(self.conv1(x))))
+            x = self.dropout(nnx.relu(self.norm2(self.conv2(x))))
+            return self.dense(x.reshape(len(x), -1))
+
+    rule = RULES["schedule"]
+    laws = laws_of(rule, *symmetries, lg.Scale("dense.kernel"))
+    with jax.enable_x64(True):
+        model = Augmented(network())
+    run = lg.train(
+        model, cross_entropy, small_data, rule, 60, observe=laws, batch_size=16
+    )
+    *rows, control = lg.check(run, laws)
+    for row in rows:
+        assert row.discrete < 1e-12 and row.defect < 1e-12, row
+    assert control.verdict == "symmetry absent" and control.discrete > 1e-3
+    # All of the data, at rest, have another loss in every step: the draws differ.
+    still = lg.train(model, cross_entropy, small_data, lg.HeavyBall(1e-12), 5)
+    assert np.all(np.abs(np.diff(still.losses)) > 1e-3)
+
+
 def test_the_epsilon_of_a_normalisation_is_noticed(network, small_data, laws_of):
     rule = RULES["momentum and decay"]
     laws = laws_of(rule, lg.Scale("conv1.kernel", unit_axis=-1))
