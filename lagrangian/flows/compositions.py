@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.errors import LagrangianError
-from lagrangian.flows.solve import Solution, reached
+from lagrangian.flows.solve import NOT_FINITE, OUT_OF_STEPS, Solution, reached
 from lagrangian.lowering.fused import fused
 
 
@@ -126,13 +126,15 @@ def solve_in_steps(
     counts = counts[np.cumsum(counts) <= max_steps]
     allowed = times[: len(counts) + 1]
     if not len(counts):
-        return reached(allowed, q[None], v[None], False, 0)
+        return reached(allowed, q[None], v[None], None, 0, OUT_OF_STEPS)
     if key not in flow.compiled:
         made = method()
         flow.compiled[key] = jax.jit(fused(lambda *arguments: _path(made, *arguments)))
     qs, vs, done = flow.compiled[key](q, v, jnp.asarray(allowed), jnp.asarray(counts))
-    succeeded = len(allowed) == len(times)
-    return reached(allowed, qs, vs, succeeded, int(counts[: int(done)].sum()))
+    stopped = NOT_FINITE if int(done) < len(counts) else ""
+    if not stopped and len(allowed) < len(times):
+        stopped = OUT_OF_STEPS
+    return reached(allowed, qs, vs, None, int(counts[: int(done)].sum()), stopped)
 
 
 def _path(method: Method, q: Any, v: Any, times: Any, counts: Any) -> Any:

@@ -18,15 +18,18 @@ from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
+from lagrangian.flows.guard import Guard
 from lagrangian.flows.lanes import (
     DONE,
     RUNNING,
     STUCK,
     TOO_MANY_STEPS,
+    Bounds,
     Results,
     integrate_lanes,
 )
 from lagrangian.flows.records import Record, read_records
+from lagrangian.flows.solve import Demands
 from lagrangian.lowering.fused import fused
 from lagrangian.version import __version__
 
@@ -35,9 +38,13 @@ LANES = 64
 #: Members of a chunk, by platform, unless its outputs would need more than `_BYTES`.
 _CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**18, 2**27
 
+#: Of a member whose path breaks the balance of a law, beside those of `lanes`.
+BROKEN = 4
+
 _REASONS = {
     STUCK: "the step became too small, or the state was not finite",
     TOO_MANY_STEPS: "`max_steps` did not reach the end",
+    BROKEN: "the energy, or a charge, did not keep its balance",
 }
 
 
@@ -135,8 +142,8 @@ def run_ensemble(
     v0: np.ndarray,
     times: np.ndarray,
     *,
-    tol: float,
-    max_steps: int,
+    demands: Demands,
+    guard: Guard,
     record: Mapping[str, Any],
     devices: Any,
     save: str | os.PathLike[str] | None,
@@ -145,15 +152,17 @@ def run_ensemble(
     """See `ScalarFlow.ensemble`."""
     devices, records = _devices(devices), read_records(flow, record)
     members, n = q0.shape
-    chunk = _chunk_size(devices, members, len(times) * 2 * n * 8)
+    rows = 2 * n + len(demands.rates)
+    chunk = _chunk_size(devices, members, len(times) * rows * 8)
     count = -(-members // chunk)
     folder = None
     if save is not None:
-        settings = (tol, max_steps, chunk, sorted(map(str, records.items())))
+        asked = (demands.tol, demands.atol.tolist(), *demands[2:], guard.balances)
+        settings = (asked, chunk, sorted(map(str, records.items())))
         # The same bits come from the same program on the same kind of device only.
         program = (__version__, jax.__version__, devices[0].platform)
         folder = _folder(Path(save), flow, (q0, v0, times), (settings, program))
-    work = _worker(flow, times, tol, max_steps, records, chunk, devices[0].platform)
+    work = _worker(flow, times, demands, guard, records, chunk, devices[0].platform)
 
     def one(number: int, device: Any) -> dict[str, np.ndarray]:
         rows = slice(number * chunk, min((number + 1) * chunk, members))
@@ -196,8 +205,8 @@ def run_ensemble(
 def _worker(
     flow: Any,
     times: np.ndarray,
-    tol: float,
-    max_steps: int,
+    demands: Demands,
+    guard: Guard,
     records: Mapping[str, Record],
     chunk: int,
     platform: str,
@@ -205,13 +214,16 @@ def _worker(
     """What integrates the members of one chunk on one device."""
     on_cpu = platform == "cpu"
     lanes = LANES if on_cpu else chunk
-    key = ("ensemble", chunk, lanes, len(times), max_steps, platform)
+    max_steps, rates = demands.max_steps, demands.rates
+    key = ("ensemble", chunk, lanes, len(times), max_steps, rates, platform)
     if key not in flow.compiled:
+        field, settle = flow.lanes_field(rates), flow.settle
 
-        def integrate(q: Any, v: Any, a: Any, *settings: Any) -> Results:
+        def integrate(*arguments: Any) -> Results:
             return integrate_lanes(
-                flow.lanes_acceleration,
-                *(q, v, a, *settings),
+                field,
+                *arguments,
+                settle=settle,
                 lanes=lanes,
                 max_steps=max_steps,
                 unrolled=not on_cpu,
@@ -219,30 +231,68 @@ def _worker(
 
         kernel = fused(integrate) if on_cpu else integrate
 
-        def from_start(q: Any, v: Any, active: Any, times: Any, tol: Any) -> Results:
-            a = flow.lanes_acceleration(q, v, jnp.full(chunk, times[0]))
-            return kernel(q, v, a, active, times, tol)
+        def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
+            t = jnp.full(chunk, times[0])
+            noise = flow.lanes_noise(y, t)
+            return kernel(y, field(y, t), noise, active, times, bounds)
 
         flow.compiled[key] = jax.jit(from_start)
     run = flow.compiled[key]
+    bounds = Bounds(demands.tol, demands.atol[:, None], demands.max_step)
 
     def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:
-        active = len(q0)
+        active, n = q0.shape
         with jax.enable_x64(True), jax.default_device(device):
-            padding = [(0, 0), (0, chunk - active)]
-            q, v = (jnp.asarray(np.pad(x.T, padding)) for x in (q0, v0))
-            results = run(q, v, active, jnp.asarray(times), tol)
-            parts = {"status": results.status, "t": results.t, "steps": results.steps}
+            y = np.zeros((2 * n + len(rates), chunk))
+            y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
+            results = run(y, active, jnp.asarray(times), bounds)
+            results = jax.tree.map(np.array, results)
             # Members last in the kernel, first for users.
-            q, v = (jnp.transpose(x, (2, 0, 1)) for x in (results.q, results.v))
+            y = np.transpose(results.y, (2, 0, 1))
+            parts = {"status": results.status, "t": results.t, "steps": results.steps}
+            _mark_broken(guard, times, y, parts, active, demands.tol)
+            q, v = y[..., :n], y[..., n : 2 * n]
             if not records:
                 parts |= {"q": q, "v": v}
             for name, record in records.items():
-                values = record.values(flow, q, v, jnp.asarray(times))
+                values = record.values(
+                    flow, jnp.asarray(q), jnp.asarray(v), jnp.asarray(times)
+                )
                 parts[f"record {name}"] = values
             return {name: np.asarray(x) for name, x in parts.items()}
 
     return work
+
+
+def _mark_broken(
+    guard: Guard,
+    times: np.ndarray,
+    y: np.ndarray,
+    parts: Mapping[str, np.ndarray],
+    active: int,
+    tol: float,
+) -> None:
+    """Give those members a status of their own that break a balance, and no states.
+
+    A balance that is broken stays so: all are looked at where they ended, and only
+    those that fail there at every output time.
+    """
+    done = np.flatnonzero(parts["status"][:active] == DONE)
+    if not len(done):
+        return
+    n = (y.shape[-1] - len(guard.rates)) // 2
+
+    def wrong(members: np.ndarray, rows: Any) -> np.ndarray:
+        some = np.moveaxis(y[members][:, rows], 1, 0)  # times first
+        at = np.broadcast_to(times[rows, None], some.shape[:2])
+        arrays = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
+        found = guard.missed(*arrays, tol, parts["steps"][members])
+        return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
+
+    for member in done[wrong(done, [0, -1])[-1]]:
+        first = int(np.argmax(wrong(np.array([member]), slice(None))[:, 0]))
+        parts["status"][member], parts["t"][member] = BROKEN, times[first]
+        y[member, first:] = np.nan
 
 
 def _joined(

@@ -14,9 +14,9 @@ import sympy as sp
 
 from lagrangian.errors import CannotLower, InvalidLagrangian, LagrangianError
 from lagrangian.flows.field_trajectory import FieldTrajectory
-from lagrangian.flows.flow import output_times
+from lagrangian.flows.flow import check_tolerance, output_times
 from lagrangian.flows.periodic import PeriodicDomain
-from lagrangian.flows.solve import solve
+from lagrangian.flows.solve import Demands, solve, stopped_early
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.solve import solve_mass
 from lagrangian.symbolic.calculus import gradient, variation
@@ -243,11 +243,16 @@ class FieldFlow:
                 being finite; carries the trajectory until then.
         """
         times = output_times(t, points)
+        check_tolerance(tol)
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             solver = diffrax.Dopri8() if solver is None else solver
-            path = solve(self, *state, times, solver, tol, max_steps)
-            return FieldTrajectory(self, *path)
+            demands = Demands(tol, None, np.inf, max_steps)
+            found = solve(self, *state, times, solver, demands)
+        path = FieldTrajectory(self, found.t, found.q, found.v, found.steps)
+        if found.stopped:
+            raise stopped_early(found, path)
+        return path
 
     def _pack(self, state: Any, what: str) -> Any:
         shape = (len(self.components), *self.domain.shape)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.flows.solve import stopped_early
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.field_theory import Current
 from lagrangian.symbolic.fields import real_parts
@@ -28,12 +27,8 @@ class FieldTrajectory:
     (times, *points); it is complex for a complex field.
     """
 
-    def __init__(
-        self, flow: Any, t: np.ndarray, q: Any, v: Any, complete: bool, steps: int
-    ):
+    def __init__(self, flow: Any, t: np.ndarray, q: Any, v: Any, steps: int):
         self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
-        if not complete:
-            raise stopped_early(t, steps, self)
 
     def __repr__(self) -> str:
         return (

@@ -11,10 +11,12 @@ import jax
 import numpy as np
 
 from lagrangian.errors import LagrangianError
-from lagrangian.flows.solve import solve
+from lagrangian.flows.guard import Guard, failure
+from lagrangian.flows.solve import Demands, solve, stopped_early
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.noether import Law
 from lagrangian.symbolic.system import Lagrangian
 
 
@@ -85,6 +87,27 @@ class Flow:
 
         return field
 
+    def guard(self, laws: Sequence[Law] = ()) -> Guard:
+        """What checks the paths of this flow; made once for the same laws."""
+        key = ("guard", *map(id, laws))
+        if key not in self.compiled:
+            # The laws are kept along, so that no other gets the place of one of them.
+            self.compiled[key] = (Guard(self, laws), laws)
+        return self.compiled[key][0]
+
+    def demands(
+        self, tol: float, atol: Any, max_step: float | None, max_steps: int, rates: Any
+    ) -> Demands:
+        """What `integrate` was asked for, checked."""
+        check_tolerance(tol)
+        return Demands(
+            tol,
+            check_floor(atol, len(self.lagrangian.coordinates)),
+            check_longest(max_step),
+            max_steps,
+            tuple(rates),
+        )
+
     def integrate(
         self,
         q0: Any,
@@ -93,35 +116,70 @@ class Flow:
         *,
         solver: Any = None,
         tol: float = 1e-9,
+        atol: Any = None,
+        max_step: float | None = None,
         points: int = 201,
         max_steps: int = 1_000_000,
+        laws: Sequence[Law] = (),
+        project: bool = False,
     ) -> Trajectory:
         """One trajectory in float64, whatever the global JAX configuration is.
+
+        The path is checked before it is returned: the energy must have changed by what
+        forces, friction and explicit time did to it, and so must the charge of each of
+        `laws`, as far as `tol` allows.
 
         Args:
             q0, v0: the initial positions and velocities, as mappings from coordinates.
             t: the output times, increasing; a pair is an interval, of which `points`
                 evenly spaced times are kept.
             solver: a solver of this library or of diffrax. If None, `Taylor()` for
-                scalar coordinates whose equations have Taylor recurrences, and
-                `diffrax.Dopri8()` for all others.
-            tol: relative and absolute tolerance of each step.
+                scalar coordinates whose equations have Taylor recurrences, a method of
+                Dormand and Prince for other scalars, and `diffrax.Dopri8()` for blocks.
+            tol: tolerance of each step, relative to the size of each coordinate and
+                velocity around that step; no units matter.
+            atol: an error that a step may make in any case, in units of the
+                coordinates: a number, or one for each coordinate.
+            max_step: the longest step. By default steps follow from the series, whose
+                functions stay resolved; other solvers take at least 32 steps. An event
+                that is shorter than all steps, and that no smooth function announces,
+                is seen only with a smaller `max_step`.
             points: how many output times an interval has.
             max_steps: where to give up.
+            laws: laws whose balance the path must keep, beside that of the energy.
+            project: move a start that violates the constraints onto them, by as little
+                as possible in the metric of the mass matrix.
 
         Raises:
             LagrangianError: an argument that cannot be, named.
-            IntegrationFailed: `max_steps` did not reach the end, or the state stopped
-                being finite; carries the trajectory until then.
+            IntegrationFailed: `max_steps` did not reach the end, the state stopped
+                being finite, or a balance is broken; carries the trajectory until then.
         """
         times = output_times(t, points)
-        check_tolerance(tol)
+        guard = self.guard(laws)
+        demands = self.demands(tol, atol, max_step, max_steps, guard.rates)
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
+            if project:
+                state = self._project_start(*state, times[0])
             self._check_start(*state, times[0])
             if solver is None:
                 solver = self.default_solver()
-            return Trajectory(self, *solve(self, *state, times, solver, tol, max_steps))
+            found = solve(self, *state, times, solver, demands)
+        path = Trajectory(self, found.t, found.q, found.v, found.steps)
+        if not getattr(solver, "adaptive", True):
+            tol = np.inf
+        arrays = found.t, found.q, found.v, found.integrals
+        if len(found.t) and (broken := guard.broken(*arrays, tol, found.steps)):
+            raise failure(broken, found.t[broken.index], path.until(broken.index))
+        if found.stopped:
+            raise stopped_early(found, path)
+        return path
+
+    def _project_start(self, q: Any, v: Any, t: Any) -> tuple[Any, Any]:
+        raise LagrangianError(
+            "`project` is for constraints, and there are none here. Leave it out."
+        )
 
 
 def output_times(t: Sequence[float | int], points: int) -> np.ndarray:
@@ -139,6 +197,34 @@ def output_times(t: Sequence[float | int], points: int) -> np.ndarray:
             f"`points` is {points!r}; an interval has at least its start and its end."
         )
     return np.linspace(times[0], times[1], int(points))
+
+
+def check_floor(atol: Any, count: int) -> np.ndarray:
+    """`atol` as one number for each coordinate, zeros for None; checked."""
+    try:
+        floor = np.asarray(0.0 if atol is None else atol, np.float64)
+        floor = np.broadcast_to(floor, (count,))
+    except (TypeError, ValueError):
+        floor = np.full(count, np.nan)
+    if not (np.all(floor >= 0) and np.isfinite(floor).all()):
+        raise LagrangianError(
+            f"`atol` is {atol!r}; write a number from zero on, or one for each of the "
+            f"{count} coordinates in their order."
+        )
+    return floor
+
+
+def check_longest(max_step: float | None) -> float:
+    """`max_step`, infinite for None; raises unless it is a positive time."""
+    if max_step is None:
+        return np.inf
+    if isinstance(max_step, bool) or not isinstance(max_step, int | float | np.number):
+        max_step = np.nan
+    if not max_step > 0:
+        raise LagrangianError(
+            f"`max_step` is {max_step!r}; write a positive time, or leave it out."
+        )
+    return float(max_step)
 
 
 def check_tolerance(tol: float) -> None:

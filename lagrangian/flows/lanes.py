@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.lowering.fused import largest, total
+from lagrangian.lowering.fused import largest, smallest, total
 
 #: Why a member stopped, by its status.
 DONE, RUNNING, STUCK, TOO_MANY_STEPS = range(4)
@@ -25,7 +25,12 @@ _TABLEAU = diffrax.Dopri8.tableau
 _STAGES = len(_TABLEAU.b_sol) - 1  # the last stage is that of the next step
 _ORDER = 8
 
-Field = Callable[[Any, Any, Any], Any]
+#: A step is at most this share of the whole time, unless told otherwise: its thirteen
+#: stages then see what is a few hundredths of that wide.
+_LONGEST = 1 / 32
+
+#: (y, t) to dy/dt, where y is (q, v, integrals) with the lanes as the last axis.
+Field = Callable[[Any, Any], Any]
 
 
 class Lanes(NamedTuple):
@@ -36,33 +41,45 @@ class Lanes(NamedTuple):
     """
 
     t: Any
-    q: Any
-    v: Any
-    a: Any
+    y: Any
+    slope: Any
+    noise: Any
     step: Any
     steps: Any
     member: Any
     written: Any
 
 
+class Bounds(NamedTuple):
+    """What bounds a step.
+
+    `tol` is relative, `floor` absolute for each coordinate, shape (coordinates, 1), and
+    `longest` a time.
+    """
+
+    tol: Any
+    floor: Any
+    longest: Any
+
+
 class Results(NamedTuple):
     """One chunk's results, members last: outputs, status, and where each one ended."""
 
-    q: Any
-    v: Any
+    y: Any
     status: Any
     t: Any
     steps: Any
 
 
 def integrate_lanes(
-    acceleration: Field,
-    q0: Any,
-    v0: Any,
-    a0: Any,
+    field: Field,
+    y0: Any,
+    slope0: Any,
+    noise: Any,
     active: Any,
     times: Any,
-    tol: Any,
+    bounds: Bounds,
+    settle: Callable[[Any, Any], Any] | None,
     lanes: int,
     max_steps: int,
     unrolled: bool,
@@ -70,38 +87,42 @@ def integrate_lanes(
     """Integrate members by Dormand and Prince's method of order 8.
 
     Args:
-        acceleration: of (q, v, t) with the lanes as the last axis.
-        q0, v0, a0: float64 of shape (coordinates, members). The accelerations come from
-            outside because their code is long: it would be compiled twice.
+        field: of (y, t) with the lanes as the last axis.
+        y0, slope0: float64 of shape (2 coordinates + integrals, members). The slopes
+            come from outside because their code is long: it would be compiled twice.
+        noise: the rounding of the accelerations, shape (coordinates, members).
         active: how many of the members there are; those behind them only fill up the
             arrays, and stay `RUNNING`.
         times: the output times, increasing, from the initial one.
-        tol: relative and absolute tolerance of each step.
+        bounds: of each step.
+        settle: brings (y, t) back onto the constraints; None without any.
         lanes: how many members are integrated side by side.
         max_steps: for each member.
         unrolled: whether the stages are one long expression and outputs are written at
             once (for accelerators), or both are loops (for the CPU, which compiles and
             runs a short one better).
     """
-    n, members = q0.shape
+    rows, members = y0.shape
     count = len(times)
     # Idle lanes point behind the last member, to a place that is cut off at the end.
-    outputs = jnp.full((count, n, members + 1), jnp.nan)
+    outputs = jnp.full((count, rows, members + 1), jnp.nan)
     results = Results(
-        outputs.at[0, :, :members].set(q0),
-        outputs.at[0, :, :members].set(v0),
+        outputs.at[0, :, :members].set(y0),
         jnp.full(members + 1, RUNNING),
         jnp.full(members + 1, times[0]),
         jnp.zeros(members + 1, int),
     )
+    span = times[-1] - times[0]
+    longest = jnp.where(jnp.isfinite(bounds.longest), bounds.longest, span * _LONGEST)
+    bounds = bounds._replace(longest=longest)
 
     def load(member: Any) -> Lanes:
         held = jnp.minimum(member, active - 1)
-        q, v, a = q0[:, held], v0[:, held], a0[:, held]
+        y, slope = y0[:, held], slope0[:, held]
         t = jnp.full(member.shape, times[0])
-        step = _first_step(q, v, a, tol, times[-1] - times[0])
+        step = _first_step(y, slope, bounds)
         zero = jnp.zeros(member.shape, int)
-        return Lanes(t, q, v, a, step, zero, member, zero + 1)
+        return Lanes(t, y, slope, noise[:, held], step, zero, member, zero + 1)
 
     def unfinished(carry: Any) -> Any:
         state, _, _ = carry
@@ -110,7 +131,7 @@ def integrate_lanes(
     def body(carry: Any) -> Any:
         state, results, next_member = carry
         target = times[jnp.minimum(state.written, count - 1)]
-        state, at_target = _attempt(acceleration, state, target, tol, unrolled)
+        state, at_target = _attempt(field, state, target, bounds, settle, unrolled)
         healthy = jnp.isfinite(state.step) & (state.t + state.step > state.t)
         healthy |= at_target
         written = state.written + at_target
@@ -155,17 +176,16 @@ def _store_in_turn(
 
     Lane by lane, as a kernel of a CPU can contain no scatter.
     """
-    count, members = results.q.shape[0], results.q.shape[-1] - 1
+    count, members = results.y.shape[0], results.y.shape[-1] - 1
 
     def one(lane: Any, carry: Any) -> Any:
         results, member, next_member = carry
         place = jnp.where(stored[lane], state.member[lane], members)
         row = jnp.minimum(state.written[lane], count - 1)
-        q, v = (x[None, :, lane, None] for x in (state.q, state.v))
+        y = state.y[None, :, lane, None]
         end = jnp.where(ended[lane], state.member[lane], members)
         results = Results(
-            jax.lax.dynamic_update_slice(results.q, q, (row, 0, place)),
-            jax.lax.dynamic_update_slice(results.v, v, (row, 0, place)),
+            jax.lax.dynamic_update_slice(results.y, y, (row, 0, place)),
             results.status.at[end].set(status[lane]),
             results.t.at[end].set(state.t[lane]),
             results.steps.at[end].set(state.steps[lane]),
@@ -187,13 +207,12 @@ def _store_at_once(
     status: Any,
 ) -> tuple[Results, Any, Any]:
     """As `_store_in_turn` by scattering: accelerators have too many lanes for turns."""
-    count, members = results.q.shape[0], results.q.shape[-1] - 1
+    count, members = results.y.shape[0], results.y.shape[-1] - 1
     place = jnp.where(stored, state.member, members)
     row = jnp.minimum(state.written, count - 1)
     end = jnp.where(ended, state.member, members)
     results = Results(
-        results.q.at[row, :, place].set(state.q.T),
-        results.v.at[row, :, place].set(state.v.T),
+        results.y.at[row, :, place].set(state.y.T),
         results.status.at[end].set(status),
         results.t.at[end].set(state.t),
         results.steps.at[end].set(state.steps),
@@ -204,90 +223,99 @@ def _store_at_once(
 
 
 def _attempt(
-    acceleration: Field, state: Lanes, target: Any, tol: Any, unrolled: bool
+    field: Field,
+    state: Lanes,
+    target: Any,
+    bounds: Bounds,
+    settle: Callable[[Any, Any], Any] | None,
+    unrolled: bool,
 ) -> tuple[Lanes, Any]:
     """One step of every lane, kept where its error allows; and who is at its target."""
-    last = state.t + state.step * (1 + 1e-10) >= target
-    h = jnp.where(last, target - state.t, state.step)
+    step = jnp.minimum(state.step, bounds.longest)
+    last = state.t + step * (1 + 1e-10) >= target
+    h = jnp.where(last, target - state.t, step)
     stages = _stages_unrolled if unrolled else _stages_looped
-    dq, dv, a, error_q, error_v = stages(acceleration, state, h)
-    q, v = state.q + h * dq, state.v + h * dv
-    size = [
-        largest(jnp.abs(h * e) / (tol + tol * jnp.maximum(jnp.abs(x), jnp.abs(y))))
-        for e, x, y in ((error_q, state.q, q), (error_v, state.v, v))
-    ]
-    error = jnp.maximum(*size)
+    change, slope, missed = stages(field, state, h)
+    y = state.y + h * change
+    error = _error(state, y, slope, missed, h, bounds)
     accepted = error <= 1
     # error^(-1/8), at the price of three square roots.
     root = jnp.sqrt(jnp.sqrt(jnp.sqrt(jnp.where(jnp.isfinite(error), error, 1e16))))
     factor = jnp.clip(0.9 / root, 0.1, 6.0)
     # A step that was cut short at an output time says little about the next one.
-    step = jnp.where(accepted & last, jnp.maximum(state.step, h * factor), h * factor)
+    step = jnp.where(accepted & last, jnp.maximum(step, h * factor), h * factor)
 
     def kept(new: Any, old: Any) -> Any:
         return jnp.where(accepted, new, old)
 
     t = kept(jnp.where(last, target, state.t + h), state.t)
-    state = state._replace(
-        t=t,
-        q=kept(q, state.q),
-        v=kept(v, state.v),
-        a=kept(a, state.a),
-        step=step,
-        steps=state.steps + 1,
-    )
+    y, slope = kept(y, state.y), kept(slope, state.slope)
+    if settle is not None:
+        y = settle(y, t)
+    state = state._replace(t=t, y=y, slope=slope, step=step, steps=state.steps + 1)
     return state, accepted & last
 
 
-def _stages_looped(acceleration: Field, state: Lanes, h: Any) -> Any:
-    n = len(state.q)
+def _error(
+    state: Lanes, y: Any, slope: Any, missed: Any, h: Any, bounds: Bounds
+) -> Any:
+    """The error of a step, in units of what is allowed: the largest coordinate's.
+
+    Relative to the size that each coordinate, and each velocity, has around the step:
+    that of its value and of what its slope changes it by. So neither a zero of it nor
+    the units matter. Of terms that cancel, rounding is left; it is no error.
+    """
+    n = state.noise.shape[0]
+    size = jnp.maximum(
+        jnp.maximum(jnp.abs(state.y), jnp.abs(y)),
+        h * jnp.maximum(jnp.abs(state.slope), jnp.abs(slope)),
+    )[: 2 * n]
+    unknown = h * state.noise
+    floor = jnp.concatenate([bounds.floor + h * unknown, bounds.floor / h + unknown])
+    allowed = jnp.maximum(bounds.tol * size, floor)
+    # Where nothing moves, nothing is allowed, and there is no error.
+    return largest(jnp.abs(h * missed[: 2 * n]) / jnp.maximum(allowed, 1e-300))
+
+
+def _stages_looped(field: Field, state: Lanes, h: Any) -> Any:
     weights = np.zeros((_STAGES + 1, _STAGES + 1))
     for i, row in enumerate(_TABLEAU.a_lower):
         weights[i + 1, : len(row)] = row
     nodes = jnp.asarray([0.0, *_TABLEAU.c])
     weights = jnp.asarray(weights)[..., None, None]
-    base = jnp.concatenate([state.q, state.v])
-    slopes = jnp.zeros((_STAGES + 1, *base.shape))
-    slopes = slopes.at[0].set(jnp.concatenate([state.v, state.a]))
+    slopes = jnp.zeros((_STAGES + 1, *state.y.shape)).at[0].set(state.slope)
 
     def stage(i: Any, slopes: Any) -> Any:
-        at = base + h * total(weights[i] * slopes)
-        slope = jnp.concatenate(
-            [at[n:], acceleration(at[:n], at[n:], state.t + nodes[i] * h)]
-        )
+        at = state.y + h * total(weights[i] * slopes)
+        slope = field(at, state.t + nodes[i] * h)
         return jax.lax.dynamic_update_index_in_dim(slopes, slope, i, 0)
 
     slopes = jax.lax.fori_loop(1, _STAGES + 1, stage, slopes)
     solution = jnp.asarray(_TABLEAU.b_sol)[:, None, None]
     error = jnp.asarray(_TABLEAU.b_error)[:, None, None]
     change, missed = (total(w * slopes) for w in (solution, error))
-    return change[:n], change[n:], slopes[-1, n:], missed[:n], missed[n:]
+    return change, slopes[-1], missed
 
 
-def _stages_unrolled(acceleration: Field, state: Lanes, h: Any) -> Any:
-    slopes = [(state.v, state.a)]
+def _stages_unrolled(field: Field, state: Lanes, h: Any) -> Any:
+    slopes = [state.slope]
     for row, node in zip(_TABLEAU.a_lower, _TABLEAU.c, strict=True):
-        dq, dv = _weighted(row, slopes)
-        q, v = state.q + h * dq, state.v + h * dv
-        slopes.append((v, acceleration(q, v, state.t + node * h)))
+        at = state.y + h * _weighted(row, slopes)
+        slopes.append(field(at, state.t + node * h))
     change, missed = (_weighted(w, slopes) for w in (_TABLEAU.b_sol, _TABLEAU.b_error))
-    return *change, slopes[-1][1], *missed
+    return change, slopes[-1], missed
 
 
-def _weighted(weights: Any, slopes: list[Any]) -> tuple[Any, Any]:
+def _weighted(weights: Any, slopes: list[Any]) -> Any:
     used = [(float(w), s) for w, s in zip(weights, slopes, strict=False) if w != 0]
-    return tuple(sum(w * s[part] for w, s in used) for part in (0, 1))
+    return sum(w * s for w, s in used)
 
 
-def _first_step(q: Any, v: Any, a: Any, tol: Any, span: Any) -> Any:
-    """A guess from the sizes of state and slope (Hairer, Norsett & Wanner, II.4)."""
+def _first_step(y: Any, slope: Any, bounds: Bounds) -> Any:
+    """A guess from the sizes of state and slope (Hairer, Norsett & Wanner, II.4).
 
-    def size(x: Any, y: Any) -> Any:
-        scales = (tol + tol * jnp.abs(q), tol + tol * jnp.abs(v))
-        return jnp.maximum(
-            largest(jnp.abs(x) / scales[0]), largest(jnp.abs(y) / scales[1])
-        )
-
-    state, slope = size(q, v), size(v, a)
-    guess = jnp.where((state > 1e-5) & (slope > 1e-5), 0.01 * state / slope, 1e-6)
-    return jnp.minimum(guess, span)
+    Where it is too long, the error says so; where too short, it soon grows.
+    """
+    share = jnp.abs(y) / jnp.maximum(jnp.abs(slope), 1e-300)
+    known = jnp.where((y != 0) & (slope != 0), 0.01 * share, jnp.inf)
+    return jnp.minimum(smallest(known), bounds.longest)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lagrangian.errors import IntegrationFailed
 from lagrangian.flows.flow_map import propagate
+from lagrangian.flows.taylor import limits_for, order_for
 from lagrangian.lowering.fused import fused
 
 
@@ -20,16 +21,13 @@ def lyapunov_exponents(
     n = len(q)
     intervals = max(1, round((span[1] - span[0]) / interval))
     edges = jnp.linspace(span[0], span[1], intervals + 1)
-    series = flow.taylor_series
+    series, order = flow.taylor_series, order_for(tol)
+    limits = limits_for(tol, n, span[1] - span[0])
 
-    def move(state: Any, start: Any, end: Any) -> Any:
-        q, v = propagate(
-            series,
-            *(state[:n, None], state[n:, None], start[None], end[None]),
-            tol=tol,
-            steps=100_000,
-        )
-        return jnp.concatenate([q[:, 0], v[:, 0]])
+    def move(state: Any, begin: Any, end: Any) -> Any:
+        times = begin[None], end[None]
+        y, _ = propagate(series, state[:, None], *times, limits, order, 100_000)
+        return y[:, 0]
 
     def linearised(state: Any, frame: Any, start: Any, end: Any) -> Any:
         def along(direction: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +16,7 @@ from lagrangian.flows.compositions import (
     repeated,
     solve_in_steps,
 )
-from lagrangian.flows.solve import Solution
+from lagrangian.flows.solve import Demands, Solution
 from lagrangian.flows.variational import newton, slopes
 from lagrangian.symbolic.coordinates import jets
 from lagrangian.symbolic.system import Lagrangian
@@ -47,18 +47,19 @@ class Rattle:
     """
 
     step: float
+    adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_step("lg.Rattle", self.step, 2, (2,))
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, tol: float, max_steps: int
+        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
     ) -> Solution:
         return solve_in_steps(
             flow,
             "rattle",
             lambda: constrained_trapezoidal(flow),
-            *(q, v, times, self.step, max_steps),
+            *(q, v, times, self.step, demands.max_steps),
         )
 
 

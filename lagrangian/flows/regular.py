@@ -33,8 +33,9 @@ def check_regular(
         return
     if not np.isfinite(numbers).all():
         return
-    _, sizes, directions = np.linalg.svd(numbers)
-    null = directions[sizes <= 1e-12 * sizes[0]].real
+    scaled, weights = _equilibrated(numbers)
+    _, sizes, directions = np.linalg.svd(scaled)
+    null = directions[sizes <= 1e-12 * sizes[0]].real * weights
     # The multipliers of constraints come behind the coordinates.
     null = null[:, : len(lagrangian.coordinates)]
     if len(null):
@@ -44,6 +45,20 @@ def check_regular(
             f"acceleration follows for {listed}. Add a kinetic term for it, or a "
             "constraint that fixes it."
         )
+
+
+def _equilibrated(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """D M D with rows of about the same size, and the diagonal D.
+
+    A Sun beside a probe is no degenerate system: masses in a ratio of 10^27 are not
+    zero. The scales follow by iteration (Ruiz, "A scaling algorithm to equilibrate both
+    rows and columns norms in matrices", 2001).
+    """
+    weights = np.ones(len(matrix))
+    for _ in range(30):
+        largest = np.abs(weights[:, None] * matrix * weights).max(axis=1)
+        weights = weights / np.sqrt(np.where(largest > 0, largest, 1.0))
+    return weights[:, None] * matrix * weights, weights
 
 
 def _number(value: Any, i: int) -> Any:

@@ -14,19 +14,28 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower, LagrangianError, nearest
+from lagrangian.flows.dormand_prince import DormandPrince
 from lagrangian.flows.ensemble import Ensemble, initial_states, run_ensemble
-from lagrangian.flows.flow import Flow, check_tolerance, output_times
+from lagrangian.flows.flow import (
+    Flow,
+    check_longest,
+    check_tolerance,
+    output_times,
+)
 from lagrangian.flows.flow_map import flow_map
+from lagrangian.flows.guard import Guard, failure
 from lagrangian.flows.lyapunov import lyapunov_exponents
 from lagrangian.flows.regular import check_regular
 from lagrangian.flows.section import find_crossings
+from lagrangian.flows.solve import Solution, stopped_early
 from lagrangian.flows.taylor import Taylor
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.solve import solve_in_lanes, solve_mass
 from lagrangian.lowering.source import source
 from lagrangian.lowering.taylor import TaylorSeries
-from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.coordinates import jets, time
+from lagrangian.symbolic.noether import Law
 from lagrangian.symbolic.system import Lagrangian
 
 
@@ -98,9 +107,113 @@ class ScalarFlow(Flow):
         shape = q.shape[:-1] if axis == -1 else q.shape[1:]
         return jnp.stack([jnp.broadcast_to(x, shape) for x in solution], axis)
 
-    def lanes_acceleration(self, q: Any, v: Any, t: Any) -> Any:
-        """As `acceleration`, for q and v of shape (coordinates, lanes)."""
-        return self._solution(q, v, t, 0)[: len(self.lagrangian.coordinates)]
+    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+        """As `evaluate`, of an expression with accelerations or multipliers, too."""
+        values = self._values(q, v, t)
+        values |= {c.ddot: a[..., i] for i, c in enumerate(self.lagrangian.coordinates)}
+        multipliers = self.lagrangian.constraints.multipliers
+        if multipliers and expression.has(*multipliers):
+            found = self.multipliers(q, v, t)
+            values |= {x: found[..., k] for k, x in enumerate(multipliers)}
+        return evaluate([expression], values)[0]
+
+    def lanes_field(self, rates: Sequence[Any]) -> Any:
+        """dy/dt as a function of (y, t), for y = (q, v, integrals of rates) in lanes.
+
+        Arrays have the lanes as their last axis.
+        """
+        n, rates = len(self.lagrangian.coordinates), list(rates)
+        symbols = [c.ddot for c in self.lagrangian.coordinates]
+        symbols += self.lagrangian.constraints.multipliers
+
+        def field(y: Any, t: Any) -> Any:
+            q, v = y[:n], y[n : 2 * n]
+            x = self._solution(q, v, t, 0)
+            slopes = [v, x[:n]]
+            if rates:
+                unknowns = [*x[:n], *(-row for row in x[n:])]
+                values = self._values(q, v, t, 0)
+                values |= dict(zip(symbols, unknowns, strict=True))
+                found = evaluate(rates, values)
+                slopes.append(jnp.stack([jnp.broadcast_to(r, t.shape) for r in found]))
+            return jnp.concatenate(slopes)
+
+        return field
+
+    def lanes_noise(self, y: Any, t: Any) -> Any:
+        """The rounding of the accelerations where forces cancel: shape (n, lanes)."""
+        lagrangian = self.lagrangian
+        n = len(lagrangian.coordinates)
+        values = self._values(y[:n], y[n : 2 * n], t, 0)
+        rows = []
+        for i, force in enumerate(lagrangian.forcing):
+            terms = [lagrangian.mass_matrix[i, i], *sp.Add.make_args(force)]
+            mass, *terms = (
+                jnp.abs(jnp.broadcast_to(x, t.shape)) for x in evaluate(terms, values)
+            )
+            rows.append(jnp.where(mass > 0, sum(terms) / mass, 0.0))
+        return 64 * np.finfo(float).eps * jnp.stack(rows)
+
+    def scales(self, q: Any, v: Any, t: Any, span: float) -> tuple[Any, Any]:
+        """The sizes of positions and velocities near a start, for absolute tolerances.
+
+        From the state and the accelerations there, or the time, so that no units
+        matter; 1 for what is at rest and stays so.
+        """
+        a = jnp.abs(self.acceleration(q, v, t))
+        q, v = jnp.abs(q), jnp.abs(v)
+        tiny = np.finfo(float).tiny
+        length = jnp.maximum(q, jnp.where(a > tiny, v**2 / jnp.maximum(a, tiny), 0.0))
+        speed = jnp.maximum(v, jnp.sqrt(length * a))
+        length = jnp.where(length > 0, length, jnp.maximum(v, a * span) * span)
+        speed = jnp.where(speed > 0, speed, a * span)
+        return tuple(jnp.where(x > tiny, x, 1.0) for x in (length, speed))
+
+    @cached_property
+    def settle(self) -> Any:
+        """What brings (y, t) in lanes back onto the constraints; None without any.
+
+        By Newton's method in the metric of the mass matrix: positions onto the
+        holonomic ones, then velocities onto all. A step leaves little to do.
+        """
+        lagrangian = self.lagrangian
+        constraints = lagrangian.constraints
+        if not constraints.expressions:
+            return None
+        n = len(lagrangian.coordinates)
+        matrix, _ = lagrangian.saddle_point
+        size = matrix.rows
+        gaps = [0 if jets(e, order=1) else e for e in constraints.expressions]
+
+        def moved(q: Any, v: Any, t: Any, missing: Sequence[Any]) -> Any:
+            values = self._values(q, v, t, 0)
+            found = evaluate([*matrix, *missing], values)
+            entries = [found[i * size : (i + 1) * size] for i in range(size)]
+            zero = jnp.zeros(t.shape)
+            right = [zero] * n + [
+                -jnp.broadcast_to(x, t.shape) for x in found[-size + n :]
+            ]
+            return jnp.stack(solve_in_lanes(matrix, entries, right)[:n])
+
+        def settle(y: Any, t: Any) -> Any:
+            q, v = y[:n], y[n : 2 * n]
+            if any(gap != 0 for gap in gaps):
+                q = q + moved(q, v, t, gaps)
+                q = q + moved(q, v, t, gaps)
+            v = v + moved(q, v, t, constraints.velocity_level)
+            return jnp.concatenate([q, v, y[2 * n :]])
+
+        return settle
+
+    def _project_start(self, q: Any, v: Any, t: Any) -> tuple[Any, Any]:
+        if self.settle is None:
+            return super()._project_start(q, v, t)
+        y = jnp.concatenate([q, v])[:, None]
+        settle, n = jax.jit(self.settle), len(q)
+        for _ in range(20):
+            y = settle(y, jnp.full(1, t))
+        y = np.asarray(y)[:, 0]
+        return y[:n], y[n:]
 
     def ensemble(
         self,
@@ -109,7 +222,10 @@ class ScalarFlow(Flow):
         t: Sequence[float | int],
         *,
         tol: float = 1e-6,
+        atol: Any = None,
+        max_step: float | None = None,
         record: Mapping[str, Any] | None = None,
+        laws: Sequence[Law] = (),
         devices: Any = None,
         save: str | os.PathLike[str] | None = None,
         progress: bool = True,
@@ -126,7 +242,8 @@ class ScalarFlow(Flow):
             q0, v0: of shape (members, coordinates), or a mapping from coordinates to
                 arrays of shape (members,) and numbers; one row serves all members.
             t: the output times, increasing; of a pair, only the end is kept.
-            tol: relative and absolute tolerance of each step.
+            tol, atol, max_step, laws: as for `integrate`. A member whose path breaks a
+                balance is marked as failed.
             record: what to keep instead of the states, by name: expressions or laws at
                 the output times, or a pair with "min", "max", "mean" or "range" for
                 that summary over them. The states go as soon as their chunk is done.
@@ -141,16 +258,16 @@ class ScalarFlow(Flow):
         Raises:
             LagrangianError: initial states of a wrong shape.
         """
-        times = output_times(t, 2)
-        check_tolerance(tol)
+        times, guard = output_times(t, 2), self.guard(laws)
+        demands = self.demands(tol, atol, max_step, max_steps, guard.rates)
         q, v = initial_states(self.lagrangian.coordinates, q0, v0)
         with jax.enable_x64(True):
             self._check_start(q, v, times[0])
         return run_ensemble(
             self,
             *(q, v, times),
-            tol=tol,
-            max_steps=max_steps,
+            demands=demands,
+            guard=guard,
             record=record or {},
             devices=devices,
             save=save,
@@ -158,7 +275,14 @@ class ScalarFlow(Flow):
         )
 
     def flow_map(
-        self, q: Any, v: Any, t: Any, *, tol: float = 1e-12, max_steps: int = 100_000
+        self,
+        q: Any,
+        v: Any,
+        t: Any,
+        *,
+        tol: float = 1e-12,
+        max_step: float | None = None,
+        max_steps: int = 100_000,
     ) -> tuple[Any, Any]:
         """The state at t[1] of the motion through (q, v) at t[0]: a JAX function.
 
@@ -168,8 +292,9 @@ class ScalarFlow(Flow):
         Args:
             q, v: float64 of shape (coordinates,).
             t: a pair of times.
-            tol: relative and absolute tolerance of each Taylor step.
-            max_steps: behind which the result is nan.
+            tol, max_step: as for `integrate`.
+            max_steps: behind which the result is nan, as it is where the energy does
+                not keep its balance.
 
         Raises:
             LagrangianError: JAX is not in its float64 mode.
@@ -181,7 +306,8 @@ class ScalarFlow(Flow):
                 "`flow_map` computes in float64. Call it, and take its derivatives, "
                 "inside `with jax.enable_x64(True):`."
             )
-        return flow_map(self, q, v, t, tol, max_steps)
+        longest = check_longest(max_step)
+        return flow_map(self, q, v, t, tol, longest, max_steps)
 
     def with_parameters(self, parameters: Mapping[Any, Any]) -> ScalarFlow:
         """The same flow with other values for some parameters, traced ones included."""
@@ -191,8 +317,8 @@ class ScalarFlow(Flow):
                 + nearest(str(unknown[0]), map(str, self.parameters))
             )
         other = copy(self)
-        other.__dict__.pop("taylor_series", None)
-        other.__dict__.pop("field", None)
+        for kept in ("taylor_series", "field", "settle"):
+            other.__dict__.pop(kept, None)
         other.parameters, other.compiled = {**self.parameters, **parameters}, {}
         return other
 
@@ -206,6 +332,8 @@ class ScalarFlow(Flow):
         direction: int = 1,
         count: int = 1000,
         tol: float = 1e-12,
+        atol: Any = None,
+        max_step: float | None = None,
         max_steps: int = 10_000_000,
     ) -> Trajectory:
         """The states at which a trajectory crosses a surface: a Poincare section.
@@ -222,6 +350,8 @@ class ScalarFlow(Flow):
             t: start and end.
             direction: 1 for crossings upwards, -1 downwards, 0 both.
             count: how many crossings to stop after.
+            tol, atol, max_step: as for `integrate`. The surface, too, is looked at 16
+                times a step.
 
         Returns:
             a `Trajectory` whose times are those of the crossings.
@@ -231,8 +361,8 @@ class ScalarFlow(Flow):
             CannotLower: an equation without Taylor recurrences.
             IntegrationFailed: carries the crossings until the path stopped.
         """
-        span = output_times(t, 2)[[0, -1]]
-        check_tolerance(tol)
+        span, guard = output_times(t, 2)[[0, -1]], self.guard()
+        demands = self.demands(tol, atol, max_step, max_steps, guard.rates)
         if direction not in (-1, 0, 1) or count < 1:
             raise LagrangianError(
                 f"`direction` is {direction!r} and `count` is {count!r}; the one is 1, "
@@ -242,10 +372,28 @@ class ScalarFlow(Flow):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             check_lowerable({"surface": surface}, self._values(q, v, 0.0))
             self._check_start(q, v, span[0])
-            found = find_crossings(
-                self, sp.sympify(surface), q, v, span, direction, count, tol, max_steps
-            )
-            return Trajectory(self, *found)
+            surface = sp.sympify(surface)
+            found = find_crossings(self, surface, q, v, span, direction, count, demands)
+        path = Trajectory(self, found.t, found.q, found.v, found.steps)
+        self._check_section((q, v, span[0]), found, guard, path, tol)
+        if found.stopped:
+            raise stopped_early(found, path)
+        return path
+
+    def _check_section(
+        self, start: Any, found: Solution, guard: Guard, path: Trajectory, tol: float
+    ) -> None:
+        """Raise if a balance is broken between the start and a crossing."""
+        q, v, t = start
+        arrays = (
+            np.append(t, found.t),
+            np.concatenate([q[None], found.q]),
+            np.concatenate([v[None], found.v]),
+            np.concatenate([np.zeros((1, len(guard.rates))), found.integrals]),
+        )
+        if broken := guard.broken(*arrays, tol, found.steps):
+            i = broken.index - 1
+            raise failure(broken, found.t[i], path.until(i))
 
     def lyapunov_exponents(
         self,
@@ -281,24 +429,36 @@ class ScalarFlow(Flow):
 
     def default_solver(self) -> Any:
         try:
-            _ = self.taylor_series
+            self.series(self.guard().rates)
         except CannotLower:
-            return super().default_solver()
+            return DormandPrince()
         return Taylor()
 
     @cached_property
     def taylor_series(self) -> TaylorSeries:
         """The Taylor recurrences of the motion."""
-        coordinates = self.lagrangian.coordinates
-        velocities = [c.dot for c in coordinates]
-        with jax.enable_x64(True):
-            return TaylorSeries(
-                *self.lagrangian.saddle_point,
-                coordinates,
-                velocities,
-                time,
-                self.parameters,
-            )
+        return self.series(())
+
+    def series(self, rates: Sequence[Any]) -> TaylorSeries:
+        """The Taylor recurrences of the motion and of the integrals of rates."""
+        key = ("series", *rates)
+        if key not in self.compiled:
+            coordinates = self.lagrangian.coordinates
+            multipliers = self.lagrangian.constraints.multipliers
+            # Behind the accelerations come minus the multipliers.
+            behind = {x: -sp.Dummy() for x in multipliers}
+            with jax.enable_x64(True):
+                self.compiled[key] = TaylorSeries(
+                    *self.lagrangian.saddle_point,
+                    coordinates,
+                    [c.dot for c in coordinates],
+                    time,
+                    self.parameters,
+                    [sp.sympify(rate).xreplace(behind) for rate in rates],
+                    [*(c.ddot for c in coordinates), *(-x for x in behind.values())],
+                    self.settle,
+                )
+        return self.compiled[key]
 
     def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
         return self._solution(q, v, t)[..., : len(self.lagrangian.coordinates)]

@@ -8,8 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.flows.solve import Solution, reached
-from lagrangian.flows.taylor import State, advance, increment, order_for
+from lagrangian.flows.solve import (
+    NOT_FINITE,
+    OUT_OF_STEPS,
+    Demands,
+    Solution,
+    reached,
+)
+from lagrangian.flows.taylor import (
+    Limits,
+    advance,
+    increment,
+    limits_for,
+    order_for,
+    start,
+)
 from lagrangian.lowering.fused import fused
 
 #: Into how many parts a step is cut to look for a change of sign or a turn.
@@ -26,42 +39,40 @@ def find_crossings(
     span: np.ndarray,
     direction: int,
     count: int,
-    tol: float,
-    max_steps: int,
+    demands: Demands,
 ) -> Solution:
     """See `ScalarFlow.section`."""
-    order = order_for(tol)
-    series = flow.taylor_series
+    order, n, rates = order_for(demands.tol), len(q), demands.rates
+    series = flow.series(rates)
 
     def level(q: Any, v: Any, t: Any) -> Any:
         value = flow.evaluate(expression, q, v, t)
         return jnp.asarray(value, jnp.float64).reshape(())
 
-    def run(q: Any, v: Any, start: Any, end: Any, tol: Any) -> Any:
-        zero = jnp.zeros((len(q), 1))
-        state = State(start[None], q[:, None], v[:, None], jnp.zeros(1), zero, zero)
-        found = (
-            jnp.zeros(count),
-            jnp.zeros((count, len(q))),
-            jnp.zeros((count, len(q))),
-        )
+    def run(y: Any, begin: Any, end: Any, limits: Limits, max_steps: Any) -> Any:
+        state = start(y[:, None], begin[None], end[None], n)
+        found = jnp.zeros(count), jnp.zeros((count, len(y)))
 
         def unfinished(carry: Any) -> Any:
-            state, _, number, steps, healthy = carry
-            going = (state.t[0] < end) & (number < count) & (steps < max_steps)
-            return going & healthy
+            state, _, _, known, steps, healthy = carry
+            arrived = (state.now.t[0] >= end) & (state.taken[0] == 0)
+            return ~arrived & (known < count) & (steps < max_steps) & healthy
 
         def body(carry: Any) -> Any:
-            state, found, number, steps, _ = carry
-            new, step, q, v = advance(series, state, end, tol, order)
+            state, found, number, known, steps, _ = carry
+            taken = advance(series, state, end[None], limits, order)
+            # What a step has found counts once the next one has confirmed it.
+            known = number = jnp.where(taken.confirmed[0], number, known)
+            # A step that was refused is looked at no further.
+            step = jnp.where(taken.confirmed[0], taken.length, 0.0)
 
-            def at(since: Any) -> tuple[Any, Any, Any]:
-                moved = [x[0] + increment(x, since, order) for x in (q, v)]
-                return state.t[0] + since, moved[0][:, 0], moved[1][:, 0]
+            def at(since: Any) -> tuple[Any, Any]:
+                moved, _ = increment(taken.terms, since / taken.unit, order, n)
+                return taken.start.t[0] + since, (taken.terms[0] + moved)[:, 0]
 
             def value(since: Any) -> Any:
-                t, q, v = at(since)
-                return level(q, v, t)
+                t, y = at(since)
+                return level(y[:n], y[n : 2 * n], t)
 
             def slope(since: Any) -> Any:
                 return jax.jvp(value, (since,), (jnp.ones_like(since),))[1]
@@ -73,6 +84,7 @@ def find_crossings(
                 right = value(last)
                 up, down = (side < 0) & (right >= 0), (side > 0) & (right <= 0)
                 crossed = ((direction >= 0) & up) | ((direction <= 0) & down)
+                crossed &= last > first
 
                 def store(carry: Any) -> Any:
                     found, number = carry
@@ -113,21 +125,29 @@ def find_crossings(
             found, number, _ = jax.lax.fori_loop(
                 0, _PARTS, look, (found, number, slope(jnp.zeros_like(step[0])))
             )
-            healthy = (step[0] > 0) & jnp.isfinite(new.q + new.v).all()
-            return new, found, number, steps + 1, healthy
+            return taken.state, found, number, known, steps + 1, taken.healthy[0]
 
-        state, found, number, steps, _ = jax.lax.while_loop(
-            unfinished, body, (state, found, 0, 0, jnp.asarray(True))
+        _, found, _, known, steps, healthy = jax.lax.while_loop(
+            unfinished, body, (state, found, 0, 0, 0, jnp.asarray(True))
         )
-        complete = (state.t[0] >= end) | (number >= count)
-        return found, number, steps, complete
+        return found, known, steps, healthy
 
-    key = ("section", expression, direction, count, order, max_steps)
+    key = ("section", expression, direction, count, order, rates)
     if key not in flow.compiled:
         flow.compiled[key] = jax.jit(fused(run))
-    found, number, steps, complete = flow.compiled[key](q, v, *map(float, span), tol)
-    t, q, v = (np.asarray(x)[: int(number)] for x in found)
-    return reached(t, q, v, bool(complete), int(steps))
+    limits = limits_for(demands.tol, n, span[1] - span[0])._replace(
+        floor=demands.atol[:, None], longest=demands.max_step
+    )
+    y = np.concatenate([q, v, np.zeros(len(rates))])
+    found, known, steps, healthy = flow.compiled[key](
+        y, *map(float, span), limits, demands.max_steps
+    )
+    t, y = (np.asarray(x)[: int(known)] for x in found)
+    stopped = "" if healthy else NOT_FINITE
+    if healthy and int(steps) >= demands.max_steps:
+        stopped = OUT_OF_STEPS
+    parts = y[:, :n], y[:, n : 2 * n], y[:, 2 * n :]
+    return reached(t, *parts, int(steps), stopped)
 
 
 def _bisect(value: Any, first: Any, last: Any, left: Any) -> Any:

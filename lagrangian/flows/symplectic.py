@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from lagrangian.flows.compositions import (
     check_step,
     solve_in_steps,
 )
-from lagrangian.flows.solve import Solution
+from lagrangian.flows.solve import Demands, Solution
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.coordinates import jets, time
 from lagrangian.symbolic.system import Lagrangian
@@ -59,6 +59,7 @@ class Symplectic:
     step: float
     order: int = 4
     weights: tuple[float, ...] | None = None
+    adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_step("lg.Symplectic", self.step, self.order, WEIGHTS)
@@ -73,14 +74,14 @@ class Symplectic:
             )
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, tol: float, max_steps: int
+        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
     ) -> Solution:
         weights = tuple(self.weights or WEIGHTS[self.order])
         return solve_in_steps(
             flow,
             ("symplectic", weights),
             lambda: drift_and_kick(flow, weights),
-            *(q, v, times, self.step, max_steps),
+            *(q, v, times, self.step, demands.max_steps),
         )
 
 

@@ -2,14 +2,15 @@
 
 After Jorba & Zou, "A software package for the numerical integration of ODEs by means
 of high-order Taylor methods" (2005): the order grows with the logarithm of the
-tolerance, and the step is where the last two terms reach it.
+tolerance, and the step is where the last terms reach it. What is different here, so
+that nothing fools it, stands in docs/decisions/step-control.md.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,100 +18,115 @@ import numpy as np
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
-from lagrangian.flows.solve import Solution, reached
-from lagrangian.lowering.fused import fused, smallest
+from lagrangian.flows.dormand_prince import DormandPrince
+from lagrangian.flows.solve import (
+    NOT_FINITE,
+    OUT_OF_STEPS,
+    Demands,
+    Solution,
+    reached,
+)
+from lagrangian.lowering.fused import fused, largest
 from lagrangian.lowering.taylor import TaylorSeries
 
 #: So many steps, a second or so, run between two looks at the clock and the keyboard.
 _SEGMENT = 200_000
+#: A step is at most so many times as long as the one before it.
+_GROWTH = 4.0
+#: So many coefficients decide about a step: more than symmetries make vanish in a row,
+#: but for high powers, which the comparison with the equations sees.
+_WINDOW = 8
+#: How large the difference may be, in units of `tol`: ten or twenty times the error
+#: that it makes, because it grows with the power `order` of time.
+_DEFECT = 16.0
+#: What rounding leaves of terms that cancel, as a share of them.
+_ROUNDING = 16 * np.finfo(float).eps
+#: How often a step is halved before the equations count as not smooth there.
+_HALVINGS = 40
+#: Where the motion has no series, the part of the time for which another method is
+#: taken; twice that if it ends at another such place.
+_STRETCH = 1e-3
+#: Where the series is a polynomial of low degree, it says nothing of how far it holds:
+#: then a step is at most this share of the whole time.
+_BLIND = 1 / 256
 
 
-class State(NamedTuple):
-    """Time, positions and velocities, each with the rounding error of its sum.
+class Limits(NamedTuple):
+    """What bounds a step.
 
-    Shapes (lanes,) and (coordinates, lanes), float64. The true value is nearer to
-    t + t_rest than to t: over millions of steps the sums do not lose digits.
+    `tol` is relative, `floor` absolute for each coordinate, shape (coordinates, 1);
+    `longest` and `blind` are times, `blind` for steps that the series says nothing of.
+    """
+
+    tol: Any
+    floor: Any
+    longest: Any
+    blind: Any
+
+
+class Point(NamedTuple):
+    """Time and state, each with the rounding error of its sum.
+
+    Shapes (lanes,) and (2 coordinates + integrals, lanes), float64. The true value is
+    nearer to t + t_rest than to t: over millions of steps the sums do not lose digits.
     """
 
     t: Any
-    q: Any
-    v: Any
+    y: Any
     t_rest: Any
-    q_rest: Any
-    v_rest: Any
+    y_rest: Any
+
+
+class State(NamedTuple):
+    """Where a motion has come, by a step that the equations have yet to confirm.
+
+    Attributes:
+        now, before: the end and the start of the last step.
+        taken: its length, positive; zero once it is confirmed, and at the start.
+        predicted: the accelerations at its end, by its series.
+        most: how long the next step may be.
+        halvings: how often in a row a step was refused.
+    """
+
+    now: Point
+    before: Point
+    taken: Any
+    predicted: Any
+    most: Any
+    halvings: Any
+
+
+class Step(NamedTuple):
+    """What one call of `advance` did.
+
+    It confirmed the last step, and took the next one from `start`, whose series in
+    powers of time/unit is `terms`; or, not `confirmed`, it went back. Not `healthy` is
+    a lane that finds no step.
+    """
+
+    state: State
+    start: Point
+    length: Any
+    terms: Any
+    unit: Any
+    confirmed: Any
+    healthy: Any
 
 
 class Path(NamedTuple):
     """A path that is being computed: where it is, and what it has written.
 
-    `q` and `v` have shape (times, coordinates), and their first `written` rows are
-    known. Not `healthy` is a path whose last step was not a number, or none.
+    `y` has shape (times, 2 coordinates + integrals). Its first `written` rows are
+    filled, and the first `known` of them confirmed. Not `healthy` is a path that found
+    no next step.
     """
 
     state: State
-    q: Any
-    v: Any
+    y: Any
     written: Any
+    known: Any
     steps: Any
     healthy: Any
-
-
-@dataclass(frozen=True)
-class Taylor:
-    """Taylor series of the motion about each step's start, evaluated anywhere in it.
-
-    For smooth systems of scalar coordinates. Output times are read off the series,
-    which is as accurate between the steps as at their ends.
-
-    Args:
-        order: of the series, at least 2; from the tolerance if None.
-    """
-
-    order: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.order is None:
-            return
-        if not isinstance(self.order, int) or self.order < 2:
-            raise LagrangianError(
-                f"`order` is {self.order!r}; write a whole number from 2 on, or leave "
-                "it out and pass `tol` to `integrate`."
-            )
-
-    def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, tol: float, max_steps: int
-    ) -> Solution:
-        order = self.order or order_for(tol)
-        key = (self, order, len(times))
-        if not hasattr(type(flow), "taylor_series"):
-            raise LagrangianError(
-                "`lg.Taylor` is for scalar coordinates. Leave `solver` out for blocks "
-                "and fields, or pass one of diffrax."
-            )
-        if key not in flow.compiled:
-            series = flow.taylor_series
-
-            def segment(path: Path, times: Any, tol: Any, limit: Any) -> Path:
-                return _segment(series, path, times, tol, order, limit)
-
-            flow.compiled[key] = jax.jit(fused(segment))
-        run, path = flow.compiled[key], _start(q, v, times)
-        # tqdm's `disable=None` is silence where the output is no terminal.
-        with tqdm(
-            total=float(times[-1] - times[0]),
-            delay=2,
-            disable=None,
-            bar_format="{percentage:3.0f}%|{bar}| t = {n:.4g} of {total:.4g} {elapsed}",
-        ) as bar:
-            while True:
-                limit = min(int(path.steps) + _SEGMENT, max_steps)
-                path = run(path, times, tol, limit)
-                written, steps = int(path.written), int(path.steps)
-                if written == len(times) or steps >= max_steps or not path.healthy:
-                    break
-                bar.update(float(path.state.t[0]) - times[0] - bar.n)
-        complete = written == len(times) and bool(path.healthy)
-        return reached(times, path.q, path.v, complete, steps)
 
 
 def order_for(tol: float) -> int:
@@ -118,47 +134,138 @@ def order_for(tol: float) -> int:
     return max(4, math.ceil(-math.log(tol) / 1.45 + 1))
 
 
+def limits_for(tol: Any, count: int, span: Any) -> Limits:
+    """The limits of `count` coordinates over a time, without any of the user's own."""
+    return Limits(tol, np.zeros((count, 1)), np.inf, span * _BLIND)
+
+
+def start(y: Any, t: Any, end: Any, n: int) -> State:
+    """The state to start from, for arrays of shape (rows, lanes) and (lanes,)."""
+    span = jnp.abs(end - t)
+    first = jnp.where(span > 0, span / _GROWTH, 1.0)
+    zero, rest = jnp.zeros_like(t), jnp.zeros_like(y)
+    point = Point(t, y, zero, rest)
+    return State(point, point, zero, rest[:n], first, jnp.zeros(t.shape, int))
+
+
 def advance(
-    series: TaylorSeries, state: State, end: Any, tol: Any, order: int
-) -> tuple[State, Any, Any, Any]:
-    """One step, no further than `end`; also its length and the series that it used."""
-    q, v = series.coefficients(state.q, state.v, state.t, order)
-    rest = (end - state.t) - state.t_rest
-    most = jax.lax.stop_gradient(_step(q, v, tol, order))
-    last = jnp.abs(rest) <= most
-    step = jnp.where(last, rest, jnp.sign(rest) * most)
-    t, t_rest = _sum(state.t, state.t_rest, step)
+    series: TaylorSeries, state: State, end: Any, limits: Limits, order: int
+) -> Step:
+    """One step, no further than `end`; or back, if the last one is refused.
+
+    The series about the end of a step begins with the accelerations there, as the
+    equations have them. They must be those that the series about its start predicted.
+    """
+    n, now = series.count, state.now
+    unit = _power_of_two(jax.lax.stop_gradient(state.most) / _GROWTH)
+    terms, reach, gross = series.expand(now.y, now.t, unit, order)
+    held, reach, gross = jax.lax.stop_gradient((terms, reach, gross))
+    noise = _ROUNDING * gross
+    confirmed = _confirmed(state, held[1, n : 2 * n] / unit, noise, limits)
+
+    rest = (end - now.t) - now.t_rest
+    far = jnp.abs(jax.lax.stop_gradient(rest))
+    most = jnp.minimum(jnp.minimum(reach, state.most), limits.longest)
+    length, finite = _length(n, held, noise, unit, limits, order)
+    length = jnp.minimum(length, most)
+    last = length >= far
+    step = jnp.where(last, rest, jnp.sign(rest) * length)
+    change, slope = increment(terms, step / unit, order, n)
+    t, t_rest = _sum(now.t, now.t_rest, step)
     # Exactly there, so that nobody has to ask how near is near enough.
     t, t_rest = jnp.where(last, end, t), jnp.where(last, 0.0, t_rest)
-    new_q, q_rest = _sum(state.q, state.q_rest, increment(q, step, order))
-    new_v, v_rest = _sum(state.v, state.v_rest, increment(v, step, order))
-    return State(t, new_q, new_v, t_rest, q_rest, v_rest), step, q, v
+    y, y_rest = _sum(now.y, now.y_rest, change)
+    if series.settle is not None:
+        y, y_rest = series.settle(y, t), jnp.zeros_like(y)
+    taken = jnp.minimum(length, far)
+    forward = State(
+        Point(t, y, t_rest, y_rest),
+        now,
+        taken,
+        slope / unit,
+        _GROWTH * taken,
+        jnp.zeros_like(state.halvings),
+    )
+    # Where the terms overflow, the unit was too long by far.
+    most = jnp.where(finite, state.taken / 2, state.most * 2.0**-16)
+    zero, halvings = jnp.zeros_like(taken), state.halvings + 1
+    back = State(state.before, state.before, zero, slope, most, halvings)
+    good = confirmed & finite
+    new = jax.tree.map(lambda a, b: jnp.where(good, a, b), forward, back)
+    healthy = new.halvings < _HALVINGS
+    healthy &= (new.taken > 4 * np.finfo(float).eps * jnp.abs(new.now.t)) | last | ~good
+    return Step(new, now, step, terms, unit, good, healthy)
 
 
-def _step(q: Any, v: Any, tol: Any, order: int) -> Any:
-    """Where the last two terms are a tenth of `tol`, relative to each state or to 1.
+def _confirmed(state: State, true: Any, noise: Any, limits: Limits) -> Any:
+    """Whether the accelerations at the end of a step are those that it predicted.
 
-    Each coordinate with its velocity has a scale of its own, so that metres do not
-    decide how accurate an angle is. A tenth, so that the terms behind them, and their
-    sum over many steps in which they have the same sign, stay below it too.
+    Their difference is a force that is not there; it may change a velocity by
+    `_DEFECT * tol` of its size, or by what rounding does anyway.
+    """
+    n, h = len(true), state.taken
+    v, v_before = state.now.y[n : 2 * n], state.before.y[n : 2 * n]
+    size = jnp.maximum(jnp.maximum(jnp.abs(v), jnp.abs(v_before)), h * jnp.abs(true))
+    allowed = _DEFECT * jnp.maximum(limits.tol * size, limits.floor / h) + h * noise
+    defect = h * jnp.abs(state.predicted - true)
+    return (largest(defect - allowed) <= 0) | (h == 0)
+
+
+def _power_of_two(x: Any) -> Any:
+    """The largest power of two up to a positive x: multiplying by it is exact."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int64)
+    return jax.lax.bitcast_convert_type(bits & (0x7FF << 52), jnp.float64)
+
+
+def _log2(x: Any) -> Any:
+    """log2 to 0.05, and -1023 of zero: the bits of a float are nearly its logarithm."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int64)
+    return bits.astype(jnp.float64) * 2.0**-52 - 1022.95
+
+
+def _length(
+    n: int, terms: Any, noise: Any, unit: Any, limits: Limits, order: int
+) -> tuple[Any, Any]:
+    """Where the last terms of velocities and integrals are a tenth of `tol`.
+
+    Relative to the size of each coordinate's velocity around the step, which is the
+    largest of its value and of what the first derivatives change it by: so neither a
+    zero of it nor the units matter. The positions follow, being its integrals.
+
+    Several terms are looked at, because symmetries make some vanish. As terms of
+    motions fall at least as fast as 1/k!, an older one is allowed to be larger by that.
+    A tenth, so that the terms behind the last, and their sum over many steps in which
+    they have the same sign, stay below `tol` too.
+    """
+    v = jnp.abs(terms[:, n:])
+    window = np.arange(max(2, order - _WINDOW + 1), order + 1)
+    late = v[window[0] :]
+    size = jnp.maximum(jnp.maximum(v[0], v[1]), jnp.maximum(v[2], v[3]))
+    unknown = (limits.floor / unit + noise * unit) / limits.tol
+    size = jnp.maximum(size, jnp.pad(unknown, [(0, len(size) - n), (0, 0)]))
+    size = jnp.where(size > 0, size, largest(late))
+    share = largest(late / jnp.where(size > 0, size, 1.0), axis=1)
+    room = (np.log2(order / window)[:, None]) - _log2(share) / window[:, None]
+    exponent = jnp.log2(0.1 * limits.tol) / order - largest(-room)
+    most = largest(share)
+    length = jnp.where(most > 0, unit * jnp.exp2(exponent), limits.blind)
+    return length, jnp.isfinite(most)
+
+
+def increment(terms: Any, share: Any, order: int, n: int) -> tuple[Any, Any]:
+    """The series at `share`, time in its unit, without its constant term.
+
+    And the derivative by `share` of its rows n to 2 n, the velocities.
     """
 
-    def size(k: int) -> Any:
-        return jnp.maximum(jnp.abs(q[k]), jnp.abs(v[k]))
+    def horner(i: Any, carry: Any) -> Any:
+        value, slope = carry
+        term = jax.lax.dynamic_index_in_dim(terms, order - i, 0, False)
+        return value * share + term, slope * share + value[n : 2 * n]
 
-    allowed = 0.1 * tol * jnp.maximum(size(0), 1.0)
-    lengths = [smallest(allowed / size(k)) ** (1 / k) for k in (order - 1, order)]
-    return jnp.minimum(*lengths)
-
-
-def increment(series: Any, step: Any, order: int) -> Any:
-    """The series at `step` without its constant term."""
-
-    def horner(i: Any, total: Any) -> Any:
-        term = jax.lax.dynamic_index_in_dim(series, order - i, 0, False)
-        return (total + term) * step
-
-    return jax.lax.fori_loop(0, order, horner, jnp.zeros_like(series[0]))
+    zero = jnp.zeros_like(terms[0])
+    value, slope = jax.lax.fori_loop(0, order, horner, (zero, zero[n : 2 * n]))
+    return value * share, value[n : 2 * n] + share * slope
 
 
 def _sum(value: Any, rest: Any, increment: Any) -> tuple[Any, Any]:
@@ -168,46 +275,149 @@ def _sum(value: Any, rest: Any, increment: Any) -> tuple[Any, Any]:
     return total, increment - (total - value)
 
 
-def _start(q: np.ndarray, v: np.ndarray, times: np.ndarray) -> Path:
-    rows, n = len(times), len(q)
-    missing = np.full((rows, n), np.nan)
-    zero = np.zeros((n, 1))
-    state = State(times[:1], q[:, None], v[:, None], np.zeros(1), zero, zero)
-    first = np.arange(rows)[:, None] == 0
-    outputs = (np.where(first, x, missing) for x in (q, v))
-    return Path(state, *outputs, np.int64(1), np.int64(0), np.bool_(True))
+@dataclass(frozen=True)
+class Taylor:
+    """Taylor series of the motion about each step's start, evaluated anywhere in it.
+
+    For smooth systems of scalar coordinates. Output times are read off the series,
+    which is as accurate between the steps as at their ends. Where the motion is not
+    smooth for a moment, as under a force |v|^(3/2) at rest, steps of Dormand and
+    Prince's method lead over it.
+
+    Args:
+        order: of the series, at least 4; from the tolerance if None.
+    """
+
+    order: int | None = None
+    adaptive: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.order is None:
+            return
+        if not isinstance(self.order, int) or self.order < 4:
+            raise LagrangianError(
+                f"`order` is {self.order!r}; write a whole number from 4 on, or leave "
+                "it out and pass `tol` to `integrate`."
+            )
+
+    def solve(
+        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+    ) -> Solution:
+        if not hasattr(type(flow), "taylor_series"):
+            raise LagrangianError(
+                "`lg.Taylor` is for scalar coordinates. Leave `solver` out for blocks "
+                "and fields, or pass one of diffrax."
+            )
+        order, rates = self.order or order_for(demands.tol), demands.rates
+        key = (self, order, len(times), rates)
+        if key not in flow.compiled:
+            series = flow.series(rates)
+
+            def segment(path: Path, times: Any, limits: Limits, until: Any) -> Path:
+                return _segment(series, path, times, limits, order, until)
+
+            flow.compiled[key] = jax.jit(fused(segment))
+        run, n = flow.compiled[key], len(q)
+        y = np.concatenate([q, v, np.zeros(len(rates))])
+        span = float(times[-1] - times[0])
+        path, stretch = _start(y, times, n), span * _STRETCH
+        floor = np.asarray(demands.atol, float)[:, None]
+        limits = limits_for(demands.tol, n, span)
+        limits = limits._replace(floor=floor, longest=demands.max_step)
+        stopped = ""
+        # tqdm's `disable=None` is silence where the output is no terminal.
+        with tqdm(
+            total=span,
+            delay=2,
+            disable=None,
+            bar_format="{percentage:3.0f}%|{bar}| t = {n:.4g} of {total:.4g} {elapsed}",
+        ) as bar:
+            while int(path.known) < len(times) and not stopped:
+                began = float(path.state.now.t[0])
+                until = min(int(path.steps) + _SEGMENT, demands.max_steps)
+                path = run(path, times, limits, until)
+                bar.update(float(path.state.now.t[0]) - times[0] - bar.n)
+                if int(path.known) == len(times):
+                    break
+                if not path.healthy:
+                    moved = float(path.state.now.t[0]) - began
+                    stretch = stretch * 2 if moved < stretch else span * _STRETCH
+                    path, stopped = _over_kink(flow, path, times, stretch, demands)
+                if int(path.steps) >= demands.max_steps:
+                    stopped = stopped or OUT_OF_STEPS
+        known, steps = int(path.known), int(path.steps)
+        y = np.asarray(path.y)[:known]
+        q, v, integrals = y[:, :n], y[:, n : 2 * n], y[:, 2 * n :]
+        return reached(times[:known], q, v, integrals, steps, stopped)
+
+
+def _over_kink(
+    flow: Any, path: Path, times: np.ndarray, stretch: float, demands: Demands
+) -> tuple[Path, str]:
+    """The path a stretch further, where the motion has no series; or why not."""
+    now, known = path.state.now, int(path.known)
+    n = path.state.predicted.shape[0]
+    t = float(now.t[0])
+    end = min(t + stretch, float(times[-1]))
+    # The end of the time is an output time, not a rounding error away from one.
+    inside = times[known:][times[known:] <= end]
+    stops = np.unique([t, *inside, end])
+    if len(stops) < 2:
+        return path, NOT_FINITE
+    y = np.asarray(now.y)[:, 0]
+    left = demands._replace(max_steps=demands.max_steps - int(path.steps))
+    found = DormandPrince().solve_from(flow, y, stops, left)
+    rows = np.array(path.y)
+    states = np.concatenate([found.q, found.v, found.integrals], axis=1)
+    for time, row in zip(found.t, states, strict=True):
+        place = np.searchsorted(times, time)
+        if place < len(times) and times[place] == time:
+            rows[place], known = row, max(known, place + 1)
+    arrived = start(states[-1][:, None], found.t[-1:], times[-1:], n)
+    arrived = arrived._replace(most=np.full(1, stretch))
+    steps = path.steps + found.steps
+    return (
+        Path(arrived, rows, np.int64(known), np.int64(known), steps, np.bool_(True)),
+        found.stopped,
+    )
+
+
+def _start(y: np.ndarray, times: np.ndarray, n: int) -> Path:
+    first = start(y[:, None], times[:1], times[-1:], n)
+    known = np.arange(len(times))[:, None] == 0
+    outputs = np.where(known, y, np.nan)
+    return Path(first, outputs, np.int64(1), np.int64(1), np.int64(0), np.bool_(True))
 
 
 def _segment(
-    series: TaylorSeries, path: Path, times: Any, tol: Any, order: int, limit: Any
+    series: TaylorSeries, path: Path, times: Any, limits: Limits, order: int, until: Any
 ) -> Path:
-    """The path with the steps up to number `limit`, or fewer at its end."""
-    count = len(times)
+    """The path with the steps up to number `until`, or fewer at its end."""
+    count, n = len(times), series.count
 
     def unfinished(path: Path) -> Any:
-        return (path.written < count) & (path.steps < limit) & path.healthy
+        return (path.known < count) & (path.steps < until) & path.healthy
 
     def body(path: Path) -> Path:
-        state = path.state
-        new, step, q, v = advance(series, state, times[-1:], tol, order)
+        step = advance(series, path.state, times[-1:], limits, order)
+        good, begun = step.confirmed[0], step.start
+        known = jnp.where(good, path.written, path.known)
 
         def within(carry: Any) -> Any:
-            written, _, _ = carry
+            written, _ = carry
             time = times[jnp.minimum(written, count - 1)]
-            return (written < count) & (time <= new.t[0])
+            return (written < count) & (time <= step.state.now.t[0]) & good
 
         def write(carry: Any) -> Any:
-            written, q_out, v_out = carry
-            since = (times[written] - state.t) - state.t_rest
-            q_at = q[0] + increment(q, since, order)
-            v_at = v[0] + increment(v, since, order)
-            q_out = q_out.at[written].set(q_at[:, 0])
-            return written + 1, q_out, v_out.at[written].set(v_at[:, 0])
+            written, y_out = carry
+            since = (times[written] - begun.t) - begun.t_rest
+            change, _ = increment(step.terms, since / step.unit, order, n)
+            y = step.terms[0] + change
+            if series.settle is not None:
+                y = series.settle(y, times[written][None])
+            return written + 1, y_out.at[written].set(y[:, 0])
 
-        written, q_out, v_out = jax.lax.while_loop(
-            within, write, (path.written, path.q, path.v)
-        )
-        healthy = (step[0] > 0) & jnp.isfinite(new.q + new.v).all()
-        return Path(new, q_out, v_out, written, path.steps + 1, healthy)
+        written, y_out = jax.lax.while_loop(within, write, (known, path.y))
+        return Path(step.state, y_out, written, known, path.steps + 1, step.healthy[0])
 
     return jax.lax.while_loop(unfinished, body, path)

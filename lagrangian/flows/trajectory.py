@@ -10,7 +10,6 @@ import numpy as np
 
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.flow_map import propagate_lanes
-from lagrangian.flows.solve import stopped_early
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.noether import Law
 
@@ -27,12 +26,8 @@ class Trajectory:
     `path[a]` and `path[a.dot]` are one coordinate or velocity, shape (times, ...).
     """
 
-    def __init__(
-        self, flow: Any, t: np.ndarray, q: Any, v: Any, complete: bool, steps: int
-    ):
+    def __init__(self, flow: Any, t: np.ndarray, q: Any, v: Any, steps: int):
         self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
-        if not complete:
-            raise stopped_early(t, steps, self)
 
     def __repr__(self) -> str:
         names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)
@@ -64,10 +59,14 @@ class Trajectory:
 
     @property
     def energy_drift(self) -> float:
-        """The largest |E(t) - E(0)|, relative to |E(0)| or, if larger, to max |T|."""
+        """The largest |E(t) - E(0)|, relative to |E(0)| or, if larger, to max |T|.
+
+        Zero where nothing moves.
+        """
         energy = self.energy
         scale = max(abs(energy[0]), np.abs(self.evaluate(self.flow.lagrangian.T)).max())
-        return float(np.abs(energy - energy[0]).max() / scale)
+        drift = np.abs(energy - energy[0]).max()
+        return float(drift / scale) if drift else 0.0
 
     @property
     def multipliers(self) -> np.ndarray:
@@ -104,7 +103,12 @@ class Trajectory:
         with jax.enable_x64(True):
             states = self.q[before].T, self.v[before].T
             q, v = propagate_lanes(self.flow, *states, self.t[before], times)
-        return Trajectory(self.flow, times, q.T, v.T, True, self.steps)
+        return Trajectory(self.flow, times, q.T, v.T, self.steps)
+
+    def until(self, index: int) -> Trajectory:
+        """The path before one of its output times."""
+        q, v = jax.tree.map(lambda x: x[:index], (self.q, self.v))
+        return Trajectory(self.flow, self.t[:index], q, v, self.steps)
 
     def to_xarray(self) -> Any:
         """The path as an `xarray.Dataset`: one variable a coordinate and velocity."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from lagrangian.flows.compositions import (
     repeated,
     solve_in_steps,
 )
-from lagrangian.flows.solve import Solution
+from lagrangian.flows.solve import Demands, Solution
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.coordinates import time
 
@@ -55,18 +55,19 @@ class Variational:
 
     step: float
     order: int = 4
+    adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_step("lg.Variational", self.step, self.order, (2, 4, 6, 8))
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, tol: float, max_steps: int
+        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
     ) -> Solution:
         return solve_in_steps(
             flow,
             ("variational", self.order),
             lambda: galerkin(flow, self.order // 2),
-            *(q, v, times, self.step, max_steps),
+            *(q, v, times, self.step, demands.max_steps),
         )
 
 

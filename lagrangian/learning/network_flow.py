@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.errors import LagrangianError
-from lagrangian.flows.flow import output_times
+from lagrangian.flows.flow import check_tolerance, output_times
 from lagrangian.flows.lower import lower
-from lagrangian.flows.solve import Solver, solve, stopped_early
+from lagrangian.flows.solve import Demands, Solver, solve, stopped_early
 from lagrangian.learning.model import split
 from lagrangian.learning.network import Network
 from lagrangian.learning.rules.rule import Rule
@@ -139,6 +139,7 @@ class NetworkFlow:
             UnknownBlock: `q0` or `v0` without an array of some parameter.
         """
         times = output_times(t, points)
+        check_tolerance(tol)
         if v0 is not None and self.v0 is None:
             raise LagrangianError(
                 f"`v0` was given to the {self.order} flow, whose velocity follows from "
@@ -153,13 +154,14 @@ class NetworkFlow:
         with jax.enable_x64(True):
             q = {_q.name: network.join(self.q0 if q0 is None else q0, "`q0`")}
             v = {} if v0 is None else {_q.name: network.join(v0, "`v0`")}
-            found = solve(self._motion, q, v, times, solver, tol, max_steps)
+            demands = Demands(tol, None, np.inf, max_steps)
+            found = solve(self._motion, q, v, times, solver, demands)
             q = found.q[_q.name]
             v = found.v[_q.name] if v else self._motion.along(q)
             states = jax.device_get([jax.vmap(network.split)(x) for x in (q, v)])
         path = NetworkPath(self, found.t, *states, found.steps)
-        if not found.complete:
-            raise stopped_early(found.t, found.steps, path)
+        if found.stopped:
+            raise stopped_early(found, path)
         return path
 
 

@@ -51,7 +51,8 @@ class Node:
     (A with B, B with W, B with G); `numerator` is that of a quotient, `exponent` the a
     of a power, `function` the f of an integral. `level` counts the nodes that a
     coefficient needs before it, at the same order. A node is `lagged` if its own
-    coefficient does not depend on that of `right` at the same order.
+    coefficient does not depend on that of `right` at the same order. It is `late` if
+    it can only be known after the accelerations.
     """
 
     kind: str
@@ -63,23 +64,25 @@ class Node:
     arguments: tuple[Form, ...] = ()
     level: int = 0
     lagged: bool = True
+    late: bool = False
 
 
 class Recurrences:
     """The nodes behind a set of expressions, each once.
 
     Args:
-        inputs: the symbols whose series are known: coordinates, velocities, time. All
-            others are constants.
+        inputs: the symbols whose series are known: coordinates, velocities, time.
+        unknowns: those that are known last at each order: accelerations, multipliers.
+            All other symbols are constants.
 
     Attributes:
         nodes: in an order in which each follows those that it needs.
     """
 
-    def __init__(self, inputs: Iterable[Any]):
-        self.inputs = tuple(inputs)
+    def __init__(self, inputs: Iterable[Any], unknowns: Iterable[Any] = ()):
         self.nodes: list[Node] = []
-        self._moving = set(self.inputs)
+        self._unknowns = set(unknowns)
+        self._moving = {*inputs, *self._unknowns}
         self._forms: dict[Any, Form] = {}
         self._unfinished: list[tuple[Node, Any]] = []
 
@@ -162,7 +165,8 @@ class Recurrences:
     def _power(self, base: Any, exponent: Any, place: str) -> Form:
         if exponent.free_symbols & self._moving:
             return self._form(sp.exp(exponent * sp.log(base)), place)
-        if exponent.is_Integer and 1 < exponent <= 4:
+        if exponent.is_Integer and exponent > 1:
+            # Products do not divide by the base, which may pass through zero.
             half = base ** (exponent // 2)
             return self._times([half, base**exponent / half], place)
         form = self._form(base, place)
@@ -188,8 +192,10 @@ class Recurrences:
         return form
 
     def _new(self, node: Node, *needed: Form) -> Node:
-        levels = [key.level for form in needed for key in form if isinstance(key, Node)]
-        node.level = 1 + max(levels, default=0)
+        keys = [key for form in needed for key in form]
+        nodes = [key for key in keys if isinstance(key, Node)]
+        node.level = 1 + max((key.level for key in nodes), default=0)
+        node.late = any(key.late for key in nodes) or bool(self._unknowns & {*keys})
         self.nodes.append(node)
         return node
 

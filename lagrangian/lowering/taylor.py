@@ -10,9 +10,9 @@ each order M_0 x_k = F_k - sum_{j>0} M_j x_{k-j}, so M is inverted once a step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ import sympy as sp
 
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.functions import FUNCTIONS
-from lagrangian.lowering.fused import total
+from lagrangian.lowering.fused import smallest, total
 from lagrangian.lowering.recurrences import ONE, Form, Node, Recurrences, combine
 from lagrangian.lowering.solve import invert
 
@@ -30,16 +30,44 @@ _BLOCK = 4
 #: Up to so many places, linear forms are gathered by slices, which compile slowly.
 _SLICED = 128
 
+#: Functions that are constant far out: how much their argument may change within a
+#: step, and from where on they are constant to rounding.
+_SATURATING: dict[Any, tuple[float, float]] = {
+    **{sp.exp: (3.0, 745.0), sp.sech: (1.0, 745.0), sp.csch: (1.0, 745.0)},
+    **{sp.tanh: (1.0, 20.0), sp.coth: (1.0, 20.0)},
+    **{sp.erf: (1.0, 27.0), sp.erfc: (1.0, 27.0)},
+}
+
+
+class Expansion(NamedTuple):
+    """The series about one state, in a unit of time of each lane's own.
+
+    Attributes:
+        terms: the coefficients of q, v and the integrals, in powers of time/unit:
+            shape (order + 1, 2 coordinates + integrals, lanes).
+        reach: how far in time the functions in the equations stay resolved, shape
+            (lanes,): see `Group.reach`.
+        gross: the sizes of what adds up to the accelerations, shape (coordinates,
+            lanes); where they cancel, their rounding is what is left.
+    """
+
+    terms: Any
+    reach: Any
+    gross: Any
+
 
 class TaylorSeries:
     """The recurrences of one system with numbers for its constants.
 
     Args:
         matrix, forcing: M and F in the equations M x = F. Behind the accelerations, x
-            may hold the multipliers of constraints.
+            may hold minus the multipliers of constraints.
         positions, velocities: the symbols of the state, of equal number.
         time: the symbol of time.
         values: a number for every other symbol.
+        rates: expressions whose integrals over time are carried along.
+        unknowns: the symbols by which `rates` may speak of x.
+        settle: brings a state back onto the constraints; kept for the solvers.
 
     Raises:
         CannotLower: a function without a recurrence.
@@ -53,13 +81,17 @@ class TaylorSeries:
         velocities: Sequence[Any],
         time: Any,
         values: Mapping[Any, Any],
+        rates: Sequence[Any] = (),
+        unknowns: Sequence[Any] = (),
+        settle: Callable[[Any, Any], Any] | None = None,
     ):
         self.matrix = matrix
         self.count, self.size = len(positions), matrix.rows
+        self.integrals, self.settle = len(rates), settle
         names = [q.name for q in positions] + ["a constraint"] * matrix.rows
         inputs = [*positions, *velocities, time]
-        recurrences = Recurrences(inputs)
-        unknowns = [sp.Dummy(f"x{i}") for i in range(self.size)]
+        unknowns = list(unknowns) or [sp.Dummy(f"x{i}") for i in range(self.size)]
+        recurrences = Recurrences(inputs, unknowns)
         entries = [
             [
                 recurrences.add(matrix[i, j], f"mass matrix of `{names[i]}`")
@@ -71,7 +103,7 @@ class TaylorSeries:
             recurrences.add(forcing[i], f"equation for `{names[i]}`")
             for i in range(self.size)
         ]
-        self.forcing, residual = right, []
+        residual = []
         for i, row in enumerate(entries):
             lagged = [
                 (-ONE, {recurrences.lagged_product(entry, unknowns[j]): ONE})
@@ -79,91 +111,114 @@ class TaylorSeries:
                 if set(entry) - {ONE}
             ]
             residual.append(combine([(ONE, right[i]), *lagged]))
+        integrands = [recurrences.add(rate, "rate of a law") for rate in rates]
 
-        self.groups = [
-            _Group(kind, lagged, list(nodes))
-            for (_, kind, lagged), nodes in groupby(
+        groups = [
+            Group(kind, lagged, list(nodes))
+            for (_, _, kind, lagged), nodes in groupby(
                 sorted(recurrences.nodes, key=_group), _group
             )
         ]
-        keys = [ONE, *inputs, *(n for g in self.groups for n in g.nodes), *unknowns]
+        self.groups = [group for group in groups if not group.late]
+        self.late = [group for group in groups if group.late]
+        early, late = (
+            [node for group in some for node in group.nodes]
+            for some in (self.groups, self.late)
+        )
+        keys = [ONE, *inputs, *early, *unknowns, *late]
         self.rows = {key: row for row, key in enumerate(keys)}
         self._values = dict(values)
         flat = [entry for row in entries for entry in row]
         self.entries_at = self._linear(flat)
         self.forcing_at = self._linear(right)
         self.residual_at = self._linear(residual)
-        for group in self.groups:
-            group.lower(self._linear)
+        self.rates_at = self._linear(integrands) if rates else None
+        for group in groups:
+            group.lower(self._linear, self._values)
 
     def _linear(self, forms: Sequence[Form]) -> _Linear:
         return _Linear(forms, self.rows, self._values)
 
-    def coefficients(self, q: Any, v: Any, t: Any, order: int) -> tuple[Any, Any]:
-        """The series of q and of v about one state.
+    def expand(self, y: Any, t: Any, unit: Any, order: int) -> Expansion:
+        """The series about one state.
 
         Args:
-            q, v: float64 of shape (coordinates, lanes).
-            t: shape (lanes,).
+            y: q, v and the integrals, float64 of shape (2 coordinates + integrals,
+                lanes).
+            t, unit: shape (lanes,). The unit of time keeps the coefficients within the
+                range of floats, if it is about as long as a step; powers of two leave
+                their digits as they are.
             order: of the last coefficient.
-
-        Returns:
-            two arrays of shape (order + 1, coordinates, lanes).
         """
-        n, lanes = self.count, q.shape[-1]
+        n = self.count
+        q, v = y[:n], y[n : 2 * n]
+        lanes = t.shape[0]
         z = jnp.concatenate([jnp.ones((1, lanes)), q, v, t[None]])
-        starts = []
-        for group in self.groups:
-            value, start = group.start(z, order)
-            starts.append(start)
-            z = jnp.concatenate([z, value])
-        inverse = invert(
-            self.matrix, self.entries_at(z).reshape(self.size, self.size, lanes)
-        )
+        z, starts = _started(self.groups, z)
+        entries = self.entries_at(z).reshape(self.size, self.size, lanes)
+        inverse = invert(self.matrix, entries)
         x = _apply(inverse, self.forcing_at(z))
-        z = jnp.concatenate([z, x])
+        gross = _apply(jnp.abs(inverse), self.forcing_at.gross(z))[:n]
+        z, late_starts = _started(self.late, jnp.concatenate([z, x]))
+        starts = starts + late_starts
+        groups = self.groups + self.late
         histories = [
             group.first(z, start, order)
-            for group, start in zip(self.groups, starts, strict=True)
+            for group, start in zip(groups, starts, strict=True)
         ]
-        q_series = jnp.zeros((order + 1, n, lanes)).at[0].set(q).at[1].set(v)
-        v_series = jnp.zeros((order + 1, n, lanes)).at[0].set(v).at[1].set(x[:n])
-        # The row of time: 1 at order 1, 0 above.
-        still = jnp.zeros((1, lanes))
+
+        def slopes(v: Any, x: Any, z: Any) -> Any:
+            rates = [] if self.rates_at is None else [self.rates_at(z)]
+            return jnp.concatenate([v, x[:n], *rates])
+
+        terms = jnp.zeros((order + 1, *y.shape)).at[0].set(y)
+        terms = terms.at[1].set(unit * slopes(v, x, z))
+        # The row of time: `unit` at order 1, 0 above.
+        still = jnp.zeros((1, y.shape[-1]))
 
         def body(k: Any, carry: Any) -> Any:
-            q_series, v_series, histories = carry
-            row = jax.lax.dynamic_index_in_dim
-            clock = jnp.where(k == 1, 1.0, still)
-            z = jnp.concatenate(
-                [still, row(q_series, k, 0, False), row(v_series, k, 0, False), clock]
-            )
+            terms, histories = carry
+            state = jax.lax.dynamic_index_in_dim(terms, k, 0, False)
+            clock = jnp.where(k == 1, unit, still)
+            z = jnp.concatenate([still, state[: 2 * n], clock])
             kept = []
-            for group, history in zip(self.groups, histories, strict=True):
+            for group, history in zip(self.groups, histories, strict=False):
                 value, history = group.next(z, history, k, order)
                 kept.append(history)
                 z = jnp.concatenate([z, value])
             x = _apply(inverse, self.residual_at(z))
             z = jnp.concatenate([z, x])
+            for group, history in zip(self.late, histories[len(kept) :], strict=True):
+                value, history = group.next(z, history, k, order)
+                kept.append(history)
+                z = jnp.concatenate([z, value])
             histories = [
                 group.finish(z, history, k, order)
-                for group, history in zip(self.groups, kept, strict=True)
+                for group, history in zip(groups, kept, strict=True)
             ]
-            next_q = row(v_series, k, 0, False) / (k + 1)
-            q_series = jax.lax.dynamic_update_index_in_dim(q_series, next_q, k + 1, 0)
-            v_series = jax.lax.dynamic_update_index_in_dim(
-                v_series, x[:n] / (k + 1), k + 1, 0
-            )
-            return q_series, v_series, histories
+            following = unit / (k + 1) * slopes(state[n : 2 * n], x, z)
+            terms = jax.lax.dynamic_update_index_in_dim(terms, following, k + 1, 0)
+            return terms, histories
 
-        q_series, v_series, _ = jax.lax.fori_loop(
-            1, order, body, (q_series, v_series, histories)
-        )
-        return q_series, v_series
+        terms, histories = jax.lax.fori_loop(1, order, body, (terms, histories))
+        reach = jnp.full(t.shape, jnp.inf)
+        for group, start, history in zip(groups, starts, histories, strict=True):
+            if group.watched.size:
+                reach = jnp.minimum(reach, unit * group.reach(start, history, order))
+        return Expansion(terms, reach, gross)
 
 
-def _group(node: Node) -> tuple[int, str, bool]:
-    return node.level, node.kind, node.lagged
+def _started(groups: Sequence[Group], z: Any) -> tuple[Any, list[Any]]:
+    starts = []
+    for group in groups:
+        value, start = group.start(z)
+        starts.append(start)
+        z = jnp.concatenate([z, value])
+    return z, starts
+
+
+def _group(node: Node) -> tuple[bool, int, str, bool]:
+    return node.late, node.level, node.kind, node.lagged
 
 
 class _Linear:
@@ -184,6 +239,11 @@ class _Linear:
         if not any(isinstance(w, jax.Array) for w in weights):
             weights = np.asarray(weights, np.float64)
         self.weights = jnp.asarray(weights, jnp.float64).reshape(len(forms), width, 1)
+
+    def gross(self, z: Any) -> Any:
+        """The sums of the terms' sizes."""
+        gathered = z.at[self.rows].get(mode="promise_in_bounds")
+        return total(jnp.abs(gathered * self.weights), axis=1)
 
     def __call__(self, z: Any) -> Any:
         if self.rows.size > _SLICED:
@@ -206,7 +266,7 @@ def _apply(inverse: Any, right: Any) -> Any:
     return total(inverse * right, axis=1)
 
 
-class _Group:
+class Group:
     """Nodes of one level and kind.
 
     Its history is two arrays of shape (rows, nodes, lanes): the coefficients of the
@@ -218,15 +278,19 @@ class _Group:
         if kind == "integral":
             nodes.sort(key=lambda node: (str(node.function), len(node.arguments)))
         self.kind, self.lagged, self.nodes = kind, lagged, nodes
+        self.late = nodes[0].late
+        rooms = [_room(node) for node in nodes]
+        self.watched = np.array([i for i, room in enumerate(rooms) if room], int)
+        self.rooms = np.array([room for room in rooms if room]).reshape(-1, 2, 1)
 
-    def lower(self, linear: Any) -> None:
+    def lower(self, linear: Any, values: Mapping[Any, Any]) -> None:
         self.left = linear([node.left for node in self.nodes])
         self.right = linear([node.right for node in self.nodes])
         if self.kind == "quotient":
             self.numerator = linear([node.numerator for node in self.nodes])
         if self.kind == "power":
-            exponents = [float(node.exponent) for node in self.nodes]
-            self.exponents = jnp.asarray(exponents)[:, None]
+            exponents = evaluate([node.exponent for node in self.nodes], values)
+            self.exponents = jnp.asarray(exponents, jnp.float64)[:, None]
         if self.kind == "integral":
             self.functions = [
                 (
@@ -236,7 +300,7 @@ class _Group:
                 for function, arity, run in _runs(self.nodes)
             ]
 
-    def start(self, z: Any, order: int) -> tuple[Any, Any]:
+    def start(self, z: Any) -> tuple[Any, Any]:
         """The coefficients of order 0, and what later orders need of them."""
         left = self.left(z)
         if self.kind == "quotient":
@@ -321,6 +385,37 @@ class _Group:
             rights, self.right(z), order + 1 - k, 0
         )
         return lefts, rights, divisor
+
+    def reach(self, left: Any, history: Any, order: int) -> Any:
+        """How far the functions that can hide a feature stay resolved, in units.
+
+        A pulse exp(-x^2) far from its centre, or 1/(1 + x^2), is too small for the
+        series of the motion to show it, which would step over it. What it is a function
+        of does show: see `_room`. Its terms of order 1 and 2 may fill that room.
+        """
+        least, share = self.rooms[:, 0], self.rooms[:, 1]
+        lefts, _, _ = history
+        first, second = (jnp.abs(lefts[k, self.watched]) for k in (1, 2))
+        if self.kind == "integral":
+            second = second / 2
+        size = jnp.abs(left[self.watched])
+        if self.kind == "integral":
+            room = jnp.maximum(least, (size - share) / 2)
+        else:
+            room = share * size
+        return jnp.minimum(smallest(room / first), jnp.sqrt(smallest(room / second)))
+
+
+def _room(node: Node) -> tuple[float, float] | None:
+    """How much the argument or the divisor of a node may change within a step.
+
+    For exp(B) and its like, the first number; or, where |B| exceeds the second by more,
+    half of the excess, as the function is constant to rounding there. For quotients and
+    powers, a share of the divisor or the base. None: as much as it likes.
+    """
+    if node.kind in ("quotient", "power"):
+        return 0.0, 1.0
+    return _SATURATING.get(node.function) if node.kind == "integral" else None
 
 
 def _runs(nodes: Sequence[Node]) -> list[tuple[Any, int, list[Node]]]:
