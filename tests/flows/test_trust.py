@@ -18,8 +18,9 @@ QUICK_TOLERANCES = (1e-4, None, 1e-13)
 def complaints(problem, tolerances):
     """A line for every run that is not right."""
     return [
-        f"{case.name}, tol {tol or 'default'}: {verdict.word}; error {verdict.error:.1e}"
-        f" tol x growth, {verdict.relative:.1e} of the scale. {verdict.message}"
+        f"{case.name}, tol {tol or 'default'}: {verdict.word}; "
+        f"error {verdict.error:.1e} tol x growth, {verdict.relative:.1e} of the scale. "
+        f"{verdict.message}"
         for case, tol, verdict in verdicts(problem, suite.reference, tolerances)
         if verdict.word != "right"
     ]
@@ -69,7 +70,7 @@ def test_references_are_the_known_values(name, known):
     )
 
 
-# --- controls: the measure sees what is wrong ------------------------------------------
+# --- controls: the measure sees what is wrong -----------------------------------------
 
 
 def by_name(name):
