@@ -60,7 +60,7 @@ def test_the_suite_is_large_and_every_case_has_its_reference():
         ("x^4/4: zero", -1.1047044),
         ("x^2/2 + x^6/6: zero", 0.6046952),
         ("wall of width 0.5: reflected", -9.0383),
-        ("k x^n/n: turning", 0.8822664),
+        ("k x^n/n: turning", 0.5959766),
         ("Duffing in SI: 1 nm", -0.250939390e-9),
     ],
 )
@@ -93,7 +93,7 @@ def fixed_steps(case, count):
     return np.array(states)
 
 
-@pytest.mark.parametrize("name", ["henon-heiles: generic", "pendulum: level and 0"])
+@pytest.mark.parametrize("name", ["henon-heiles: generic", "x^4/4: zero"])
 def test_steps_that_are_too_long_are_wrong_and_short_ones_right(name):
     case = by_name(name)
     truth = suite.reference(case)

@@ -209,7 +209,7 @@ def _scales() -> list[Problem]:
     m, k, b, G, M = sp.symbols("m k b G M", positive=True)
     # A Duffing oscillator of mass 1e-15 kg at 100 Hz whose spring hardens at 1 nm.
     omega = 2 * PI * 100
-    values = {m: 1e-15, k: 1e-15 * omega**2, b: 1e-15 * omega**2 * 1e18}
+    values = {m: 1e-15, k: 1e-15 * omega**2, b: 0.5e-15 * omega**2 * 1e18}
     duffing = lg.Lagrangian(m * x.dot**2 / 2, k * x**2 / 2 + b * x**4 / 4)
     orbit = lg.Lagrangian(
         m * (x.dot**2 + y.dot**2) / 2, -G * M * m / sp.sqrt(x**2 + y**2)
