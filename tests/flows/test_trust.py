@@ -8,20 +8,23 @@ import dataclasses
 import numpy as np
 import pytest
 
-from .trust import suite
+from .trust import drivers, suite
 from .trust.equations import numpy_field
-from .trust.measure import TOLERANCES, compare, judge, verdicts
+from .trust.measure import DEFAULT_TOL, TOLERANCES, compare, judge, verdicts
 
-QUICK_TOLERANCES = (1e-4, None, 1e-13)
+#: Tolerances of `flow_map` and `ensemble`, and what they take if none is given.
+OTHERS = {drivers.flow_map: 1e-12, drivers.ensemble: 1e-6}
 
 
-def complaints(problem, tolerances):
+def complaints(problem, tolerances, driver=drivers.integrate):
     """A line for every run that is not right."""
+    default = OTHERS.get(driver, DEFAULT_TOL)
+    found = verdicts(problem, suite.reference, tolerances, driver, default)
     return [
         f"{case.name}, tol {tol or 'default'}: {verdict.word}; "
         f"error {verdict.error:.1e} tol x growth, {verdict.relative:.1e} of the scale. "
         f"{verdict.message}"
-        for case, tol, verdict in verdicts(problem, suite.reference, tolerances)
+        for case, tol, verdict in found
         if verdict.word != "right"
     ]
 
@@ -32,7 +35,21 @@ def named(problems):
 
 @pytest.mark.parametrize("problem", named(suite.problems(quick=True)))
 def test_no_quick_case_is_wrong_or_refused(problem):
-    found = complaints(problem, QUICK_TOLERANCES)
+    found = complaints(problem, [None])
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-5, 1e-12, 1e-14])
+@pytest.mark.parametrize("problem", named(suite.problems(quick=True)[::7]))
+def test_no_tolerance_makes_a_quick_case_wrong_or_refused(problem, tol):
+    found = complaints(problem, [tol])
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("driver", OTHERS)
+@pytest.mark.parametrize("problem", named(suite.problems(quick=True)[::10]))
+def test_ensembles_and_flow_maps_are_right_too(problem, driver):
+    found = complaints(problem, [None], driver)
     assert not found, "\n".join(found)
 
 
@@ -40,6 +57,14 @@ def test_no_quick_case_is_wrong_or_refused(problem):
 @pytest.mark.parametrize("problem", named(suite.problems()))
 def test_no_case_is_wrong_or_refused_at_any_tolerance(problem):
     found = complaints(problem, TOLERANCES)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("driver", OTHERS)
+@pytest.mark.parametrize("problem", named(suite.problems()))
+def test_no_ensemble_or_flow_map_is_wrong_or_refused(problem, driver):
+    found = complaints(problem, [1e-4, None, 1e-10], driver)
     assert not found, "\n".join(found)
 
 
@@ -105,8 +130,8 @@ def test_a_pulse_that_is_missed_is_wrong_at_every_tolerance():
     case = by_name("pulse at 15: rest, to its end")
     truth = suite.reference(case)
     for tol in TOLERANCES:
-        assert judge(lambda: np.zeros((5, 2)), truth, tol).word == "WRONG"
-        assert judge(lambda: truth.states, truth, tol).word == "right"
+        assert judge(lambda: np.zeros((5, 2)), truth, tol or 1e-9).word == "WRONG"
+        assert judge(lambda: truth.states, truth, tol or 1e-9).word == "right"
 
 
 def test_an_error_in_one_small_component_is_seen():

@@ -11,6 +11,7 @@ import numpy as np
 import lagrangian as lg
 
 from .case import Case, Problem
+from .drivers import integrate
 
 TOLERANCES = (*(10.0**-k for k in range(3, 15)), None)
 #: What `integrate` takes when no tolerance is given.
@@ -49,9 +50,7 @@ class Verdict:
     message: str = ""
 
 
-def judge(
-    run: Callable[[], Any], reference: Reference | None, tol: float | None
-) -> Verdict:
+def judge(run: Callable[[], Any], reference: Reference | None, tol: float) -> Verdict:
     """Right, refused or WRONG: what `run`, which returns states, does with its case.
 
     Without a reference there is no motion to the end, and only a refusal is right.
@@ -65,7 +64,7 @@ def judge(
         return Verdict("crashed", message=f"{type(crash).__name__}: {crash}")
     if reference is None:
         return Verdict("WRONG", message="went on where no motion does")
-    return compare(states, reference, tol or DEFAULT_TOL)
+    return compare(states, reference, tol)
 
 
 def compare(states: np.ndarray, reference: Reference, tol: float) -> Verdict:
@@ -83,24 +82,16 @@ def compare(states: np.ndarray, reference: Reference, tol: float) -> Verdict:
     )
 
 
-def ours(flow: Any, case: Case, tol: float | None, **options: Any) -> Any:
-    """A function that runs a case by the public interface."""
-    chosen = {} if tol is None else {"tol": tol}
-
-    def run() -> np.ndarray:
-        path = flow.integrate(case.q, case.v, case.times, **chosen, **options)
-        return np.concatenate([path.q, path.v], axis=1)
-
-    return run
-
-
 def verdicts(
     problem: Problem,
     references: Callable[[Case], Reference | None],
     tolerances: Sequence[float | None],
+    driver: Callable[..., Callable[[], Any]] = integrate,
+    default: float = DEFAULT_TOL,
 ) -> Iterator[tuple[Case, float | None, Verdict]]:
-    """What the default solver makes of every case of a problem, flow made once."""
+    """What a driver makes of every case of a problem, whose flow is made once."""
     flow = problem.lower()
     for tol in tolerances:
         for case in problem.cases:
-            yield case, tol, judge(ours(flow, case, tol), references(case), tol)
+            verdict = judge(driver(flow, case, tol), references(case), tol or default)
+            yield case, tol, verdict
