@@ -39,8 +39,8 @@ def test_no_quick_case_is_wrong_or_refused(problem):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("tol", [1e-3, 1e-5, 1e-12, 1e-14])
-@pytest.mark.parametrize("problem", named(suite.problems(quick=True)[::7]))
+@pytest.mark.parametrize("tol", [1e-3, 1e-6, 1e-14])
+@pytest.mark.parametrize("problem", named(suite.problems(quick=True)[::12]))
 def test_no_tolerance_makes_a_quick_case_wrong_or_refused(problem, tol):
     found = complaints(problem, [tol])
     assert not found, "\n".join(found)

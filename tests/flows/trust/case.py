@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Problem:
 
     `feature` is the shortest time over which anything happens; the reference takes no
     longer steps. `singular` names the starts from which no motion reaches the end:
-    they must be refused. `smooth` problems have no reason to be refused.
+    they must be refused, and no others. `quick` problems are in the daily tests.
     """
 
     name: str
@@ -43,7 +43,6 @@ class Problem:
     feature: float | None = None
     singular: tuple[str, ...] = ()
     quick: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def cases(self) -> list[Case]:
