@@ -282,15 +282,18 @@ def _mark_broken(
         return
     n = (y.shape[-1] - len(guard.rates)) // 2
 
-    def wrong(members: np.ndarray, rows: Any) -> np.ndarray:
+    def wrong(members: np.ndarray, rows: Any, exactly: bool = False) -> np.ndarray:
         some = np.moveaxis(y[members][:, rows], 1, 0)  # times first
         at = np.broadcast_to(times[rows, None], some.shape[:2])
         arrays = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
-        found = guard.missed(*arrays, tol, parts["steps"][members])
+        found = guard.missed(*arrays, tol, parts["steps"][members], exactly)
         return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
 
     for member in done[wrong(done, [0, -1])[-1]]:
-        first = int(np.argmax(wrong(np.array([member]), slice(None))[:, 0]))
+        along = wrong(np.array([member]), slice(None), exactly=True)[:, 0]
+        if not along.any():
+            continue
+        first = int(np.argmax(along))
         parts["status"][member], parts["t"][member] = BROKEN, times[first]
         y[member, first:] = np.nan
 

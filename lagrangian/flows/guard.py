@@ -29,6 +29,10 @@ _FIXED = 0.5
 #: At most so many output times are looked at before one is found to be wrong.
 _LOOKS = 256
 
+_EPS = np.finfo(float).eps
+#: A relative change of a state, small for its functions and large for rounding.
+_NUDGE = 2.0**-26
+
 #: Functions that NumPy has, so that nothing need be compiled to evaluate them.
 _IN_NUMPY = (
     *(sp.sin, sp.cos, sp.tan, sp.asin, sp.acos, sp.atan, sp.atan2, sp.exp, sp.log),
@@ -103,13 +107,21 @@ class Guard:
         looked = jax.tree.map(lambda x: x[some], (t, q, v, integrals))
         if self._first(*looked, tol, steps) is None:
             return None
-        return self._first(t, q, v, integrals, tol, steps)
+        return self._first(t, q, v, integrals, tol, steps, exactly=True)
 
     def _first(
-        self, t: Any, q: Any, v: Any, integrals: Any, tol: float, steps: Any
+        self,
+        t: Any,
+        q: Any,
+        v: Any,
+        integrals: Any,
+        tol: float,
+        steps: Any,
+        exactly: bool = False,
     ) -> Broken | None:
         first: Broken | None = None
-        for name, missed, allowed in self.missed(t, q, v, integrals, tol, steps):
+        found = self.missed(t, q, v, integrals, tol, steps, exactly)
+        for name, missed, allowed in found:
             wrong = np.flatnonzero(~(missed <= allowed))
             if len(wrong) and (first is None or wrong[0] < first.index):
                 i = int(wrong[0])
@@ -135,18 +147,33 @@ class Guard:
                 [jnp.asarray(flow.evaluate(term, *at)) for term in terms]
                 for at in (start, end)
             )
+            other = [flow.evaluate(term, *map(_nudged, end)) for term in terms]
+            change = sum(jnp.abs(a - b) for a, b in zip(last, other, strict=True))
             gross = jnp.maximum(sum(map(jnp.abs, first)), sum(map(jnp.abs, last)))
+            allowed = relative * (gross + jnp.abs(moved))
+            allowed += (_ERRORS + steps) * change * (_EPS / _NUDGE)
             missed = jnp.abs(sum(last) - sum(first) - moved)
-            kept &= missed <= relative * (gross + jnp.abs(moved))
+            kept &= missed <= allowed
         return kept
 
     def missed(
-        self, t: Any, q: Any, v: Any, integrals: Any, tol: float, steps: Any
+        self,
+        t: Any,
+        q: Any,
+        v: Any,
+        integrals: Any,
+        tol: float,
+        steps: Any,
+        exactly: bool = False,
     ) -> list[tuple[str, Any, Any]]:
         """For each balance, what is missing from it at each time, and what may be.
 
         As far as the tolerance and rounding can explain it: relative to the largest
         sum of the sizes of the charge's terms. The times are the first axis.
+
+        Args:
+            exactly: whether the rounding of the states is followed into the charge. It
+                matters where they are large, such as an angle after a million turns.
         """
         relative = np.asarray(_explained(tol, steps))
         result, k = [], 0
@@ -159,16 +186,30 @@ class Guard:
             values = terms(t, q, v)
             charge = sum(values)
             gross = sum(map(np.abs, values)) + np.abs(moved)
-            allowed = relative * np.broadcast_to(gross.max(axis=0), gross.shape)
-            result.append((balance.name, np.abs(charge - charge[0] - moved), allowed))
+            allowed = relative * gross.max(axis=0)
+            if exactly:
+                other = terms(*(_nudged(x) for x in (t, q, v)))
+                change = sum(np.abs(a - b) for a, b in zip(values, other, strict=True))
+                unknown = np.where(np.isfinite(change), change, 0.0) * (_EPS / _NUDGE)
+                allowed = allowed + (_ERRORS + np.asarray(steps)) * unknown.max(axis=0)
+            missed = np.abs(charge - charge[0] - moved)
+            result.append(
+                (balance.name, missed, np.broadcast_to(allowed, missed.shape))
+            )
         return result
+
+
+def _nudged(x: Any) -> Any:
+    """Each number of a state changed by a small share, every other one downwards."""
+    signs = (-1.0) ** np.arange(x.shape[-1]) if np.ndim(x) else 1.0
+    return x * (1 + _NUDGE * signs)
 
 
 def _explained(tol: float, steps: Any) -> Any:
     """By how much, of its size, a balance may be off after so many steps."""
     if np.isinf(tol):
         return _FIXED
-    return (tol + 2 * np.finfo(float).eps) * (_ERRORS + steps)
+    return (tol + 2 * _EPS) * (_ERRORS + steps)
 
 
 def failure(broken: Broken, t: float, trajectory: Any) -> Exception:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.flows.solve import NOTHING
 from lagrangian.lowering.fused import largest, smallest, total
 
 #: Why a member stopped, by its status.
@@ -120,7 +121,7 @@ def integrate_lanes(
         held = jnp.minimum(member, active - 1)
         y, slope = y0[:, held], slope0[:, held]
         t = jnp.full(member.shape, times[0])
-        step = _first_step(y, slope, bounds)
+        step = _first_step(y, slope, len(noise), bounds)
         zero = jnp.zeros(member.shape, int)
         return Lanes(t, y, slope, noise[:, held], step, zero, member, zero + 1)
 
@@ -273,8 +274,7 @@ def _error(
     unknown = h * state.noise
     floor = jnp.concatenate([bounds.floor + h * unknown, bounds.floor / h + unknown])
     allowed = jnp.maximum(bounds.tol * size, floor)
-    # Where nothing moves, nothing is allowed, and there is no error.
-    return largest(jnp.abs(h * missed[: 2 * n]) / jnp.maximum(allowed, 1e-300))
+    return largest(jnp.abs(h * missed[: 2 * n]) / (allowed + NOTHING))
 
 
 def _stages_looped(field: Field, state: Lanes, h: Any) -> Any:
@@ -311,11 +311,15 @@ def _weighted(weights: Any, slopes: list[Any]) -> Any:
     return sum(w * s for w, s in used)
 
 
-def _first_step(y: Any, slope: Any, bounds: Bounds) -> Any:
-    """A guess from the sizes of state and slope (Hairer, Norsett & Wanner, II.4).
+def _first_step(y: Any, slope: Any, n: int, bounds: Bounds) -> Any:
+    """A hundredth of the shortest time in which something changes by its own size.
 
     Where it is too long, the error says so; where too short, it soon grows.
     """
-    share = jnp.abs(y) / jnp.maximum(jnp.abs(slope), 1e-300)
-    known = jnp.where((y != 0) & (slope != 0), 0.01 * share, jnp.inf)
-    return jnp.minimum(smallest(known), bounds.longest)
+    tiny = np.finfo(float).tiny
+    state, rate = jnp.abs(y[: 2 * n]), jnp.abs(slope[: 2 * n])
+    times = state / jnp.maximum(rate, tiny)
+    falls = jnp.sqrt(state[:n] / jnp.maximum(rate[n:], tiny))
+    known = jnp.concatenate([times, falls])
+    known = jnp.where((known > 0) & (known < 1e100), known, jnp.inf)
+    return jnp.minimum(0.01 * smallest(known), bounds.longest)

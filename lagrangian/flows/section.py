@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.errors import CannotLower
 from lagrangian.flows.solve import (
     NOT_FINITE,
     OUT_OF_STEPS,
@@ -43,7 +44,12 @@ def find_crossings(
 ) -> Solution:
     """See `ScalarFlow.section`."""
     order, n, rates = order_for(demands.tol), len(q), demands.rates
-    series = flow.series(rates)
+    try:
+        # With its integral carried along, steps are so short that the surface, too, is
+        # resolved, however fast it waves.
+        series = flow.series((*rates, expression))
+    except CannotLower:
+        series = flow.series(rates)
 
     def level(q: Any, v: Any, t: Any) -> Any:
         value = flow.evaluate(expression, q, v, t)
@@ -138,7 +144,7 @@ def find_crossings(
     limits = limits_for(demands.tol, n, span[1] - span[0])._replace(
         floor=demands.atol[:, None], longest=demands.max_step
     )
-    y = np.concatenate([q, v, np.zeros(len(rates))])
+    y = np.concatenate([q, v, np.zeros(series.integrals)])
     found, known, steps, healthy = flow.compiled[key](
         y, *map(float, span), limits, demands.max_steps
     )
@@ -146,7 +152,7 @@ def find_crossings(
     stopped = "" if healthy else NOT_FINITE
     if healthy and int(steps) >= demands.max_steps:
         stopped = OUT_OF_STEPS
-    parts = y[:, :n], y[:, n : 2 * n], y[:, 2 * n :]
+    parts = y[:, :n], y[:, n : 2 * n], y[:, 2 * n : 2 * n + len(rates)]
     return reached(t, *parts, int(steps), stopped)
 
 

@@ -68,6 +68,9 @@ class Solver(Protocol):
     ) -> Solution: ...
 
 
+#: Sizes below this are zero, in any units: there floats have no digits left.
+NOTHING = 1e-290
+
 #: Why a solver stopped.
 OUT_OF_STEPS = "`max_steps` are used up; raise it, or loosen `tol`"
 NOT_FINITE = "the state stops being finite; look for a singularity there"

@@ -21,6 +21,7 @@ from lagrangian.errors import LagrangianError
 from lagrangian.flows.dormand_prince import DormandPrince
 from lagrangian.flows.solve import (
     NOT_FINITE,
+    NOTHING,
     OUT_OF_STEPS,
     Demands,
     Solution,
@@ -36,8 +37,13 @@ _GROWTH = 4.0
 #: So many coefficients decide about a step: more than symmetries make vanish in a row,
 #: but for high powers, which the comparison with the equations sees.
 _WINDOW = 8
-#: How large the difference may be, in units of `tol`: ten or twenty times the error
-#: that it makes, because it grows with the power `order` of time.
+#: How large the last term of a series may be, in units of `tol`: so small that those
+#: behind it, and their sum over many steps in which they have the same sign, stay below
+#: `tol`, too.
+_ERROR = 0.03
+#: How large the difference between the accelerations at the end of a step, as its
+#: series and as the equations have them, may be, in units of `tol`: ten or twenty
+#: times the error that it makes, as it grows with the power `order` of time.
 _DEFECT = 16.0
 #: What rounding leaves of terms that cancel, as a share of them.
 _ROUNDING = 16 * np.finfo(float).eps
@@ -131,7 +137,7 @@ class Path(NamedTuple):
 
 def order_for(tol: float) -> int:
     """The order at which a step costs least for its length, at this tolerance."""
-    return max(4, math.ceil(-math.log(tol) / 1.45 + 1))
+    return max(4, math.ceil(-math.log(tol) / 1.45 + 2))
 
 
 def limits_for(tol: Any, count: int, span: Any) -> Limits:
@@ -206,9 +212,19 @@ def _confirmed(state: State, true: Any, noise: Any, limits: Limits) -> Any:
     n, h = len(true), state.taken
     v, v_before = state.now.y[n : 2 * n], state.before.y[n : 2 * n]
     size = jnp.maximum(jnp.maximum(jnp.abs(v), jnp.abs(v_before)), h * jnp.abs(true))
-    allowed = _DEFECT * jnp.maximum(limits.tol * size, limits.floor / h) + h * noise
+    allowed = _DEFECT * jnp.maximum(limits.tol * size, limits.floor / h)
+    allowed += _unknown(jnp.abs(state.now.y[:n]), noise, h)
     defect = h * jnp.abs(state.predicted - true)
     return (largest(defect - allowed) <= 0) | (h == 0)
+
+
+def _unknown(size: Any, noise: Any, h: Any) -> Any:
+    """What rounding does to a velocity within a time h.
+
+    That of the forces, and that of a position: where it moves by less than its last
+    digit, forces do not see it move. And near the smallest floats digits run out.
+    """
+    return h * noise + 2 * np.finfo(float).eps * size / h + NOTHING
 
 
 def _power_of_two(x: Any) -> Any:
@@ -226,7 +242,7 @@ def _log2(x: Any) -> Any:
 def _length(
     n: int, terms: Any, noise: Any, unit: Any, limits: Limits, order: int
 ) -> tuple[Any, Any]:
-    """Where the last terms of velocities and integrals are a tenth of `tol`.
+    """Where the last terms of velocities and integrals are `_ERROR * tol`.
 
     Relative to the size of each coordinate's velocity around the step, which is the
     largest of its value and of what the first derivatives change it by: so neither a
@@ -234,19 +250,18 @@ def _length(
 
     Several terms are looked at, because symmetries make some vanish. As terms of
     motions fall at least as fast as 1/k!, an older one is allowed to be larger by that.
-    A tenth, so that the terms behind the last, and their sum over many steps in which
-    they have the same sign, stay below `tol` too.
     """
     v = jnp.abs(terms[:, n:])
     window = np.arange(max(2, order - _WINDOW + 1), order + 1)
     late = v[window[0] :]
     size = jnp.maximum(jnp.maximum(v[0], v[1]), jnp.maximum(v[2], v[3]))
-    unknown = (limits.floor / unit + noise * unit) / limits.tol
+    unknown = limits.floor / unit + _unknown(jnp.abs(terms[0, :n]), noise, unit)
+    unknown = unknown / limits.tol
     size = jnp.maximum(size, jnp.pad(unknown, [(0, len(size) - n), (0, 0)]))
     size = jnp.where(size > 0, size, largest(late))
     share = largest(late / jnp.where(size > 0, size, 1.0), axis=1)
     room = (np.log2(order / window)[:, None]) - _log2(share) / window[:, None]
-    exponent = jnp.log2(0.1 * limits.tol) / order - largest(-room)
+    exponent = jnp.log2(_ERROR * limits.tol) / order - largest(-room)
     most = largest(share)
     length = jnp.where(most > 0, unit * jnp.exp2(exponent), limits.blind)
     return length, jnp.isfinite(most)

@@ -196,7 +196,7 @@ class TaylorSeries:
                 group.finish(z, history, k, order)
                 for group, history in zip(groups, kept, strict=True)
             ]
-            following = unit / (k + 1) * slopes(state[n : 2 * n], x, z)
+            following = unit * slopes(state[n : 2 * n], x, z) / (k + 1)
             terms = jax.lax.dynamic_update_index_in_dim(terms, following, k + 1, 0)
             return terms, histories
 

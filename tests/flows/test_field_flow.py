@@ -364,7 +364,7 @@ def test_a_gauge_fixing_term_makes_maxwells_field_regular():
 def test_a_stop_keeps_what_was_computed():
     falling = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2 + phi**4)
     flow = lg.lower(falling, interval=(0, 1), points=4)
-    with pytest.raises(lg.IntegrationFailed, match="last finite state is at t") as stop:
+    with pytest.raises(lg.IntegrationFailed, match="last known state is at t") as stop:
         flow.integrate({phi: 1.0}, {phi: 1.0}, (0.0, 10.0), max_steps=500)
     path = stop.value.trajectory
     assert 0 < path.t[-1] < 10 and np.isfinite(path.q).all()

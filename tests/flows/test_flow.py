@@ -130,7 +130,7 @@ def test_a_block_flow_is_the_flow_of_its_entries(learning_symbols):
 def test_a_stop_keeps_what_was_computed():
     x = lg.coordinates("x")
     falling = lg.Lagrangian(x.dot**2 / 2, -(x**4))  # reaches infinity in finite time
-    with pytest.raises(lg.IntegrationFailed, match="last finite state is at t") as stop:
+    with pytest.raises(lg.IntegrationFailed, match="last known state is at t") as stop:
         lg.lower(falling).integrate({x: 1.0}, {x: 1.0}, (0.0, 10.0), max_steps=500)
     path = stop.value.trajectory
     assert 0 < path.t[-1] < 10 and np.isfinite(path.q).all()

@@ -20,10 +20,12 @@ x, y, z = lg.coordinates("x y z")
 class RungeKutta:
     """The classical explicit method of order 4: the control that keeps no structure."""
 
+    adaptive = False
+
     def __init__(self, step):
         self.step = step
 
-    def solve(self, flow, q, v, times, tol, max_steps):
+    def solve(self, flow, q, v, times, demands):
         @jax.jit
         def advance(state, t, h, count):  # with LAPACK, which no single kernel takes
             return repeated(lambda x, t, h: runge_kutta_step(flow, x, t, h))(

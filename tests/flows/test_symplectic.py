@@ -28,6 +28,8 @@ STEPS = {2: (0.02, 0.005), 4: (0.04, 0.01), 6: (0.1, 0.03), 8: (0.15, 0.06)}
 class RungeKutta:
     """The classical explicit method of order 4: the control that keeps no structure."""
 
+    adaptive = False
+
     def __init__(self, step):
         self.step = step
 
@@ -46,8 +48,8 @@ class RungeKutta:
             lambda q, v, t: jnp.stack([q, v]), repeated(step), lambda x, t: (x[0], x[1])
         )
 
-    def solve(self, flow, q, v, times, tol, max_steps):
-        arguments = q, v, times, self.step, max_steps
+    def solve(self, flow, q, v, times, demands):
+        arguments = q, v, times, self.step, demands.max_steps
         return solve_in_steps(flow, "control", lambda: self.method(flow), *arguments)
 
 

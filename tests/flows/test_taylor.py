@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 import lagrangian as lg
 from lagrangian.errors import IntegrationFailed, LagrangianError
 from lagrangian.flows import taylor
+from lagrangian.flows.dormand_prince import DormandPrince
 from lagrangian.flows.taylor import Taylor
 from lagrangian.systems.mechanics import SYSTEMS
 
@@ -108,17 +109,18 @@ def test_constraints_are_part_of_the_series():
     np.testing.assert_allclose(path[x], np.sin(angle[theta]), atol=1e-11)
 
 
-def test_a_free_particle_takes_one_step():
+def test_a_free_particle_takes_few_steps():
+    """Its series says nothing of what may lie ahead: 256 steps look around."""
     flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, sp.S.Zero, coordinates=[x]))
     path = flow.integrate([1.0], [2.0], (0, 1e6), solver=Taylor())
-    assert path.steps == 1
-    assert path[x][-1] == 1 + 2e6
+    assert path.steps < 300
+    np.testing.assert_allclose(path[x][-1], 1 + 2e6, rtol=1e-15)
 
 
 def test_smooth_scalars_take_taylor_by_default_and_kinks_do_not():
     assert isinstance(OSCILLATOR.default_solver(), Taylor)
     kink = lg.lower(lg.Lagrangian(x.dot**2 / 2, sp.Piecewise((x**2, x > 0), (0, True))))
-    assert isinstance(kink.default_solver(), diffrax.Dopri8)
+    assert isinstance(kink.default_solver(), DormandPrince)
     assert kink.integrate([1.0], [0.0], (0, 1)).t[-1] == 1
 
 

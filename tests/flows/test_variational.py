@@ -26,10 +26,12 @@ STEPS = {2: (0.02, 0.005), 4: (0.05, 0.0125), 6: (0.1, 0.04), 8: (0.09, 0.045)}
 class RungeKutta:
     """The classical explicit method of order 4: the control that keeps no structure."""
 
+    adaptive = False
+
     def __init__(self, step):
         self.step = step
 
-    def solve(self, flow, q, v, times, tol, max_steps):
+    def solve(self, flow, q, v, times, demands):
         def step(state, t, h):
             def field(state, t):
                 return jnp.stack([state[1], flow.acceleration(*state, t)])
@@ -43,7 +45,7 @@ class RungeKutta:
         method = Method(
             lambda q, v, t: jnp.stack([q, v]), repeated(step), lambda x, t: (x[0], x[1])
         )
-        arguments = q, v, times, self.step, max_steps
+        arguments = q, v, times, self.step, demands.max_steps
         return solve_in_steps(flow, "control", lambda: method, *arguments)
 
 
