@@ -195,8 +195,8 @@ def worst(results: dict[str, list[tuple[str, float, Verdict]]]) -> list[str]:
         for name in order[:WORST]:
             error, tol = max(missed[name])
             rows.append(
-                f"- {name}: wrong {len(missed[name])} times, at worst by {error:.0e} of "
-                f"its scale, at {tol:.0e}"
+                f"- {name}: wrong {len(missed[name])} times, at worst by {error:.0e} "
+                f"of its scale, at {tol:.0e}"
             )
         refused = Counter(name for name, _, v in found if v.word == "refused")
         if refused:
