@@ -77,7 +77,7 @@ class FieldTheory:
         self.density = algebraic(written(density, "density"))
         found = sorted(
             {part for f in self.density.atoms(Field) for part in (f, f.conjugate())},
-            key=lambda f: (f.name, f.conjugated, f.index),
+            key=lambda f: (f.base_name, f.conjugated, f.index),
         )
         if not found:
             raise InvalidLagrangian(
