@@ -35,6 +35,7 @@ from lagrangian.symbolic.discrete import (
 )
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.noether import Law
+from lagrangian.symbolic.own_symbols import EngineSymbol
 
 States = Mapping[str, Mapping[str, Any]]
 
@@ -109,7 +110,7 @@ class Observation:
                 before = node.xreplace(forward)
                 # The same block may have other units in another law.
                 units = unit_axis(before)
-                symbol = sp.Symbol(f"{before} by {units} after", real=True)
+                symbol = EngineSymbol(f"{before} by {units} after", real=True)
                 self._after[symbol], replaced[node] = before, symbol
         return sp.sympify(expression).xreplace(replaced)
 

@@ -86,6 +86,10 @@ class ConstantBlock(OwnSymbol):
         return r"\mathbf{1}" if self == ones else _latex_name(self.name, printer)
 
 
+class EngineBlock(ConstantBlock):
+    """A constant block that the engine names, as it does an `EngineSymbol`."""
+
+
 #: The block whose entries are all 1, of whatever shape its partner in `Inner` has.
 ones = ConstantBlock("1")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import sympy as sp
 from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.calculus import total_derivative, variation
 from lagrangian.symbolic.coordinates import jets
+from lagrangian.symbolic.own_symbols import engine_symbol
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,15 @@ class Constraints:
     multipliers: tuple[Any, ...]
 
 
-def constrain(expressions: Sequence[Any], coordinates: Sequence[Any]) -> Constraints:
+def constrain(
+    expressions: Sequence[Any],
+    coordinates: Sequence[Any],
+    taken: Collection[str] = (),
+) -> Constraints:
     """Differentiate constraints on the given coordinates.
 
     A constraint without velocities is holonomic; one with velocities must be linear in
-    them, and may be nonholonomic.
+    them, and may be nonholonomic. No multiplier gets one of the names that are `taken`.
 
     Raises:
         InvalidLagrangian: a constraint that contains no coordinate (it can only be
@@ -68,7 +73,10 @@ def constrain(expressions: Sequence[Any], coordinates: Sequence[Any]) -> Constra
         curvature=sp.Matrix(
             [-total_derivative(level).xreplace(at_rest) for level in levels]
         ),
-        multipliers=tuple(sp.symbols(f"lambda_1:{len(written) + 1}", real=True)),
+        multipliers=tuple(
+            engine_symbol(f"lambda_{k}", taken, real=True)
+            for k in range(1, len(written) + 1)
+        ),
     )
 
 

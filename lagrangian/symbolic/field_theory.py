@@ -70,7 +70,8 @@ class FieldTheory:
 
     Raises:
         InvalidLagrangian: no field, fields over different variables, a derivative
-            above the first, or complex fields whose equations are no conjugates.
+            above the first, a symbol that has the name of a variable and is not it, or
+            complex fields whose equations are no conjugates.
     """
 
     def __init__(self, density: Any):
@@ -94,6 +95,14 @@ class FieldTheory:
                 "the fields of a density must be over the same variables; got "
                 f"{sorted({str(f.over) for f in found})}."
             )
+        known = {v.name: v for v in found[0].over}
+        for s in sorted(self.density.free_symbols, key=str):
+            if type(s) is sp.Symbol and known.get(s.name, s) != s:
+                raise InvalidLagrangian(
+                    f"the density contains {s}, which is not the variable `{s}` of its "
+                    "fields and would count as a constant. Use that of `phi.over` "
+                    "(`lg.time` is `t`), or another name."
+                )
         self.fields = tuple(dict.fromkeys(f.base for f in found))
         self.variables = found[0].over
         self._check_real()

@@ -10,6 +10,7 @@ import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.own_symbols import EngineSymbol, engine_symbol
 from lagrangian.symbolic.system import Lagrangian
 
 
@@ -34,7 +35,7 @@ class Hamiltonian:
     def equations(self) -> list[Any]:
         """Hamilton's equations: qdot = dH/dp, then pdot = -dH/dq + forces.
 
-        A momentum's rate is written as the symbol of its name with a dot.
+        A momentum's rate is written as a symbol of its name with a dot, `pdot_x`.
         """
         rates = [
             sp.Eq(q.dot, self.expression.diff(p), evaluate=False)
@@ -42,7 +43,7 @@ class Hamiltonian:
         ]
         forces = [
             sp.Eq(
-                sp.Symbol(f"{p.name}dot"),
+                EngineSymbol(p.name.replace("_", "dot_", 1), real=True),
                 self.forces.get(q, sp.S.Zero) - self.expression.diff(q),
                 evaluate=False,
             )
@@ -99,7 +100,10 @@ def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
             "coordinates that obey them, or work with the Lagrangian."
         )
     factor = sp.exp(lagrangian.damping)
-    momenta = {q: sp.Symbol(f"p_{q.name}", real=True) for q in lagrangian.coordinates}
+    momenta = {
+        q: engine_symbol(f"p_{q.name}", lagrangian.names, real=True)
+        for q in lagrangian.coordinates
+    }
     scaled = {q: p / factor for q, p in momenta.items()}
     speeds = [q.dot for q in lagrangian.coordinates]
     still = dict.fromkeys(speeds, sp.S.Zero)

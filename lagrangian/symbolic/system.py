@@ -70,18 +70,18 @@ class Lagrangian:
         )
         self._validate(found, bases)
         held = [written(c, "constraints") for c in listed(constraints, "constraints")]
-        check_lookalikes(
-            {
-                "T": self.T,
-                "V": self.V,
-                "damping": self.damping,
-                "forces": sp.Tuple(*self.forces.values()),
-                "dissipation": self.dissipation,
-                "constraints": sp.Tuple(*held),
-            },
-            self.coordinates,
-        )
-        self.constraints = constrain(held, self.coordinates)
+        parts = {
+            "T": self.T,
+            "V": self.V,
+            "damping": self.damping,
+            "forces": sp.Tuple(*self.forces.values()),
+            "dissipation": self.dissipation,
+            "constraints": sp.Tuple(*held),
+        }
+        check_lookalikes(parts, self.coordinates)
+        #: Names that the user gave, which no symbol of the engine's is to print as.
+        self.names = {s.name for s in sp.Tuple(*parts.values()).free_symbols}
+        self.constraints = constrain(held, self.coordinates, self.names)
 
     def _validate(self, found: list[Any], bases: list[Any]) -> None:
         if not self.coordinates:

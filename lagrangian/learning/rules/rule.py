@@ -14,7 +14,7 @@ from optax import GradientTransformation
 from lagrangian.errors import LagrangianError
 from lagrangian.symbolic import discrete
 from lagrangian.symbolic.backward_error import Recursion
-from lagrangian.symbolic.blocks import Block, ConstantBlock
+from lagrangian.symbolic.blocks import Block, EngineBlock
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.system import Lagrangian
 
@@ -22,9 +22,9 @@ from lagrangian.symbolic.system import Lagrangian
 mass, friction = sp.symbols("m mu", positive=True)
 
 
-def metric_block(block: Block) -> ConstantBlock:
+def metric_block(block: Block) -> EngineBlock:
     """The symbol of a diagonal metric on a block: |qdot|^2 becomes <qdot, G qdot>."""
-    return ConstantBlock(f"G({block.name})")
+    return EngineBlock(f"G({block.name})")
 
 
 @dataclass(frozen=True)
