@@ -11,6 +11,7 @@ import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.calculus import variation
+from lagrangian.symbolic.content import ByContent
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.fields import (
     Field,
@@ -61,7 +62,7 @@ class Current:
         return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
 
 
-class FieldTheory:
+class FieldTheory(ByContent):
     """A Lagrangian density in fields, their first derivatives and the variables.
 
     `fields` has each complex field before its conjugate; the two are varied
@@ -106,6 +107,9 @@ class FieldTheory:
         self.fields = tuple(dict.fromkeys(f.base for f in found))
         self.variables = found[0].over
         self._check_real()
+
+    def _content(self) -> tuple[Any, ...]:
+        return FieldTheory, self.density
 
     def __repr__(self) -> str:
         return f"FieldTheory: L = {self.density}"
