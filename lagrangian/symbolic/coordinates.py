@@ -98,10 +98,6 @@ class Coordinate(OwnSymbol):
         name = type(self).__name__
         return (2, 1, name), (1, (self.base.name, str(self.order))), *rest
 
-    def _lambdacode(self, printer: Any) -> str:
-        # No identifier if there are dots: `lambdify` puts a dummy in its place.
-        return self._sympystr(printer)
-
     def _mcode(self, printer: Any) -> str:
         # An underscore is a pattern in Mathematica.
         return self.base.name + self.name[len(self.base.name) :].replace("_", "$")

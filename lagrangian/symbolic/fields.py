@@ -27,7 +27,7 @@ class Field(OwnSymbol):
     field is a field too, as is `sympy.conjugate(psi)`; `psi.conjugated` tells the two
     apart.
 
-    `name` is an identifier of its own for each of them (`psi_conj_dt_dx`), for code
+    `name` is an identifier of its own for each of them (`psi_conj_tx`), for code
     printers; that of the field as the user called it is in `base_name`.
     """
 
@@ -92,12 +92,8 @@ class Field(OwnSymbol):
         detail = (self.base_name, str(self.conjugated), *self.index)
         return (2, 1, type(self).__name__), (1, detail), *rest
 
-    def _lambdacode(self, printer: Any) -> str:
-        # No identifier if derived: `lambdify` puts a dummy in its place.
-        return self.name if self == self.base else f"derivative {self.name}"
-
     def _sympystr(self, printer: Any) -> str:
-        text = self.base_name + (f"_{''.join(self.index)}" if self.index else "")
+        text = _with_index(self.base_name, self.over, self.index)
         return f"conjugate({text})" if self.conjugated else text
 
     def _latex(self, printer: Any) -> str:
@@ -117,11 +113,17 @@ def _make(
     conjugated: bool,
 ) -> Any:
     assumptions = {"real": True} if real else {"complex": True}
-    marks = [*(["conj"] if conjugated else []), *(f"d{v}" for v in index)]
-    symbol = sp.Symbol.__xnew__(cls, "_".join([name, *marks]), **assumptions)
+    identifier = _with_index(name + "_conj" * conjugated, over, index)
+    symbol = sp.Symbol.__xnew__(cls, identifier, **assumptions)
     symbol.base_name = name
     symbol.over, symbol.index, symbol.conjugated = over, index, conjugated
     return symbol
+
+
+def _with_index(name: str, over: tuple[Any, ...], index: tuple[str, ...]) -> str:
+    """As `phi_tx`, or `phi_t_x1` where a variable has a longer name."""
+    between = "_" if any(len(v.name) > 1 for v in over) else ""
+    return f"{name}_{between.join(index)}" if index else name
 
 
 def fields(names: str, over: str, *, complex: bool = False) -> Any:

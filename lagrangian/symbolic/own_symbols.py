@@ -25,8 +25,8 @@ class EngineSymbol(OwnSymbol):
     """A symbol that the engine names: a multiplier, a momentum, a step size, time.
 
     It equals none that a user makes, whatever its name and assumptions, and equals
-    another of its own class with the same ones. It prints by its name; `lambdify` gives
-    it a name that nothing else has.
+    another of its own class with the same ones. It prints by its name, for which
+    `engine_symbol` takes one that is free.
 
     >>> EngineSymbol("p") == sp.Symbol("p"), EngineSymbol("p") == EngineSymbol("p")
     (False, True)
@@ -42,10 +42,6 @@ class EngineSymbol(OwnSymbol):
     def sort_key(self, order: Any = None) -> tuple:
         kind, _, *rest = super().sort_key(order)
         return kind, (1, (self.name, type(self).__name__)), *rest
-
-    def _lambdacode(self, printer: Any) -> str:
-        # No identifier: `lambdify` puts a dummy in its place.
-        return f"{self.name} of the engine"
 
 
 def engine_symbol(name: str, taken: Collection[str] = (), **assumptions: Any) -> Any:
