@@ -7,23 +7,17 @@ rest is reached without the mass matrix becoming singular, it gives the velocity
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
-from sympy.core.function import AppliedUndef
 
 from lagrangian.errors import InvalidLagrangian
+from lagrangian.symbolic.comparison import comes_back
 
-#: Decimal digits of the comparison; what counts as equal, and where there are floats.
-DIGITS, EQUAL, EQUAL_FLOATS = 50, sp.Float("1e-30"), sp.Float("1e-10")
-
-#: Sizes of the velocities in the random states; some may be too fast for a root.
-SPEEDS = (1, sp.Rational(1, 3), sp.Rational(1, 9), sp.Rational(1, 60), 4)
-
-#: Shares of a velocity at which the mass matrix must not have changed its sign.
-_ON_THE_WAY = [sp.Rational(k, 6) for k in range(1, 7)]
+#: So many operations make it worth while to look for a shorter form.
+_LONG = 40
 
 _P, _S = sp.symbols("P S", cls=sp.Dummy, positive=True)
 
@@ -39,6 +33,23 @@ class Inverse:
         """With expressions in place of symbols."""
         found = {v: e.xreplace(values) for v, e in self.velocities.items()}
         return Inverse(found, self.energy.xreplace(values))
+
+    @property
+    def length(self) -> int:
+        """How many operations it has."""
+        return int(sp.count_ops([*self.velocities.values(), self.energy]))
+
+    def shortest(self) -> Inverse:
+        """The same, its energy as it is or simplified."""
+        simplified = Inverse(self.velocities, sp.simplify(self.energy))
+        return min(self, simplified, key=lambda found: found.length)
+
+    def gives_back(
+        self, function: Any, slopes: Mapping[Any, Any], momenta: Mapping[Any, Any]
+    ) -> bool:
+        """Whether velocities and <p, v> - L come back from momenta, by numbers."""
+        results = [*(self.velocities[v] for v in momenta), self.energy]
+        return comes_back(function, slopes, momenta, results)
 
 
 def invert(function: Any, momenta: Mapping[Any, Any]) -> Inverse:
@@ -56,7 +67,7 @@ def invert(function: Any, momenta: Mapping[Any, Any]) -> Inverse:
     matrix = sp.Matrix([[slopes[v].diff(w) for w in momenta] for v in momenta])
     if not matrix.has(*momenta):
         found = _quadratic(function, slopes, matrix, momenta)
-        if _gives_back(function, slopes, momenta, found):
+        if found.gives_back(function, slopes, momenta):
             return found
         raise _unsolved(slopes, momenta)
     parts = _parts(function, list(momenta))
@@ -88,25 +99,32 @@ def _of_part(part: Any, momenta: Mapping[Any, Any]) -> Inverse:
     matrix = sp.Matrix([[slopes[v].diff(w) for w in momenta] for v in momenta])
     if not matrix.has(*momenta):
         return _quadratic(part, slopes, matrix, momenta)
-    right = []
-    if (form := _of_one_square(part, list(momenta))) is not None:
-        right = [
-            found
-            for found in _radial(*form, momenta)
-            if _gives_back(part, slopes, momenta, found)
-        ]
-    # Of several velocities SymPy's `solve` may take minutes.
-    if not right or len(momenta) == 1:
-        right += [
-            found
-            for found in _solved(part, slopes, momenta)
-            if _gives_back(part, slopes, momenta, found)
-        ]
+
+    def holds(found: Inverse) -> bool:
+        return found.gives_back(part, slopes, momenta)
+
+    def of_square() -> Iterator[Inverse]:
+        return iter(()) if form is None else _radial(*form, momenta, holds)
+
+    def of_solve() -> Iterator[Inverse]:
+        return filter(holds, _solved(part, slopes, momenta))
+
+    form = _of_one_square(part, list(momenta))
+    ways = [of_square, of_solve]
+    if len(momenta) == 1 and form is not None and not form[0].is_algebraic_expr(_S):
+        ways.reverse()
+    right: list[Inverse] = []
+    for way in ways:
+        # Of several velocities SymPy's `solve` may take minutes.
+        if right and len(momenta) > 1:
+            break
+        for found in way():
+            right.append(found.shortest())
+            if right[-1].length < _LONG:
+                return right[-1]
     if not right:
         raise _unsolved(slopes, momenta)
-    found = min(right, key=_length)
-    shorter = Inverse(found.velocities, sp.simplify(found.energy))
-    return min(found, shorter, key=_length)
+    return min(right, key=lambda found: found.length)
 
 
 def _unsolved(slopes: Mapping[Any, Any], momenta: Mapping[Any, Any]) -> Exception:
@@ -173,10 +191,6 @@ def _with_real_roots(expression: Any) -> Any:
     )
 
 
-def _length(found: Inverse) -> int:
-    return int(sp.count_ops([*found.velocities.values(), found.energy]))
-
-
 def _of_one_square(part: Any, speeds: list[Any]) -> tuple[Any, Any, Any] | None:
     """f, A and b where L = f(<v, A v>) + <b, v>, f as an expression in `_S`."""
     if len(speeds) == 1:
@@ -235,112 +249,52 @@ def _in_square(node: Any, reference: Any, speeds: list[Any]) -> Any:
 
 
 def _radial(
-    f: Any, matrix: Any, linear: Any, momenta: Mapping[Any, Any]
+    f: Any,
+    matrix: Any,
+    linear: Any,
+    momenta: Mapping[Any, Any],
+    holds: Callable[[Inverse], bool],
 ) -> Iterator[Inverse]:
     """Of L = f(S) + <b, v> with S = <v, A v>: p - b = 2 f'(S) A v.
 
     So with P = <p - b, A^-1 (p - b)> there is one equation, 4 f'(S)^2 S = P, and
-    v = A^-1 (p - b)/(2 f'(S)).
+    v = A^-1 (p - b)/(2 f'(S)). What `holds` is written short, in the one symbol P.
     """
     if matrix.det() == 0:
         return
     excess = sp.Matrix(list(momenta.values())) - linear
     along = [sp.cancel(x) for x in matrix.LUsolve(excess)]
     size = sp.Add(*(e * x for e, x in zip(excess, along, strict=True)))
-    moving, resting = f.as_independent(_S, as_Add=True)[::-1]
+    resting, moving = f.as_independent(_S, as_Add=True)
     slope = sp.simplify(moving.diff(_S))
-    for found in _solutions([4 * slope**2 * _S - _P], [_S]):
-        square = sp.simplify(found[_S])
-        at = {_S: square}
+    energy = 2 * _S * slope - moving
+
+    def inverse(square: Any, share: Any, short: Callable[[Any], Any]) -> Inverse:
+        """v = share A^-1 (p - b), where <v, A v> = square."""
+        share = short(share)
+        if len(along) == 1 and share.subs(_P, 0).has(sp.zoo, sp.oo, sp.nan):
+            # As a root of |p|, which is zero at rest, where p P^-k is no number.
+            speed = short(sp.sqrt(_P) * share).xreplace({_P: size})
+            velocities = [sp.sign(excess[0]) * speed]
+        else:
+            velocities = [x * share.xreplace({_P: size}) for x in along]
+        work = short(energy.xreplace({_S: square})).xreplace({_P: size})
+        return Inverse(dict(zip(momenta, velocities, strict=True)), work - resting)
+
+    for square in _squares(4 * slope**2 * _S):
         # Short if 2 f' is above zero, and right in any case.
-        for share in (sp.sqrt(square / _P), 1 / (2 * slope.xreplace(at))):
-            share = sp.simplify(share)
-            energy = sp.simplify((2 * _S * slope - moving).xreplace(at))
-            start = share.subs(_P, 0)
-            if len(along) == 1 and start.has(sp.zoo, sp.oo, sp.nan):
-                # As a root of |p|, which is zero at rest, where p P^-k is no number.
-                sized = sp.simplify(sp.sqrt(_P) * share)
-                velocities = [sp.sign(excess[0]) * sized.xreplace({_P: size})]
-            else:
-                velocities = [x * share.xreplace({_P: size}) for x in along]
-            yield Inverse(
-                dict(zip(momenta, velocities, strict=True)),
-                energy.xreplace({_P: size}) - resting,
-            )
+        for share in (sp.sqrt(square / _P), 1 / (2 * slope.xreplace({_S: square}))):
+            if holds(inverse(square, share, lambda e: e)):
+                short = inverse(sp.simplify(square), share, sp.simplify)
+                if holds(short):
+                    yield short
 
 
-# ------------------------------------------------------------------ the comparison
-
-
-def _gives_back(
-    function: Any,
-    slopes: Mapping[Any, Any],
-    momenta: Mapping[Any, Any],
-    found: Inverse,
-) -> bool:
-    """Whether velocities and energy come back from momenta in random states.
-
-    Also where there is no state to compare in.
-    """
-    results = [*found.velocities.values(), found.energy]
-    whole = sp.Tuple(function, *slopes.values(), *results)
-    matrix = sp.Matrix([[slopes[v].diff(w) for w in momenta] for v in momenta])
-    tiny = EQUAL_FLOATS if whole.has(sp.Float) else EQUAL
-    for state in _states(whole, momenta):
-        values = [_number(e, state) for e in (function, *slopes.values())]
-        if None in values or not _keeps_sign(matrix, list(momenta), state):
-            continue
-        energy = -values[0] + sum(
-            p * state[v] for p, v in zip(values[1:], momenta, strict=True)
-        )
-        state_of_p = state | dict(zip(momenta.values(), values[1:], strict=True))
-        for v in momenta:
-            del state_of_p[v]
-        expected = [*(state[v] for v in momenta), energy]
-        for value, right in zip(results, expected, strict=True):
-            number = _number(value, state_of_p)
-            if number is None or abs(number - right) > tiny * (1 + abs(right)):
-                return False
-    return True
-
-
-def _states(whole: Any, momenta: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
-    """Numbers for all symbols and undefined functions, velocities of several sizes."""
-    known = {*momenta, *momenta.values()}
-    opaque = whole.atoms(AppliedUndef, sp.Derivative, sp.Subs)
-    others = sorted({*whole.free_symbols, *opaque} - known, key=sp.default_sort_key)
-    for seed, size in enumerate(SPEEDS * 2):
-        state = {s: _drawn(s, i, seed) for i, s in enumerate(others)}
-        for i, v in enumerate(momenta):
-            sign = (-1) ** ((seed + i * (seed // 2)) % 2)
-            state[v] = sign * size * sp.Rational(3 + (5 * i + seed) % 7, 11)
-        yield state
-
-
-def _drawn(symbol: Any, i: int, seed: int) -> Any:
-    """A number that the assumptions of the symbol allow."""
-    number = sp.Rational(2 + (7 * i + 5 * seed) % 11, 3 + (5 * i + seed) % 7)
-    if symbol.is_integer:
-        number = sp.Integer(2 * (1 + (7 * i + 5 * seed) % 5) + bool(symbol.is_odd))
-    if symbol.is_negative or (not symbol.is_nonnegative and (seed + i) % 3 == 2):
-        return -number
-    return number
-
-
-def _number(expression: Any, state: Mapping[Any, Any]) -> Any | None:
-    """A real value, if the expression has one there."""
-    number = expression.xreplace(state).evalf(DIGITS)
-    return number if number.is_Number and number.is_finite else None
-
-
-def _keeps_sign(matrix: Any, speeds: Sequence[Any], state: Mapping[Any, Any]) -> bool:
-    """Whether no determinant of the mass matrix changes its sign between rest and v."""
-    minors = [matrix[:k, :k].det(method="berkowitz") for k in range(1, len(speeds) + 1)]
-    signs = []
-    for share in _ON_THE_WAY:
-        there = dict(state) | {v: share * state[v] for v in speeds}
-        values = [_number(m, there) for m in minors]
-        if None in values:
-            return False
-        signs.append([value > 0 for value in values])
-    return all(s == signs[0] for s in signs)
+def _squares(size: Any) -> Iterator[Any]:
+    """The values of `_S` at which `size` is `_P`."""
+    factor, power = sp.powsimp(size).as_independent(_S, as_Add=False)
+    base, exponent = power.as_base_exp()
+    if base == _S:
+        yield (_P / factor) ** (1 / exponent)
+    else:
+        yield from (found[_S] for found in _solutions([size - _P], [_S]))

@@ -88,7 +88,8 @@ class Lagrangian(ByContent):
         }
         check_lookalikes(parts, self.coordinates)
         #: Names that the user gave, which no symbol of the engine's is to print as.
-        self.names = {s.name for s in sp.Tuple(*parts.values()).free_symbols}
+        symbols: set[Any] = set(sp.Tuple(*parts.values()).free_symbols)
+        self.names = {s.name for s in symbols}
         self.constraints = constrain(held, self.coordinates, self.names)
 
     def _validate(self, found: list[Any], bases: list[Any]) -> None:
