@@ -40,7 +40,7 @@ class Trajectory:
     def __getitem__(self, coordinate: Coordinate) -> np.ndarray:
         state = (self.q, self.v)[coordinate.order]
         if isinstance(state, dict):
-            return state[coordinate.name]
+            return state[coordinate.base.name]
         index = self.flow.lagrangian.coordinates.index(coordinate.base)
         return state[:, index]
 

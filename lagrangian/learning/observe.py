@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import Rule, metric_block
 from lagrangian.learning.run import Record, step_rate
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
@@ -35,6 +34,7 @@ from lagrangian.symbolic.discrete import (
 )
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.noether import Law
+from lagrangian.symbolic.own_symbols import EngineSymbol
 
 States = Mapping[str, Mapping[str, Any]]
 
@@ -109,7 +109,7 @@ class Observation:
                 before = node.xreplace(forward)
                 # The same block may have other units in another law.
                 units = unit_axis(before)
-                symbol = sp.Symbol(f"{before} by {units} after", real=True)
+                symbol = EngineSymbol(f"{before} by {units} after", real=True)
                 self._after[symbol], replaced[node] = before, symbol
         return sp.sympify(expression).xreplace(replaced)
 
@@ -229,7 +229,7 @@ def _continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
         "source": source.xreplace(measured),
     }
     raw, start = measured, measured
-    if isinstance(rule, HeavyBall):
+    if rule.is_euclidean:
         raw = {w.dot: rule.slow_velocity(w) for w in blocks}
         start = {w.dot: rule.starting_velocity(w) for w in blocks}
     return terms | {

@@ -15,9 +15,10 @@ from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.noether import Law
+from lagrangian.symbolic.own_symbols import EngineSymbol
 
 #: The learning rate of a step, which may be zero, where nothing divides by it.
-step_rate = sp.Symbol("eta of the step", nonnegative=True)
+step_rate = EngineSymbol("eta of the step", nonnegative=True)
 #: Of an array in a part of a record.
 _ENTRIES = 2**19
 

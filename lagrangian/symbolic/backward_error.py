@@ -17,7 +17,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
-from lagrangian.symbolic.blocks import ConstantBlock, collected, is_block
+from lagrangian.symbolic.blocks import EngineBlock, collected, is_block
 from lagrangian.symbolic.calculus import variation
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.discrete import learning_rate
@@ -219,7 +219,7 @@ def _numbered(symbol: Any, k: int) -> Any:
     if k == 0:
         return symbol
     name = f"{symbol.name} {k}"
-    return ConstantBlock(name) if is_block(symbol) else sp.Dummy(name)
+    return EngineBlock(name) if is_block(symbol) else sp.Dummy(name)
 
 
 def _powers(expression: Any, eta: Any, motion: Any, highest: int) -> list[Any]:

@@ -14,7 +14,13 @@ import sympy as sp
 from sympy.core.symbol import Str
 from sympy.printing.pretty.stringpict import prettyForm
 
-from lagrangian.symbolic.coordinates import Coordinate, _latex_name, _make
+from lagrangian.symbolic.coordinates import (
+    Coordinate,
+    _latex_name,
+    _make,
+    _settled,
+)
+from lagrangian.symbolic.own_symbols import OwnSymbol
 
 # ------------------------------------------------------------------ symbols
 
@@ -43,11 +49,10 @@ class Block(Coordinate):
     def __new__(
         cls, name: str, order: int = 0, unit_axis: int | None = None, **assumptions: Any
     ) -> Block:
-        assumptions.setdefault("real", True)
-        return _make(cls, name, order, (unit_axis,), tuple(sorted(assumptions.items())))
+        return _make(cls, name, order, (unit_axis,), _settled(assumptions))
 
     @classmethod
-    def _build(cls, name: str, order: int, extra: tuple, assumptions: dict) -> Any:
+    def _build(cls, name: str, order: int, extra: tuple, assumptions: tuple) -> Any:
         symbol = super()._build(name, order, extra, assumptions)
         (symbol.unit_axis,) = extra
         return symbol
@@ -56,7 +61,7 @@ class Block(Coordinate):
         return (self.unit_axis,)
 
 
-class ConstantBlock(sp.Symbol):
+class ConstantBlock(OwnSymbol):
     """An array that does not move in time: a direction, a diagonal metric, a matrix.
 
     `parity` says of a matrix that it is symmetric (1), antisymmetric (-1) or any (0).
@@ -79,6 +84,10 @@ class ConstantBlock(sp.Symbol):
 
     def _latex(self, printer: Any) -> str:
         return r"\mathbf{1}" if self == ones else _latex_name(self.name, printer)
+
+
+class EngineBlock(ConstantBlock):
+    """A constant block that the engine names, as it does an `EngineSymbol`."""
 
 
 #: The block whose entries are all 1, of whatever shape its partner in `Inner` has.

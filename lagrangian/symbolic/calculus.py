@@ -19,6 +19,7 @@ from lagrangian.symbolic.blocks import (
     Block,
     BlockExpression,
     ConstantBlock,
+    EngineBlock,
     is_block,
     ones,
 )
@@ -28,7 +29,7 @@ from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.losses import Gradient, Loss
 from lagrangian.symbolic.matrices import Matmul, Transposed, matmul, transpose
 
-_direction = ConstantBlock("_direction")
+_direction = EngineBlock("_direction")
 
 
 def variation(expression: Any, motion: Mapping[Any, Any]) -> Any:

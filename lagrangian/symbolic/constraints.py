@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian
+from lagrangian.symbolic.blocks import Block
 from lagrangian.symbolic.calculus import total_derivative, variation
 from lagrangian.symbolic.coordinates import jets
+from lagrangian.symbolic.own_symbols import engine_symbol
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,28 @@ class Constraints:
     multipliers: tuple[Any, ...]
 
 
-def constrain(expressions: Sequence[Any], coordinates: Sequence[Any]) -> Constraints:
+def constrain(
+    expressions: Sequence[Any],
+    coordinates: Sequence[Any],
+    taken: Collection[str] = (),
+) -> Constraints:
     """Differentiate constraints on the given coordinates.
 
     A constraint without velocities is holonomic; one with velocities must be linear in
-    them, and may be nonholonomic.
+    them, and may be nonholonomic. No multiplier gets one of the names that are `taken`.
 
     Raises:
-        InvalidLagrangian: a constraint that contains no coordinate (it can only be
-            true or false), or others than these, or is not linear in the velocities,
-            or that follows from or contradicts those before it.
+        InvalidLagrangian: blocks among the coordinates; or a constraint that contains
+            no coordinate (it can only be true or false), or others than these, or is
+            not linear in the velocities, or follows from or contradicts those before.
     """
     written = tuple(map(sp.sympify, expressions))
+    if written and (held := [q for q in coordinates if isinstance(q, Block)]):
+        raise InvalidLagrangian(
+            f"the constraint {written[0]} = 0 is on a system with the block "
+            f"`{held[0]}`, and constraints act on scalar coordinates alone. Write the "
+            "block in coordinates of its own, or add a penalty to `V`."
+        )
     speeds = [q.dot for q in coordinates]
     still = dict.fromkeys(speeds, sp.S.Zero)
     levels = tuple(_velocity_level(e, coordinates) for e in written)
@@ -68,7 +80,10 @@ def constrain(expressions: Sequence[Any], coordinates: Sequence[Any]) -> Constra
         curvature=sp.Matrix(
             [-total_derivative(level).xreplace(at_rest) for level in levels]
         ),
-        multipliers=tuple(sp.symbols(f"lambda_1:{len(written) + 1}", real=True)),
+        multipliers=tuple(
+            engine_symbol(f"lambda_{k}", taken, real=True)
+            for k in range(1, len(written) + 1)
+        ),
     )
 
 

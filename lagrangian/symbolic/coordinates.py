@@ -8,6 +8,7 @@ functions of time, and leaves no `Derivative` objects to clean away.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -15,28 +16,52 @@ import sympy as sp
 from sympy.core.cache import cacheit
 from sympy.printing.pretty.stringpict import prettyForm
 
+from lagrangian.symbolic.own_symbols import EngineSymbol, OwnSymbol
+
 #: Time, the one symbol by which `total_derivative` differentiates explicitly.
-time = sp.Symbol("t", real=True)
+time = EngineSymbol("t", real=True)
+
+#: What sums, real multiples and limits keep, and so a derivative has from its function.
+_INHERITED = ("real", "extended_real", "complex", "hermitian", "antihermitian")
+
+#: With one of these a coordinate says itself whether it is real.
+_KINDS = {*_INHERITED, "imaginary"}
 
 
-class Coordinate(sp.Symbol):
+class Coordinate(OwnSymbol):
     """A scalar generalised coordinate, or one of its time derivatives.
 
     Made by `coordinates`. `q.dot` is its velocity and `q.ddot` its acceleration;
-    `q.order` counts the dots and `q.base` is the coordinate without them.
+    `q.order` counts the dots and `q.base` is the coordinate without them. Of the
+    assumptions a derivative has only those that derivatives keep: a positive coordinate
+    may shrink, and one that is an integer for all time does not move.
+
+    `name` is an identifier of its own for each derivative (`q_dot`), by which code
+    printers tell them apart, and `srepr` writes this constructor:
+
+    >>> r = coordinates("r", positive=True)
+    >>> r.dot.is_positive, sp.pycode(r + 2*r.dot), sp.srepr(r.dot)
+    (None, 'r + 2*r_dot', "Coordinate('r', 1, positive=True, real=True)")
     """
 
     # Coordinates of one name but of different order or class must not compare equal.
-    __slots__ = ("order",)
+    __slots__ = ("base", "order")
     order: int
+    base: Any  #: the coordinate whose `order`-th time derivative this symbol is
 
     def __new__(cls, name: str, order: int = 0, **assumptions: Any) -> Coordinate:
-        assumptions.setdefault("real", True)
-        return _make(cls, name, order, (), tuple(sorted(assumptions.items())))
+        return _make(cls, name, order, (), _settled(assumptions))
 
     @classmethod
-    def _build(cls, name: str, order: int, extra: tuple, assumptions: dict) -> Any:
-        symbol = sp.Symbol.__xnew__(cls, name, **assumptions)
+    def _build(cls, name: str, order: int, extra: tuple, assumptions: tuple) -> Any:
+        if order:
+            base = _make(cls, name, 0, extra, assumptions)
+            dots = f"{'d' * order}ot" if order < 4 else f"dot{order}"
+            symbol = sp.Symbol.__xnew__(cls, f"{name}_{dots}", **_inherited(base))
+            symbol.base = base
+        else:
+            symbol = sp.Symbol.__xnew__(cls, name, **dict(assumptions))
+            symbol.base = symbol
         symbol.order = order
         return symbol
 
@@ -45,14 +70,16 @@ class Coordinate(sp.Symbol):
         return ()
 
     def _hashable_content(self) -> tuple:
-        return (*super()._hashable_content(), self.order, *self._extra())
+        content = sp.Symbol._hashable_content(self.base)
+        return (*content, self.order, *self._extra())
 
     def __getnewargs_ex__(self) -> tuple:
-        return (self.name, self.order, *self._extra()), self._assumptions_orig
+        base = self.base
+        return (base.name, self.order, *self._extra()), base._assumptions_orig
 
     def _at(self, order: int) -> Any:
-        assumptions = tuple(sorted(self._assumptions_orig.items()))
-        return _make(type(self), self.name, order, self._extra(), assumptions)
+        assumptions = _settled(self.base._assumptions_orig)
+        return _make(type(self), self.base.name, order, self._extra(), assumptions)
 
     @property
     def dot(self) -> Any:
@@ -64,27 +91,26 @@ class Coordinate(sp.Symbol):
         """The second time derivative of this symbol, itself a symbol."""
         return self._at(self.order + 2)
 
-    @property
-    def base(self) -> Any:
-        """The coordinate whose `order`-th time derivative this symbol is."""
-        return self._at(0)
-
     @cacheit
     def sort_key(self, order: Any = None) -> tuple:
         # After the plain symbols, so that a product reads m x.dot; then by dots.
         rest = super().sort_key(order)[2:]
         name = type(self).__name__
-        return (2, 1, name), (1, (self.name, str(self.order))), *rest
+        return (2, 1, name), (1, (self.base.name, str(self.order))), *rest
+
+    def _mcode(self, printer: Any) -> str:
+        # An underscore is a pattern in Mathematica.
+        return self.base.name + self.name[len(self.base.name) :].replace("_", "$")
 
     def _sympystr(self, printer: Any) -> str:
         return (
-            self.name
+            self.base.name
             + ("", ".dot", ".ddot")[min(self.order, 2)]
             + (".dot" * max(self.order - 2, 0))
         )
 
     def _latex(self, printer: Any) -> str:
-        text = _latex_name(self.name, printer)
+        text = _latex_name(self.base.name, printer)
         if self.order == 0:
             return text
         if self.order > 3:
@@ -98,7 +124,21 @@ class Coordinate(sp.Symbol):
 @cache
 def _make(cls: Any, name: str, order: int, extra: tuple, assumptions: tuple) -> Any:
     # One object per symbol: SymPy compares identical objects without hashing them.
-    return cls._build(name, order, extra, dict(assumptions))
+    return cls._build(name, order, extra, assumptions)
+
+
+def _settled(assumptions: Mapping[str, Any]) -> tuple:
+    """The assumptions of a coordinate in one order: real, unless they decide that."""
+    given = {k: bool(v) for k, v in assumptions.items() if v is not None}
+    if not _KINDS & given.keys() and given.get("commutative", True):
+        given["complex" if "real" in assumptions else "real"] = True
+    return tuple(sorted(given.items()))
+
+
+def _inherited(base: Any) -> dict[str, bool]:
+    """The assumptions of a time derivative of `base`."""
+    kept = {k: True for k in _INHERITED if getattr(base, f"is_{k}")}
+    return kept if base.is_commutative else kept | {"commutative": False}
 
 
 def _latex_name(name: str, printer: Any) -> str:
@@ -135,6 +175,6 @@ def jets(expression: Any, order: int | None = None) -> list[Any]:
 
 def _natural_order(coordinate: Coordinate) -> tuple:
     """Sorts theta2 before theta10."""
-    pieces = re.split(r"(\d+)", coordinate.name)
+    pieces = re.split(r"(\d+)", coordinate.base.name)
     numbered = tuple((int(p), "") if p.isdigit() else (-1, p) for p in pieces)
     return numbered, coordinate.order

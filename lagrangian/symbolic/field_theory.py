@@ -11,6 +11,7 @@ import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.calculus import variation
+from lagrangian.symbolic.content import ByContent
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.fields import (
     Field,
@@ -61,7 +62,7 @@ class Current:
         return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
 
 
-class FieldTheory:
+class FieldTheory(ByContent):
     """A Lagrangian density in fields, their first derivatives and the variables.
 
     `fields` has each complex field before its conjugate; the two are varied
@@ -70,14 +71,15 @@ class FieldTheory:
 
     Raises:
         InvalidLagrangian: no field, fields over different variables, a derivative
-            above the first, or complex fields whose equations are no conjugates.
+            above the first, a symbol that has the name of a variable and is not it, or
+            complex fields whose equations are no conjugates.
     """
 
     def __init__(self, density: Any):
         self.density = algebraic(written(density, "density"))
         found = sorted(
             {part for f in self.density.atoms(Field) for part in (f, f.conjugate())},
-            key=lambda f: (f.name, f.conjugated, f.index),
+            key=lambda f: (f.base_name, f.conjugated, f.index),
         )
         if not found:
             raise InvalidLagrangian(
@@ -94,9 +96,20 @@ class FieldTheory:
                 "the fields of a density must be over the same variables; got "
                 f"{sorted({str(f.over) for f in found})}."
             )
+        known = {v.name: v for v in found[0].over}
+        for s in sorted(self.density.free_symbols, key=str):
+            if type(s) is sp.Symbol and known.get(s.name, s) != s:
+                raise InvalidLagrangian(
+                    f"the density contains {s}, which is not the variable `{s}` of its "
+                    "fields and would count as a constant. Use that of `phi.over` "
+                    "(`lg.time` is `t`), or another name."
+                )
         self.fields = tuple(dict.fromkeys(f.base for f in found))
         self.variables = found[0].over
         self._check_real()
+
+    def _content(self) -> tuple[Any, ...]:
+        return FieldTheory, self.density
 
     def __repr__(self) -> str:
         return f"FieldTheory: L = {self.density}"

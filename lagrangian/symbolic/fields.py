@@ -16,18 +16,23 @@ from sympy.core.cache import cacheit
 from lagrangian.errors import InvalidLagrangian, nearest
 from lagrangian.symbolic.calculus import variation
 from lagrangian.symbolic.coordinates import _latex_name, time
+from lagrangian.symbolic.own_symbols import OwnSymbol
 
 
-class Field(sp.Symbol):
+class Field(OwnSymbol):
     """A field over independent variables, or one of its partial derivatives.
 
     Made by `fields`. `phi.d("t", "x")` is a derivative; `phi.index` says which one, and
     `phi.over` are the independent variables, as symbols. `psi.conjugate()` of a complex
     field is a field too, as is `sympy.conjugate(psi)`; `psi.conjugated` tells the two
     apart.
+
+    `name` is an identifier of its own for each of them (`psi_conj_tx`), for code
+    printers; that of the field as the user called it is in `base_name`.
     """
 
-    __slots__ = ("conjugated", "index", "over")
+    __slots__ = ("base_name", "conjugated", "index", "over")
+    base_name: str
     index: tuple[str, ...]
     over: tuple[Any, ...]
     conjugated: bool
@@ -44,17 +49,18 @@ class Field(sp.Symbol):
         return _make(cls, name, over, tuple(sorted(index)), real, conjugated)
 
     def _hashable_content(self) -> tuple:
-        return (*super()._hashable_content(), self.over, self.index, self.conjugated)
+        detail = (self.base_name, self.over, self.index, self.conjugated)
+        return (*super()._hashable_content(), *detail)
 
     def __getnewargs_ex__(self) -> tuple:
-        return (self.name, self.over, self.index), {
+        return (self.base_name, self.over, self.index), {
             "real": bool(self.is_real),
             "conjugated": self.conjugated,
         }
 
     def _at(self, index: tuple[str, ...], conjugated: bool) -> Any:
         real = bool(self.is_real)
-        return Field(self.name, self.over, index, real=real, conjugated=conjugated)
+        return Field(self.base_name, self.over, index, real=real, conjugated=conjugated)
 
     @property
     def base(self) -> Any:
@@ -74,7 +80,7 @@ class Field(sp.Symbol):
         known = [v.name for v in self.over]
         if stray := [n for n in names if n not in known]:
             raise InvalidLagrangian(
-                f"`{self.name}` does not depend on `{stray[0]}`. "
+                f"`{self.base_name}` does not depend on `{stray[0]}`. "
                 f"{nearest(stray[0], known)}"
             )
         return self._at((*self.index, *names), self.conjugated)
@@ -83,15 +89,15 @@ class Field(sp.Symbol):
     def sort_key(self, order: Any = None) -> tuple:
         # After the plain symbols, so that a product reads m phi; then by derivatives.
         rest = super().sort_key(order)[2:]
-        detail = (self.name, str(self.conjugated), *self.index)
+        detail = (self.base_name, str(self.conjugated), *self.index)
         return (2, 1, type(self).__name__), (1, detail), *rest
 
     def _sympystr(self, printer: Any) -> str:
-        text = self.name + (f"_{''.join(self.index)}" if self.index else "")
+        text = _with_index(self.base_name, self.over, self.index)
         return f"conjugate({text})" if self.conjugated else text
 
     def _latex(self, printer: Any) -> str:
-        name = _latex_name(self.name, printer)
+        name = _latex_name(self.base_name, printer)
         if self.conjugated:
             name = rf"\overline{{{name}}}"
         return rf"\partial_{{{' '.join(self.index)}}} {name}" if self.index else name
@@ -107,9 +113,17 @@ def _make(
     conjugated: bool,
 ) -> Any:
     assumptions = {"real": True} if real else {"complex": True}
-    symbol = sp.Symbol.__xnew__(cls, name, **assumptions)
+    identifier = _with_index(name + "_conj" * conjugated, over, index)
+    symbol = sp.Symbol.__xnew__(cls, identifier, **assumptions)
+    symbol.base_name = name
     symbol.over, symbol.index, symbol.conjugated = over, index, conjugated
     return symbol
+
+
+def _with_index(name: str, over: tuple[Any, ...], index: tuple[str, ...]) -> str:
+    """As `phi_tx`, or `phi_t_x1` where a variable has a longer name."""
+    between = "_" if any(len(v.name) > 1 for v in over) else ""
+    return f"{name}_{between.join(index)}" if index else name
 
 
 def fields(names: str, over: str, *, complex: bool = False) -> Any:
@@ -192,7 +206,7 @@ def conjugate(expression: Any) -> Any:
 def real_parts(psi: Any) -> tuple[Any, Any]:
     """The real fields u, v with psi = u + i v, and so for a derivative of psi."""
     # A space: no field that `fields` makes has such a name.
-    names = (f"Re {psi.name}", f"Im {psi.name}")
+    names = (f"Re {psi.base_name}", f"Im {psi.base_name}")
     return tuple(Field(name, psi.over, psi.index) for name in names)
 
 

@@ -10,6 +10,8 @@ import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.legendre import invert
+from lagrangian.symbolic.own_symbols import EngineSymbol, engine_symbol
 from lagrangian.symbolic.system import Lagrangian
 
 
@@ -34,7 +36,7 @@ class Hamiltonian:
     def equations(self) -> list[Any]:
         """Hamilton's equations: qdot = dH/dp, then pdot = -dH/dq + forces.
 
-        A momentum's rate is written as the symbol of its name with a dot.
+        A momentum's rate is written as a symbol of its name with a dot, `pdot_x`.
         """
         rates = [
             sp.Eq(q.dot, self.expression.diff(p), evaluate=False)
@@ -42,7 +44,7 @@ class Hamiltonian:
         ]
         forces = [
             sp.Eq(
-                sp.Symbol(f"{p.name}dot"),
+                EngineSymbol(p.name.replace("_", "dot_", 1), real=True),
                 self.forces.get(q, sp.S.Zero) - self.expression.diff(q),
                 evaluate=False,
             )
@@ -88,6 +90,17 @@ def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
     With a damping factor, p = exp(sigma) d(T - V)/d(qdot), as in the Hamiltonian of
     Caldirola and Kanai.
 
+    Where the momenta are not linear in the velocities, it is the branch of the inverse
+    that goes through rest; H is compared with <p, qdot> - L in random states, in fifty
+    digits, before it is returned.
+
+    >>> from lagrangian.symbolic.coordinates import coordinates
+    >>> x, y = coordinates("x y")
+    >>> m, c = sp.symbols("m c", positive=True)
+    >>> speed = sp.sqrt(x.dot**2 + y.dot**2)
+    >>> print(Lagrangian(-m*c**2*sp.sqrt(1 - speed**2/c**2)).hamiltonian)
+    H = c*sqrt(c**2*m**2 + p_x**2 + p_y**2)
+
     Raises:
         InvalidLagrangian: the momenta cannot be solved for the velocities (a
             degenerate Lagrangian, or one too intricate), or there are blocks or
@@ -98,64 +111,28 @@ def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
             "the Legendre transform is for systems without constraints. Choose "
             "coordinates that obey them, or work with the Lagrangian."
         )
-    factor = sp.exp(lagrangian.damping)
-    momenta = {q: sp.Symbol(f"p_{q.name}", real=True) for q in lagrangian.coordinates}
-    scaled = {q: p / factor for q, p in momenta.items()}
-    speeds = [q.dot for q in lagrangian.coordinates]
-    still = dict.fromkeys(speeds, sp.S.Zero)
-    if lagrangian.mass_matrix.has(*speeds):
-        velocities = _solve(lagrangian.momenta, scaled)
-        replaced = {q.dot: v for q, v in velocities.items()}
-        energy = sp.simplify(lagrangian.energy.xreplace(replaced))
-    else:
-        # Quadratic: H = <p - b, M^-1 (p - b)>/2 + E at rest, b the momenta at rest.
-        rest = {q: p.xreplace(still) for q, p in lagrangian.momenta.items()}
-        excess = {q: scaled[q] - rest[q] for q in momenta}
-        velocities = _solve_quadratic(lagrangian, excess)
-        energy = lagrangian.energy.xreplace(still) + sp.factor_terms(
-            sp.Add(*(excess[q] * velocities[q] for q in momenta)) / 2
+    if lagrangian.has_blocks:
+        raise InvalidLagrangian(
+            "the Legendre transform is for scalar coordinates; this Lagrangian has "
+            "blocks. Work with its `equations` and `energy`."
         )
-    replaced = {q.dot: v for q, v in velocities.items()}
+    factor = sp.exp(lagrangian.damping)
+    momenta = {
+        q: engine_symbol(f"p_{q.name}", lagrangian.names, real=True)
+        for q in lagrangian.coordinates
+    }
+    inverse = invert(lagrangian.undamped, {q.dot: p for q, p in momenta.items()})
+    inverse = inverse.at({p: p / factor for p in momenta.values()})
     forces = {
         q: factor
         * (lagrangian.forces.get(q, 0) + lagrangian.dissipative_forces[q]).xreplace(
-            replaced
+            inverse.velocities
         )
         for q in momenta
     }
     acting = {q: Q for q, Q in forces.items() if Q != 0}
-    return Hamiltonian(factor * energy, momenta, velocities, acting)
-
-
-def _solve_quadratic(
-    lagrangian: Lagrangian, excess: Mapping[Any, Any]
-) -> dict[Any, Any]:
-    """The velocities M^-1 (p - b)."""
-    matrix = lagrangian.mass_matrix
-    if sp.simplify(matrix.det(method="berkowitz")) == 0:
-        raise InvalidLagrangian(
-            "the mass matrix is singular, so the momenta do not determine the "
-            f"velocities: {sp.sstr(matrix)}. The Lagrangian is degenerate."
-        )
-    solution = matrix.LUsolve(sp.Matrix(list(excess.values())))
-    return {q: sp.cancel(v) for q, v in zip(excess, solution, strict=True)}
-
-
-def _solve(momenta: Mapping[Any, Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """The velocities at which momenta have these values, by SymPy's `solve`."""
-    equations = [momenta[q] - p for q, p in values.items()]
-    speeds = [q.dot for q in values]
-    for found in sp.solve(equations, speeds, dict=True):
-        # A square root that `solve` took may have lost the sign.
-        if len(found) == len(speeds) and all(
-            sp.simplify(e.xreplace(found)) == 0 for e in equations
-        ):
-            return {q: found[q.dot] for q in values}
-    raise InvalidLagrangian(
-        "the momenta could not be solved for the velocities: "
-        f"{[sp.sstr(e) for e in equations]}. Give `T` a form that SymPy's `solve` "
-        "inverts, or work with the Lagrangian."
-    )
+    velocities = {q: inverse.velocities[q.dot] for q in momenta}
+    return Hamiltonian(factor * inverse.energy, momenta, velocities, acting)
 
 
 def cyclic(lagrangian: Lagrangian) -> list[Any]:
@@ -188,22 +165,16 @@ def routh(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> Lagrangian:
             f"{', '.join(f'`{q}`' for q in free) or 'none'}."
         )
     _check_constant(lagrangian, momenta)
-    speeds = [q.dot for q in momenta]
-    still = dict.fromkeys(speeds, 0)
-    given = {q: lagrangian.momenta[q] for q in momenta}
-    matrix = sp.Matrix([[p.diff(v) for v in speeds] for p in given.values()])
-    if matrix.has(*speeds):
-        found = _solve(given, momenta)
-        replaced = {q.dot: v for q, v in found.items()}
-    else:
-        right = [value - given[q].xreplace(still) for q, value in momenta.items()]
-        solution = matrix.LUsolve(sp.Matrix(right))
-        replaced = {v: sp.cancel(x) for v, x in zip(speeds, solution, strict=True)}
-    reduced = lagrangian.undamped - sp.Add(
-        *(value * q.dot for q, value in momenta.items())
-    )
-    reduced = sp.expand(reduced.xreplace(replaced))
     remaining = [q for q in lagrangian.coordinates if q not in momenta]
+    if not remaining:
+        raise InvalidLagrangian(
+            "`momenta` has every coordinate, so that nothing is left to move. Read the "
+            "velocities of `hamiltonian`."
+        )
+    symbols = {q: EngineSymbol(f"p_{q.name}", real=True) for q in momenta}
+    inverse = invert(lagrangian.undamped, {q.dot: p for q, p in symbols.items()})
+    inverse = inverse.at({symbols[q]: sp.sympify(p) for q, p in momenta.items()})
+    replaced, reduced = inverse.velocities, sp.expand(-inverse.energy)
     potential = -reduced.xreplace({q.dot: 0 for q in remaining})
     return Lagrangian(
         reduced + potential,

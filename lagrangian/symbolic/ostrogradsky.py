@@ -10,6 +10,7 @@ import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.calculus import gradient, total_derivative
+from lagrangian.symbolic.content import ByContent
 from lagrangian.symbolic.coordinates import jets
 from lagrangian.symbolic.symmetry import Symmetry
 from lagrangian.symbolic.written import check_lookalikes, written
@@ -33,7 +34,7 @@ class HigherOrderLaw:
         )
 
 
-class HigherOrderLagrangian:
+class HigherOrderLagrangian(ByContent):
     """L(q, qdot, qddot, ..., t) of scalar coordinates, of any order.
 
     Raises:
@@ -56,6 +57,9 @@ class HigherOrderLagrangian:
                 f"no inertia in `{still[0]}`: L contains no derivative of it."
             )
         check_lookalikes({"expression": self.expression}, self.coordinates)
+
+    def _content(self) -> tuple[Any, ...]:
+        return HigherOrderLagrangian, self.expression
 
     @property
     def coordinates(self) -> tuple[Any, ...]:

@@ -7,13 +7,14 @@ from typing import Any
 
 from lagrangian.errors import InvalidSymmetry
 from lagrangian.symbolic.blocks import Block, LinearMap, is_block, ones
+from lagrangian.symbolic.content import ByContent
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.matrices import matmul
 from lagrangian.symbolic.written import written
 
 
-class Symmetry:
+class Symmetry(ByContent):
     """The generator q -> q + s xi(q, t), t -> t + s tau(q, t) of a symmetry.
 
     Args:
@@ -40,6 +41,9 @@ class Symmetry:
                     f"`xi` moves `{q}`, {kind}, by `{direction}`, which is not. "
                     "A block moves by a block (`lg.ones` is the constant one)."
                 )
+
+    def _content(self) -> tuple[Any, ...]:
+        return Symmetry, frozenset(self.xi.items()), self.tau, self.name
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(str(q) for q in self.xi)})"

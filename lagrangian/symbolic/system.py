@@ -16,13 +16,21 @@ from lagrangian.symbolic.calculus import (
     total_derivative,
 )
 from lagrangian.symbolic.constraints import constrain
+from lagrangian.symbolic.content import ByContent
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.graph import degree, partials
 from lagrangian.symbolic.written import check_lookalikes, listed, written
 
 
-class Lagrangian:
+class Lagrangian(ByContent):
     """`L = exp(damping) (T - V)`: a kinetic energy, a potential and a damping factor.
+
+    Two that were written alike are equal; so are symmetries, and their laws.
+
+    >>> from lagrangian.symbolic.coordinates import coordinates
+    >>> x = coordinates("x")
+    >>> Lagrangian(x.dot**2/2, x**2/2) == Lagrangian(x.dot**2/2, x**2/2)
+    True
 
     Args:
         T: kinetic energy, a SymPy expression in coordinates, velocities and `lg.time`.
@@ -70,18 +78,19 @@ class Lagrangian:
         )
         self._validate(found, bases)
         held = [written(c, "constraints") for c in listed(constraints, "constraints")]
-        check_lookalikes(
-            {
-                "T": self.T,
-                "V": self.V,
-                "damping": self.damping,
-                "forces": sp.Tuple(*self.forces.values()),
-                "dissipation": self.dissipation,
-                "constraints": sp.Tuple(*held),
-            },
-            self.coordinates,
-        )
-        self.constraints = constrain(held, self.coordinates)
+        parts = {
+            "T": self.T,
+            "V": self.V,
+            "damping": self.damping,
+            "forces": sp.Tuple(*self.forces.values()),
+            "dissipation": self.dissipation,
+            "constraints": sp.Tuple(*held),
+        }
+        check_lookalikes(parts, self.coordinates)
+        #: Names that the user gave, which no symbol of the engine's is to print as.
+        symbols: set[Any] = set(sp.Tuple(*parts.values()).free_symbols)
+        self.names = {s.name for s in symbols}
+        self.constraints = constrain(held, self.coordinates, self.names)
 
     def _validate(self, found: list[Any], bases: list[Any]) -> None:
         if not self.coordinates:
@@ -130,6 +139,11 @@ class Lagrangian:
                 f"`damping` is {self.damping}, which depends on coordinates. "
                 "Pass a function of `lg.time` and parameters."
             )
+
+    def _content(self) -> tuple[Any, ...]:
+        parts = (self.T, self.V, self.damping, self.dissipation, self.coordinates)
+        forces = frozenset(self.forces.items())
+        return (Lagrangian, *parts, forces, self.constraints.expressions)
 
     def __repr__(self) -> str:
         factor = "" if self.damping == 0 else f"exp({self.damping})*"

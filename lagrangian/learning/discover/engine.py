@@ -38,6 +38,9 @@ class DiscoveredSymmetry(Symmetry):
         super().__init__(xi, name=evidence.family)
         self.maps, self.evidence, self.generator = dict(maps), evidence, generator
 
+    def _content(self) -> tuple[Any, ...]:
+        return (*super()._content(), frozenset(self.maps.items()))
+
 
 def to_symmetry(
     generator: Generator, evidence: Evidence, number: int

@@ -32,7 +32,7 @@ from lagrangian.learning.rules.rule import (
     metric_block,
 )
 from lagrangian.symbolic.backward_error import Average, Recursion
-from lagrangian.symbolic.blocks import Block, ConstantBlock
+from lagrangian.symbolic.blocks import Block, EngineBlock
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.discrete import learning_rate, momentum, weight_decay
 from lagrangian.symbolic.inner import Inner
@@ -171,7 +171,7 @@ class RMSProp(AdaptiveRule):
         return -g / sp.sqrt(g**2 + self.eps)
 
     def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
-        squares = ConstantBlock(f"V({name})")
+        squares = EngineBlock(f"V({name})")
         return -g / sp.sqrt(squares + _eps), {squares: Average(_second, g**2)}
 
     def recursion_parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
@@ -244,7 +244,7 @@ class Adam(AdaptiveRule):
         return (1 + self.b1) / (2 * (1 - self.b1))
 
     def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
-        mean, squares = ConstantBlock(f"P({name})"), ConstantBlock(f"V({name})")
+        mean, squares = EngineBlock(f"P({name})"), EngineBlock(f"V({name})")
         return -mean / (sp.sqrt(squares) + _eps), {
             mean: Average(momentum, g),
             squares: Average(_second, g**2),

@@ -120,12 +120,12 @@ class HeavyBall(Rule):
         -grad F/(1 + beta) for the heavy ball: with it the flow is as far behind, after
         the first few times 1/(1 - beta) steps, as a run whose trace had to grow.
         """
-        return {w: self._from_rest(w, loss.gradient(w)) for w in loss.blocks}
-
-    def _from_rest(self, w: Any, gradient: Any) -> Any:
         slowing = self.gain / (1 - self.momentum + 2 * self._lag)
-        pull = gradient + self.coupled_decay * w
-        return -slowing * pull - self.decoupled_decay * w
+        return {
+            w: -slowing * (loss.gradient(w) + self.coupled_decay * w)
+            - self.decoupled_decay * w
+            for w in loss.blocks
+        }
 
     def recursion(self, loss: Loss | None = None) -> Recursion:
         if loss is None:
@@ -155,23 +155,11 @@ class HeavyBall(Rule):
         }
 
     def velocity(self, block: Block) -> Any:
-        gradient = self._gradient(block)
+        gradient = role(block, "gradient") + self.coupled_decay * block
         move = role(block, "next trace")
         if self.nesterov:
             move = self.momentum * move + self.gain * gradient
         return -move - self.decoupled_decay * block
-
-    def slow_velocity(self, block: Block) -> Any:
-        """The velocity that the gradient of this step alone would keep up."""
-        pull = self.gain * self._gradient(block) / (1 - self.momentum)
-        return -pull - self.decoupled_decay * block
-
-    def starting_velocity(self, block: Block) -> Any:
-        """`initial_velocity` in the `role`s of a block."""
-        return self._from_rest(block, role(block, "gradient"))
-
-    def _gradient(self, block: Block) -> Any:
-        return role(block, "gradient") + self.coupled_decay * block
 
     def optax(self) -> GradientTransformation:
         """The optax transformation that this rule is.

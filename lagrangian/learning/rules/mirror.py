@@ -28,9 +28,10 @@ from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.discrete import learning_rate, weight_decay
 from lagrangian.symbolic.inner import Inner
 from lagrangian.symbolic.losses import Loss
+from lagrangian.symbolic.own_symbols import EngineSymbol
 from lagrangian.symbolic.system import Lagrangian
 
-_x, _z = sp.symbols("x z", real=True)
+_x, _z = sp.symbols("x z", cls=EngineSymbol, real=True)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class PotentialRule(Rule):
 
     def optax(self) -> GradientTransformation:
         """A transformation of this project's own: optax has none of this kind."""
-        q, step = sp.symbols("q step", real=True)
+        q, step = sp.symbols("q step", cls=EngineSymbol, real=True)
         change = self._moved(q, step) - q
 
         def init(params: Any) -> Any:

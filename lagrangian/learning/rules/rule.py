@@ -14,17 +14,20 @@ from optax import GradientTransformation
 from lagrangian.errors import LagrangianError
 from lagrangian.symbolic import discrete
 from lagrangian.symbolic.backward_error import Recursion
-from lagrangian.symbolic.blocks import Block, ConstantBlock
+from lagrangian.symbolic.blocks import Block, EngineBlock
 from lagrangian.symbolic.losses import Loss
 from lagrangian.symbolic.system import Lagrangian
 
 #: Mass and friction of a learning rule in continuous time t = sum of learning rates.
 mass, friction = sp.symbols("m mu", positive=True)
 
+#: A learning rate beside which its square is nothing.
+_SMALL = 1e-9
 
-def metric_block(block: Block) -> ConstantBlock:
+
+def metric_block(block: Block) -> EngineBlock:
     """The symbol of a diagonal metric on a block: |qdot|^2 becomes <qdot, G qdot>."""
-    return ConstantBlock(f"G({block.name})")
+    return EngineBlock(f"G({block.name})")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Rule(ABC):
         gain: the factor of the gradient in it.
         coupled_decay: the weight decay that is added to the gradient (L2).
         decoupled_decay: the weight decay that shrinks q directly.
-        is_euclidean: whether its kinetic energy is m/2 |qdot|^2.
+        is_euclidean: whether its kinetic energy is m/2 |qdot|^2, with m and the
+            friction mu among its `parameters`.
     """
 
     learning_rate: float | Callable[[Any], Any]
@@ -82,13 +86,25 @@ class Rule(ABC):
     def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
         """The velocity from which the second-order flow follows a run from rest.
 
+        Of a Euclidean rule: what it forgets at the rate mu/m is then as long as the way
+        by which the run falls behind while its trace grows, whose gradients are older
+        than half a step by (m/mu - eta/2). Decoupled decay is there from the start.
+
         Raises:
             LagrangianError: the rule has no second-order flow of that kind.
         """
-        raise LagrangianError(
-            f"{type(self).__name__} has no stated initial velocity: its second-order "
-            "flow holds its metric fixed, and the metric of the first steps is not."
-        )
+        if not self.is_euclidean:
+            raise LagrangianError(
+                f"{type(self).__name__} has no stated initial velocity: its "
+                "second-order flow holds its metric fixed, and the metric of the first "
+                "steps is not."
+            )
+        values, shrinking = self.parameters(_SMALL), self.decoupled_decay
+        share = _SMALL * values[friction] / (2 * values[mass])
+        return {
+            w: share * (v + shrinking * w) - shrinking * w
+            for w, v in self.gradient_flow(loss).items()
+        }
 
     @abstractmethod
     def recursion(self, loss: Loss | None = None) -> Recursion:
@@ -161,6 +177,22 @@ class Rule(ABC):
     def velocity(self, block: Block) -> Any:
         """The velocity of a step from what was measured, in the `role`s of a block."""
         return discrete.role(block, "update") / discrete.learning_rate
+
+    def slow_velocity(self, block: Block) -> Any:
+        """The velocity that the gradient of a step alone would keep up, in `role`s."""
+        return self._in_roles(self.gradient_flow, block)
+
+    def starting_velocity(self, block: Block) -> Any:
+        """`initial_velocity` in the `role`s of a block."""
+        return self._in_roles(self.initial_velocity, block)
+
+    def _in_roles(self, flow: Callable[[Loss], dict[Any, Any]], block: Block) -> Any:
+        loss = Loss("f", block)
+        values, others = self.parameters(1.0), self.parameters(0.5)
+        # What is the same at every rate is put in, so that fewer products are recorded.
+        constant = {s: sp.sympify(v) for s, v in values.items() if v == others[s]}
+        pull = {loss.gradient(block): discrete.role(block, "gradient")}
+        return flow(loss)[block].xreplace(pull | constant)
 
     def _eta(self, learning_rate: Any) -> Any:
         eta = self.learning_rate if learning_rate is None else learning_rate

@@ -58,31 +58,28 @@ def rmsprop_average(run: Run, law: Law) -> np.ndarray:
 
     Returns:
         float64 of shape (steps,) or (steps, units), to compare with `quantity` squared.
+
+    Raises:
+        LagrangianError: a rule whose metric is not Euclidean.
     """
-    rule, record = heavy_ball(run), run[law]
-    rates = run.learning_rates.reshape(-1, *[1] * (record.quantity.ndim - 1))
+    if not run.rule.is_euclidean:
+        raise LagrangianError(
+            "the dictionary to RMSProp is for rules like `HeavyBall`, whose metric is "
+            f"Euclidean; this run has {run.rule}."
+        )
+    record = run[law]
     square = record.quantity.astype(np.float64)
-    gradient = (1 - rule.momentum) ** 2 * square * _speed_squared(run, law)
-    keep = 1 - 4 * rates * rule.weight_decay / (1 - rule.momentum)
-    gain = 2 * rates**2 * (1 + rule.momentum) / (1 - rule.momentum) ** 3
+    m, mu, decay = (
+        _hyperparameter(run, law, symbol) for symbol in (mass, friction, weight_decay)
+    )
+    gradient = mu**2 * square * _speed_squared(run, law)
+    keep = 1 - 4 * record.rates * decay / mu
+    gain = 4 * record.rates * m / mu**3
     average = np.empty_like(square)
     average[0] = square[0] ** 2
     for k in range(len(square) - 1):
         average[k + 1] = keep[k] * average[k] + gain[k] * gradient[k]
     return average
-
-
-def heavy_ball(run: Run) -> HeavyBall:
-    """The rule of a run, if this theorem is about it.
-
-    Raises:
-        LagrangianError: another rule than the heavy ball.
-    """
-    if not isinstance(run.rule, HeavyBall):
-        raise LagrangianError(
-            f"the dictionary to RMSProp is for `HeavyBall`; this run has {run.rule}."
-        )
-    return run.rule
 
 
 def equilibrium_angle(rule: HeavyBall) -> float:
@@ -107,10 +104,13 @@ def angles(run: Run, law: Law) -> np.ndarray:
 def _speed_squared(run: Run, law: Law) -> np.ndarray:
     """|qdot|^2 from the law's source, m |qdot|^2."""
     source = run[law].source.astype(np.float64)
-    masses = np.array(
-        [run.rule.parameters(rate)[mass] for rate in run.learning_rates]
-    ).reshape(-1, *[1] * (source.ndim - 1))
-    return source / masses
+    return source / _hyperparameter(run, law, mass)
+
+
+def _hyperparameter(run: Run, law: Law, symbol: Any) -> np.ndarray:
+    """Its value in each step, of a shape that multiplies the record's arrays."""
+    values = [run.rule.parameters(rate)[symbol] for rate in run.learning_rates]
+    return np.reshape(values, run[law].rates.shape)
 
 
 # ------------------------------------------------------------------ dictionary
