@@ -147,11 +147,15 @@ class Guard:
                 [jnp.asarray(flow.evaluate(term, *at)) for term in terms]
                 for at in (start, end)
             )
-            other = [flow.evaluate(term, *map(_nudged, end)) for term in terms]
-            change = sum(jnp.abs(a - b) for a, b in zip(last, other, strict=True))
+            rounded = tuple(map(_nudged, end))
+            erring = start[0] + _nudged(end[0] - start[0]), _nudged(end[1]), end[2]
             gross = jnp.maximum(sum(map(jnp.abs, first)), sum(map(jnp.abs, last)))
             allowed = relative * (gross + jnp.abs(moved))
-            allowed += (_ERRORS + steps) * change * (_EPS / _NUDGE)
+            shares = _EPS * (_ERRORS + steps), relative
+            for state, share in zip((rounded, erring), shares, strict=True):
+                other = [flow.evaluate(term, *state) for term in terms]
+                change = sum(jnp.abs(a - b) for a, b in zip(last, other, strict=True))
+                allowed += share * change / _NUDGE
             missed = jnp.abs(sum(last) - sum(first) - moved)
             kept &= missed <= allowed
         return kept
@@ -172,8 +176,9 @@ class Guard:
         sum of the sizes of the charge's terms. The times are the first axis.
 
         Args:
-            exactly: whether the rounding of the states is followed into the charge. It
-                matters where they are large, such as an angle after a million turns.
+            exactly: whether the errors of the states are followed into the charge:
+                their rounding, which matters for an angle after a million turns, and
+                `tol` of what has moved, for an energy that grows steeply with it.
         """
         relative = np.asarray(_explained(tol, steps))
         result, k = [], 0
@@ -188,10 +193,16 @@ class Guard:
             gross = sum(map(np.abs, values)) + np.abs(moved)
             allowed = relative * gross.max(axis=0)
             if exactly:
-                other = terms(*(_nudged(x) for x in (t, q, v)))
-                change = sum(np.abs(a - b) for a, b in zip(values, other, strict=True))
-                unknown = np.where(np.isfinite(change), change, 0.0) * (_EPS / _NUDGE)
-                allowed = allowed + (_ERRORS + np.asarray(steps)) * unknown.max(axis=0)
+                rounded = terms(*(_nudged(x) for x in (t, q, v)))
+                erring = terms(t, q[0] + _nudged(q - q[0]), _nudged(v))
+                for other, share in (
+                    (rounded, _EPS * (_ERRORS + steps)),
+                    (erring, relative),
+                ):
+                    pairs = zip(values, other, strict=True)
+                    change = sum(np.abs(a - b) for a, b in pairs) / _NUDGE
+                    change = np.where(np.isfinite(change), change, 0.0)
+                    allowed = allowed + share * change.max(axis=0)
             missed = np.abs(charge - charge[0] - moved)
             result.append(
                 (balance.name, missed, np.broadcast_to(allowed, missed.shape))

@@ -47,8 +47,9 @@ _ERROR = 0.03
 _DEFECT = 16.0
 #: What rounding leaves of terms that cancel, as a share of them.
 _ROUNDING = 16 * np.finfo(float).eps
-#: How often a step is halved before the equations count as not smooth there.
-_HALVINGS = 40
+#: How often a step is halved before the rounding of positions is believed to be all
+#: that is wrong with it, and before the equations count as not smooth there.
+_PATIENCE, _HALVINGS = 5, 40
 #: Where the motion has no series, the part of the time for which another method is
 #: taken; twice that if it ends at another such place.
 _STRETCH = 1e-3
@@ -92,6 +93,7 @@ class State(NamedTuple):
         predicted: the accelerations at its end, by its series.
         most: how long the next step may be.
         halvings: how often in a row a step was refused.
+        noisy: whether the rounding of positions is all that is wrong with the steps.
     """
 
     now: Point
@@ -100,6 +102,7 @@ class State(NamedTuple):
     predicted: Any
     most: Any
     halvings: Any
+    noisy: Any
 
 
 class Step(NamedTuple):
@@ -151,7 +154,8 @@ def start(y: Any, t: Any, end: Any, n: int) -> State:
     first = jnp.where(span > 0, span / _GROWTH, 1.0)
     zero, rest = jnp.zeros_like(t), jnp.zeros_like(y)
     point = Point(t, y, zero, rest)
-    return State(point, point, zero, rest[:n], first, jnp.zeros(t.shape, int))
+    none = jnp.zeros(t.shape, int)
+    return State(point, point, zero, rest[:n], first, none, none > 0)
 
 
 def advance(
@@ -164,15 +168,17 @@ def advance(
     """
     n, now = series.count, state.now
     unit = _power_of_two(jax.lax.stop_gradient(state.most) / _GROWTH)
-    terms, reach, gross = series.expand(now.y, now.t, unit, order)
-    held, reach, gross = jax.lax.stop_gradient((terms, reach, gross))
-    noise = _ROUNDING * gross
-    confirmed = _confirmed(state, held[1, n : 2 * n] / unit, noise, limits)
+    expansion = series.expand(now.y, now.t, unit, order)
+    terms = expansion.terms
+    held, reach, gross, masses = jax.lax.stop_gradient(expansion)
+    noise, blur = _ROUNDING * gross, _blur(now.y[:n], masses)
+    confirmed, noisy = _confirmed(state, held[1, n : 2 * n] / unit, noise, blur, limits)
 
     rest = (end - now.t) - now.t_rest
     far = jnp.abs(jax.lax.stop_gradient(rest))
     most = jnp.minimum(jnp.minimum(reach, state.most), limits.longest)
-    length, finite = _length(n, held, noise, unit, limits, order)
+    blur = jnp.where(noisy, blur, 0.0)
+    length, finite = _length(n, held, noise, blur, unit, limits, order)
     length = jnp.minimum(length, most)
     last = length >= far
     step = jnp.where(last, rest, jnp.sign(rest) * length)
@@ -190,12 +196,14 @@ def advance(
         taken,
         slope / unit,
         _GROWTH * taken,
-        jnp.zeros_like(state.halvings),
+        jnp.where(state.taken > 0, 0, state.halvings),
+        noisy,
     )
     # Where the terms overflow, the unit was too long by far.
     most = jnp.where(finite, state.taken / 2, state.most * 2.0**-16)
     zero, halvings = jnp.zeros_like(taken), state.halvings + 1
-    back = State(state.before, state.before, zero, slope, most, halvings)
+    before = state.before
+    back = State(before, before, zero, slope, most, halvings, state.noisy)
     good = confirmed & finite
     new = jax.tree.map(lambda a, b: jnp.where(good, a, b), forward, back)
     healthy = new.halvings < _HALVINGS
@@ -203,28 +211,36 @@ def advance(
     return Step(new, now, step, terms, unit, good, healthy)
 
 
-def _confirmed(state: State, true: Any, noise: Any, limits: Limits) -> Any:
+def _confirmed(
+    state: State, true: Any, noise: Any, blur: Any, limits: Limits
+) -> tuple[Any, Any]:
     """Whether the accelerations at the end of a step are those that it predicted.
 
     Their difference is a force that is not there; it may change a velocity by
-    `_DEFECT * tol` of its size, or by what rounding does anyway.
+    `_DEFECT * tol` of its size, or by what rounding does to the forces anyway. Also by
+    what rounding does to the positions, if halving the step has not helped; the second
+    result is whether that was needed.
     """
     n, h = len(true), state.taken
     v, v_before = state.now.y[n : 2 * n], state.before.y[n : 2 * n]
     size = jnp.maximum(jnp.maximum(jnp.abs(v), jnp.abs(v_before)), h * jnp.abs(true))
     allowed = _DEFECT * jnp.maximum(limits.tol * size, limits.floor / h)
-    allowed += _unknown(jnp.abs(state.now.y[:n]), noise, h)
-    defect = h * jnp.abs(state.predicted - true)
-    return (largest(defect - allowed) <= 0) | (h == 0)
+    missed = h * jnp.abs(state.predicted - true) - allowed - h * noise - NOTHING
+    still = h == 0
+    exact = (largest(missed) <= 0) | still
+    rough = largest(missed - blur / h) <= 0
+    rough &= state.noisy | (state.halvings >= _PATIENCE)
+    return exact | rough, jnp.where(still, state.noisy, rough & ~exact)
 
 
-def _unknown(size: Any, noise: Any, h: Any) -> Any:
-    """What rounding does to a velocity within a time h.
+def _blur(q: Any, masses: Any) -> Any:
+    """How far the rounding of all positions may move each, in the metric of the masses.
 
-    That of the forces, and that of a position: where it moves by less than its last
-    digit, forces do not see it move. And near the smallest floats digits run out.
+    Where a position moves by less than its last digit, the forces do not see it move.
     """
-    return h * noise + 2 * np.finfo(float).eps * size / h + NOTHING
+    weights = jnp.sqrt(jnp.abs(masses))
+    most = 2 * np.finfo(float).eps * largest(weights * jnp.abs(q))
+    return jnp.where(weights > 0, most / jnp.where(weights > 0, weights, 1.0), 0.0)
 
 
 def _power_of_two(x: Any) -> Any:
@@ -240,7 +256,7 @@ def _log2(x: Any) -> Any:
 
 
 def _length(
-    n: int, terms: Any, noise: Any, unit: Any, limits: Limits, order: int
+    n: int, terms: Any, noise: Any, blur: Any, unit: Any, limits: Limits, order: int
 ) -> tuple[Any, Any]:
     """Where the last terms of velocities and integrals are `_ERROR * tol`.
 
@@ -255,8 +271,8 @@ def _length(
     window = np.arange(max(2, order - _WINDOW + 1), order + 1)
     late = v[window[0] :]
     size = jnp.maximum(jnp.maximum(v[0], v[1]), jnp.maximum(v[2], v[3]))
-    unknown = limits.floor / unit + _unknown(jnp.abs(terms[0, :n]), noise, unit)
-    unknown = unknown / limits.tol
+    unknown = noise * unit + blur / unit + NOTHING
+    unknown = (limits.floor / unit + unknown) / limits.tol
     size = jnp.maximum(size, jnp.pad(unknown, [(0, len(size) - n), (0, 0)]))
     size = jnp.where(size > 0, size, largest(late))
     share = largest(late / jnp.where(size > 0, size, 1.0), axis=1)

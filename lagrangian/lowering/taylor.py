@@ -49,11 +49,13 @@ class Expansion(NamedTuple):
             (lanes,): see `Group.reach`.
         gross: the sizes of what adds up to the accelerations, shape (coordinates,
             lanes); where they cancel, their rounding is what is left.
+        masses: the diagonal of M, shape (coordinates, lanes).
     """
 
     terms: Any
     reach: Any
     gross: Any
+    masses: Any
 
 
 class TaylorSeries:
@@ -205,7 +207,8 @@ class TaylorSeries:
         for group, start, history in zip(groups, starts, histories, strict=True):
             if group.watched.size:
                 reach = jnp.minimum(reach, unit * group.reach(start, history, order))
-        return Expansion(terms, reach, gross)
+        masses = entries[np.arange(n), np.arange(n)]
+        return Expansion(terms, reach, gross, masses)
 
 
 def _started(groups: Sequence[Group], z: Any) -> tuple[Any, list[Any]]:
