@@ -69,6 +69,10 @@ class Flow:
         """Any SymPy expression in the coordinates at a state; a JAX function."""
         return evaluate([expression], self._values(q, v, t), self.losses)[0]
 
+    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+        """As `evaluate`, with the accelerations `a` known, too; a JAX function."""
+        return self.evaluate(expression, q, v, t)
+
     def energy(self, q: Any, v: Any, t: Any = 0.0) -> Any:
         """<p, v> - (T - V) at a state; a JAX function."""
         return self.evaluate(self.lagrangian.energy, q, v, t)

@@ -193,8 +193,9 @@ class Guard:
             gross = sum(map(np.abs, values)) + np.abs(moved)
             allowed = relative * gross.max(axis=0)
             if exactly:
-                rounded = terms(*(_nudged(x) for x in (t, q, v)))
-                erring = terms(t, q[0] + _nudged(q - q[0]), _nudged(v))
+                rounded = terms(*jax.tree.map(_nudged, (t, q, v)))
+                moved_on = jax.tree.map(lambda x: x[0] + _nudged(x - x[0]), q)
+                erring = terms(t, moved_on, jax.tree.map(_nudged, v))
                 for other, share in (
                     (rounded, _EPS * (_ERRORS + steps)),
                     (erring, relative),

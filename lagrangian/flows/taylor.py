@@ -45,8 +45,8 @@ _ERROR = 0.03
 #: series and as the equations have them, may be, in units of `tol`: ten or twenty
 #: times the error that it makes, as it grows with the power `order` of time.
 _DEFECT = 16.0
-#: What rounding leaves of terms that cancel, as a share of them.
-_ROUNDING = 16 * np.finfo(float).eps
+#: What rounding may leave of forces that cancel, in units of rounding one of them.
+_ROUNDING = 16
 #: How often a step is halved before the rounding of positions is believed to be all
 #: that is wrong with it, and before the equations count as not smooth there.
 _PATIENCE, _HALVINGS = 5, 40
@@ -171,7 +171,7 @@ def advance(
     expansion = series.expand(now.y, now.t, unit, order)
     terms = expansion.terms
     held, reach, gross, masses = jax.lax.stop_gradient(expansion)
-    noise, blur = _ROUNDING * gross, _blur(now.y[:n], masses)
+    noise, blur = np.finfo(float).eps * gross, _blur(now.y[:n], masses)
     confirmed, noisy = _confirmed(state, held[1, n : 2 * n] / unit, noise, blur, limits)
 
     rest = (end - now.t) - now.t_rest
@@ -225,7 +225,8 @@ def _confirmed(
     v, v_before = state.now.y[n : 2 * n], state.before.y[n : 2 * n]
     size = jnp.maximum(jnp.maximum(jnp.abs(v), jnp.abs(v_before)), h * jnp.abs(true))
     allowed = _DEFECT * jnp.maximum(limits.tol * size, limits.floor / h)
-    missed = h * jnp.abs(state.predicted - true) - allowed - h * noise - NOTHING
+    allowed += h * _ROUNDING * noise + NOTHING
+    missed = h * jnp.abs(state.predicted - true) - allowed
     still = h == 0
     exact = (largest(missed) <= 0) | still
     rough = largest(missed - blur / h) <= 0
