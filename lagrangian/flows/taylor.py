@@ -105,6 +105,26 @@ class State(NamedTuple):
     noisy: Any
 
 
+class Rounding(NamedTuple):
+    """What rounding leaves unknown, shape (coordinates, lanes).
+
+    Attributes:
+        forces: of each acceleration, from the terms that add up to it.
+        all_forces: of each, if it feels the rounding of all others, in the metric of
+            the mass matrix.
+        positions: of each position, likewise. Where one moves by less than its last
+            digit, the forces do not see it move.
+    """
+
+    forces: Any
+    all_forces: Any
+    positions: Any
+
+    def everywhere(self, h: Any) -> Any:
+        """How well a velocity can be known after a time h, at worst."""
+        return h * self.all_forces + self.positions / h
+
+
 class Step(NamedTuple):
     """What one call of `advance` did.
 
@@ -171,14 +191,14 @@ def advance(
     expansion = series.expand(now.y, now.t, unit, order)
     terms = expansion.terms
     held, reach, gross, masses = jax.lax.stop_gradient(expansion)
-    noise, blur = np.finfo(float).eps * gross, _blur(now.y[:n], masses)
-    confirmed, noisy = _confirmed(state, held[1, n : 2 * n] / unit, noise, blur, limits)
+    rounding = _rounding(now.y[:n], gross, masses)
+    confirmed, noisy = _confirmed(state, held[1, n : 2 * n] / unit, rounding, limits)
 
     rest = (end - now.t) - now.t_rest
     far = jnp.abs(jax.lax.stop_gradient(rest))
     most = jnp.minimum(jnp.minimum(reach, state.most), limits.longest)
-    blur = jnp.where(noisy, blur, 0.0)
-    length, finite = _length(n, held, noise, blur, unit, limits, order)
+    unknown = jnp.where(noisy, rounding.everywhere(unit), unit * rounding.forces)
+    length, finite = _length(n, held, unknown, unit, limits, order)
     length = jnp.minimum(length, most)
     last = length >= far
     step = jnp.where(last, rest, jnp.sign(rest) * length)
@@ -212,7 +232,7 @@ def advance(
 
 
 def _confirmed(
-    state: State, true: Any, noise: Any, blur: Any, limits: Limits
+    state: State, true: Any, rounding: Rounding, limits: Limits
 ) -> tuple[Any, Any]:
     """Whether the accelerations at the end of a step are those that it predicted.
 
@@ -225,23 +245,24 @@ def _confirmed(
     v, v_before = state.now.y[n : 2 * n], state.before.y[n : 2 * n]
     size = jnp.maximum(jnp.maximum(jnp.abs(v), jnp.abs(v_before)), h * jnp.abs(true))
     allowed = _DEFECT * jnp.maximum(limits.tol * size, limits.floor / h)
-    allowed += h * _ROUNDING * noise + NOTHING
+    allowed += _ROUNDING * h * rounding.forces + NOTHING
     missed = h * jnp.abs(state.predicted - true) - allowed
     still = h == 0
     exact = (largest(missed) <= 0) | still
-    rough = largest(missed - blur / h) <= 0
+    rough = largest(missed - _ROUNDING * rounding.everywhere(h)) <= 0
     rough &= state.noisy | (state.halvings >= _PATIENCE)
     return exact | rough, jnp.where(still, state.noisy, rough & ~exact)
 
 
-def _blur(q: Any, masses: Any) -> Any:
-    """How far the rounding of all positions may move each, in the metric of the masses.
+def _rounding(q: Any, gross: Any, masses: Any) -> Rounding:
+    eps, weights = np.finfo(float).eps, jnp.sqrt(jnp.abs(masses))
 
-    Where a position moves by less than its last digit, the forces do not see it move.
-    """
-    weights = jnp.sqrt(jnp.abs(masses))
-    most = 2 * np.finfo(float).eps * largest(weights * jnp.abs(q))
-    return jnp.where(weights > 0, most / jnp.where(weights > 0, weights, 1.0), 0.0)
+    def spread(x: Any) -> Any:
+        share = largest(weights * x) / jnp.where(weights > 0, weights, 1.0)
+        return jnp.where(weights > 0, share, x)
+
+    forces = eps * gross
+    return Rounding(forces, spread(forces), spread(eps * jnp.abs(q)))
 
 
 def _power_of_two(x: Any) -> Any:
@@ -257,7 +278,7 @@ def _log2(x: Any) -> Any:
 
 
 def _length(
-    n: int, terms: Any, noise: Any, blur: Any, unit: Any, limits: Limits, order: int
+    n: int, terms: Any, unknown: Any, unit: Any, limits: Limits, order: int
 ) -> tuple[Any, Any]:
     """Where the last terms of velocities and integrals are `_ERROR * tol`.
 
@@ -272,10 +293,10 @@ def _length(
     window = np.arange(max(2, order - _WINDOW + 1), order + 1)
     late = v[window[0] :]
     size = jnp.maximum(jnp.maximum(v[0], v[1]), jnp.maximum(v[2], v[3]))
-    unknown = noise * unit + blur / unit + NOTHING
-    unknown = (limits.floor / unit + unknown) / limits.tol
-    size = jnp.maximum(size, jnp.pad(unknown, [(0, len(size) - n), (0, 0)]))
+    # What begins with a higher power is compared with itself.
     size = jnp.where(size > 0, size, largest(late))
+    unknown = (limits.floor / unit + unknown + NOTHING) / limits.tol
+    size = jnp.maximum(size, jnp.pad(unknown, [(0, len(size) - n), (0, 0)]))
     share = largest(late / jnp.where(size > 0, size, 1.0), axis=1)
     room = (np.log2(order / window)[:, None]) - _log2(share) / window[:, None]
     exponent = jnp.log2(_ERROR * limits.tol) / order - largest(-room)

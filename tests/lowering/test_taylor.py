@@ -1,6 +1,5 @@
 """Taylor recurrences against series by other means."""
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -10,6 +9,7 @@ import sympy as sp
 
 import lagrangian as lg
 from lagrangian.errors import CannotLower
+from lagrangian.flows.dormand_prince import DormandPrince
 from lagrangian.lowering.functions import FUNCTIONS
 from lagrangian.lowering.recurrences import SMOOTH
 from lagrangian.lowering.taylor import TaylorSeries
@@ -25,15 +25,19 @@ def float64():
         yield
 
 
+def expanded(series, y, t, order, unit=1.0):
+    """The terms about states y, shape (rows, lanes), at one time for all lanes."""
+    y = jnp.asarray(y, float)
+    lanes = jnp.ones(y.shape[-1])
+    expand = jax.jit(series.expand, static_argnums=3)
+    return expand(y, t * lanes, unit * lanes, order)
+
+
 def series_of(force, order=ORDER, q=0.4, v=0.3, t=0.2, matrix=1, values=None):
-    """The series of x in matrix * xddot = force."""
+    """The series of x and of its velocity in matrix * xddot = force."""
     matrix, forcing = sp.Matrix([[matrix]]), sp.Matrix([sp.sympify(force)])
     series = TaylorSeries(matrix, forcing, [x], [x.dot], time, values or {})
-    coefficients = jax.jit(series.coefficients, static_argnums=3)
-    q_series, v_series = coefficients(
-        jnp.full((1, 1), q), jnp.full((1, 1), v), jnp.full(1, t), order
-    )
-    return np.asarray(q_series)[:, 0, 0], np.asarray(v_series)[:, 0, 0]
+    return np.asarray(expanded(series, [[q], [v]], t, order).terms)[:, :, 0].T
 
 
 def by_high_precision(force, order=ORDER, q=0.4, v=0.3, t=0.2):
@@ -96,7 +100,7 @@ def test_only_kinks_and_gamma_have_no_recurrence():
     others = {sp.Heaviside, sp.sinc, sp.Si}
     assert set(FUNCTIONS) - SMOOTH == kinks | gammas | others
     flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**2 + sp.gamma(x + 3)))
-    assert isinstance(flow.default_solver(), diffrax.Dopri8)
+    assert isinstance(flow.default_solver(), DormandPrince)
 
 
 def test_a_mass_that_moves_needs_no_series_of_its_inverse():
@@ -119,8 +123,7 @@ def test_parameters_may_be_traced():
         series = TaylorSeries(
             sp.Matrix([[1]]), sp.Matrix([-k * x]), [x], [x.dot], time, {k: value}
         )
-        q, _ = series.coefficients(jnp.ones((1, 1)), jnp.ones((1, 1)), jnp.zeros(1), 4)
-        return q[3, 0, 0]
+        return expanded(series, jnp.ones((2, 1)), 0.0, 4).terms[3, 0, 0]
 
     assert float(jax.grad(third)(2.0)) == pytest.approx(-1 / 6)
 
@@ -134,13 +137,10 @@ def test_lanes_do_not_mix():
         time,
         {},
     )
-    q = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)))
-    coefficients = jax.jit(series.coefficients, static_argnums=3)
-    together = coefficients(q, q, jnp.zeros(5), 7)
+    states = np.random.default_rng(0).normal(size=(4, 5))
+    together = expanded(series, states, 0.0, 7)
     for lane in range(5):
-        alone = coefficients(
-            q[:, lane : lane + 1], q[:, lane : lane + 1], jnp.zeros(1), 7
-        )
+        alone = expanded(series, states[:, lane : lane + 1], 0.0, 7)
         for a, b in zip(together, alone, strict=True):
             np.testing.assert_allclose(a[..., lane], b[..., 0], rtol=1e-13)
 
@@ -151,14 +151,71 @@ def test_many_coordinates_are_eliminated_in_a_loop():
     matrix = sp.Matrix(11, 11, lambda i, j: sp.cos(q[i] - q[j]) + (3 if i == j else 0))
     forcing = sp.Matrix([-sp.sin(a) * b for a, b in zip(q, v, strict=True)])
     series = TaylorSeries(matrix, forcing, q, v, time, {})
-    start = jnp.asarray(np.random.default_rng(1).normal(size=(2, 11, 1)))
-    _, v_series = jax.jit(series.coefficients, static_argnums=3)(
-        *start, jnp.zeros(1), 3
-    )
-    place = dict(zip(q + v, np.asarray(start).ravel(), strict=True))
+    start = np.random.default_rng(1).normal(size=(22, 1))
+    terms = expanded(series, start, 0.0, 3).terms
+    place = dict(zip(q + v, start.ravel(), strict=True))
     dense = np.array(matrix.subs(place), float)
     expected = np.linalg.solve(dense, np.array(forcing.subs(place), float))
-    np.testing.assert_allclose(v_series[1], expected, rtol=1e-12)
+    np.testing.assert_allclose(terms[1, 11:], expected, rtol=1e-12)
+
+
+def test_a_unit_of_time_scales_every_term():
+    series = TaylorSeries(
+        sp.eye(1), sp.Matrix([sp.cos(time) - sp.sin(x)]), [x], [x.dot], time, {}
+    )
+    plain, scaled = (
+        np.asarray(expanded(series, [[0.4], [0.3]], 0.2, 7, unit).terms)[:, :, 0]
+        for unit in (1.0, 0.25)
+    )
+    powers = 0.25 ** np.arange(8)[:, None]
+    np.testing.assert_allclose(scaled, plain * powers, rtol=1e-14)
+
+
+def test_integrals_of_rates_with_accelerations_are_carried_along():
+    """xddot times t^2, which is known only after the accelerations."""
+    rates = [x.dot**2, x.ddot * time**2 + sp.exp(x.ddot)]
+    series = TaylorSeries(
+        sp.Matrix([[2]]), sp.Matrix([-x]), [x], [x.dot], time, {}, rates, [x.ddot]
+    )
+    terms = np.asarray(expanded(series, [[0.4], [0.3], [0], [5]], 0.2, 6).terms)
+    force = -x / 2
+    for row, rate in ((2, rates[0]), (3, rates[1].xreplace({x.ddot: force}))):
+        derivative, at = rate, {x: 0.4, x.dot: 0.3, time: 0.2}
+        for k in range(1, 5):
+            value = derivative.subs(at) / mpmath.factorial(k)
+            assert terms[k, row, 0] == pytest.approx(float(value), rel=1e-12)
+            derivative = (
+                derivative.diff(x) * x.dot
+                + derivative.diff(x.dot) * force
+                + derivative.diff(time)
+            )
+    assert terms[0, 2:, 0].tolist() == [0.0, 5.0]
+
+
+@pytest.mark.parametrize("power", [5, 7, 12, 20, sp.Integer(33)])
+def test_whole_powers_do_not_divide_by_their_base(power):
+    q_series, _ = series_of(-(x**power), q=0.0, v=1.0, order=8)
+    expected = np.zeros(9)
+    expected[1] = 1
+    if power + 2 <= 8:
+        expected[power + 2] = -1 / ((power + 1) * (power + 2))
+    np.testing.assert_allclose(q_series, expected, atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    ("force", "start", "reach"),
+    [
+        (sp.exp(-50 * (x - 3) ** 2), 0.0, (0.005, 0.02)),  # B' = 300
+        (sp.exp(-50 * (x - 3) ** 2), -997.0, (100, 400)),  # underflows until x = -1
+        (1 / (1 + 50 * x**2), -10.0, (2, 12)),
+        (sp.tanh(10 * (x - 3)), 0.0, (0.01, 1.0)),
+        (sp.sin(30 * x), 0.0, (np.inf, np.inf)),  # shows in every series
+    ],
+)
+def test_functions_that_can_hide_a_feature_are_watched(force, start, reach):
+    series = TaylorSeries(sp.eye(1), sp.Matrix([force]), [x], [x.dot], time, {})
+    found = float(expanded(series, [[start], [1.0]], 0.0, 8).reach[0])
+    assert reach[0] <= found <= reach[1]
 
 
 def test_a_function_without_recurrence_is_named_with_its_place():
