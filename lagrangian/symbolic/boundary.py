@@ -10,9 +10,12 @@ from sympy.polys.rings import PolyElement
 
 from lagrangian.symbolic.blocks import Block, BlockExpression, ConstantBlock
 from lagrangian.symbolic.calculus import total_derivative
+from lagrangian.symbolic.checked import is_boundary
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
-from lagrangian.symbolic.function_ring import FunctionRing, vanishes
+from lagrangian.symbolic.function_ring import FunctionRing
+from lagrangian.symbolic.generators import OutsideRing
 from lagrangian.symbolic.null_space import linear_system, null_space
+from lagrangian.symbolic.states import NO_VALUE
 
 #: The ansatz for a boundary term may grow to this many terms, in this many rounds.
 MOST_TERMS, MOST_ROUNDS = 400, 3
@@ -45,6 +48,24 @@ def boundary_term(expression: Any) -> Any | None:
         return sp.S.Zero
     if expression.has(Block, BlockExpression, ConstantBlock):
         return None
+    for method in (_by_algebra, _term_by_term):
+        try:
+            candidate = method(expression)
+        except (OutsideRing, *NO_VALUE):
+            continue
+        if candidate is None:
+            return None
+        if is_boundary(candidate, expression):
+            return candidate
+    return None
+
+
+def _by_algebra(expression: Any) -> Any | None:
+    """B in the ring of the functions at hand; None if there is none anywhere.
+
+    Raises:
+        OutsideRing: neither is known.
+    """
     found = jets(expression)
     top = max((jet.order for jet in found), default=0)
     bases = list(dict.fromkeys(jet.base for jet in found))
@@ -54,20 +75,15 @@ def boundary_term(expression: Any) -> Any | None:
     density = ring.polynomial(expression)
     if not ring.normal([density])[0]:
         return sp.S.Zero
+    closed = _is_affine(ring, density, top) and _is_closed(ring, density, bases, top)
     # An incomplete ring may not see that the Euler operator gives zero.
-    if ring.complete and not (
-        _is_affine(ring, density, top) and _is_closed(ring, density, bases, top)
-    ):
+    if ring.complete and not closed:
         return None
     part, rest, order = _by_degree(ring, density, top)
     by_ansatz = _from_ansatz(ring, rest, max(order, 1))
-    if by_ansatz is not None:
-        return ring.expression(part) + by_ansatz
-    candidate = _term_by_term(expression)
-    if candidate is None:
-        return None
-    difference = total_derivative(candidate) - expression
-    return candidate if vanishes(difference, variables) else None
+    if by_ansatz is None:
+        raise OutsideRing(f"the ansatz for `{expression}` was too small.")
+    return ring.expression(part) + by_ansatz
 
 
 def _is_affine(ring: FunctionRing, density: PolyElement, top: int) -> bool:
@@ -133,7 +149,9 @@ def _from_ansatz(ring: FunctionRing, density: PolyElement, top: int) -> Any | No
     """B as a combination of monomials whose derivatives share monomials with it."""
     if not ring.normal([density])[0]:
         return sp.S.Zero
-    highest = {ring.place(v) for v in ring.variables if v != time and v.order >= top}
+    # A total derivative has one dot more than what it is of.
+    above = [v for v in ring.variables if v != time and v.order >= top]
+    highest = {i for i in ring.moving if any(ring.depends(i, v) for v in above)}
     steps = {
         i: step
         for i in ring.moving
@@ -148,6 +166,7 @@ def _from_ansatz(ring: FunctionRing, density: PolyElement, top: int) -> Any | No
             for i, step in steps.items()
             for part in step
             if (candidate := _preimage(ring, monomial, i, part)) is not None
+            and not any(candidate[j] for j in highest)
         } - slopes.keys()
         for candidate in fresh:
             slope = ring.ring.zero
@@ -192,14 +211,16 @@ def _fit(
     monomials = sorted(slopes, key=lambda m: (-sum(m), m))
     normal = ring.normal([-density, *(slopes[m] for m in monomials)])
     rows = linear_system(ring, [(k, 0, p) for k, p in enumerate(normal)])
-    basis = null_space(rows, len(normal), ring)
+    basis = null_space(rows, len(normal) * len(ring.basis), ring)
     if not basis or 0 not in basis[0]:
+        return None
+    values = ring.values(basis[0])
+    if values.pop(0) != 1:
         return None
     return sp.Add(
         *(
-            ring.value(value) * ring.expression(ring.ring.term_new(monomials[k - 1], 1))
-            for k, value in basis[0].items()
-            if k > 0
+            value * ring.expression(ring.ring.term_new(monomials[k - 1], 1))
+            for k, value in values.items()
         )
     )
 

@@ -29,6 +29,10 @@ REWRITTEN: dict[Any, Callable[[Any], Any]] = {
 }
 
 
+class OutsideRing(LookupError):
+    """A function is needed that a ring lacks, so that the ring cannot say."""
+
+
 class Generators:
     """The table of generators that some expressions need, grown as they are converted.
 
@@ -43,6 +47,7 @@ class Generators:
             A relation only speaks of generators made before its own.
         slopes: the derivatives of each generator by variable.
         moving: the generators that depend on variables.
+        open: those of them whose derivatives are not known.
         complete: whether every constant and function could be given its relations.
     """
 
@@ -58,6 +63,7 @@ class Generators:
             self.relations: dict[Any, tuple[str, Any, int]] = {}
             self.slopes: dict[Any, dict[Any, Any]] = {}
             self.moving: set[Any] = set()
+            self.open: set[Any] = set()
             self._names: dict[Any, Any] = {}  # generator -> its atom
             self._known: dict[Any, Any] = {}
             for variable in self.variables:
@@ -70,12 +76,12 @@ class Generators:
         """A polynomial expression in the generators.
 
         Raises:
-            KeyError: it needs a generator that the table lacks.
+            OutsideRing: it needs a generator that the table lacks.
         """
         known = len(self.originals)
         converted = self._rational(_exact(expression))
         if len(self.originals) > known:
-            raise KeyError(f"`{expression}` has functions that this ring lacks.")
+            raise OutsideRing(f"`{expression}` has functions that this ring lacks.")
         return sp.sympify(converted)
 
     def _generator(self, atom: Any, stands_for: Any, moves: bool) -> Any:
@@ -99,6 +105,8 @@ class Generators:
             return self.atoms[e]
         if e.is_Rational:
             return e
+        if e is sp.I:
+            return self._root(sp.S.NegativeOne, 2, e)
         if e.is_Add or e.is_Mul:
             return e.func(*(self._rational(a) for a in e.args))
         if e.is_Pow:
@@ -145,6 +153,8 @@ class Generators:
             return result
         if base.is_Symbol and base not in self.variables:
             return result * self._parameter(base, whole)
+        if whole.q > 1 and base.is_Rational and base > 0:
+            return result * self._radical(base, whole)
         inside = self._rational(base)
         if whole.q > 1:
             steps = whole.p // whole.q
@@ -155,6 +165,23 @@ class Generators:
         if whole < 0:
             inside, whole = self._inverse(inside), -whole
         return result * inside**whole
+
+    def _radical(self, number: Any, power: Any) -> Any:
+        """A power of a positive number, by one root of each prime in it."""
+        result = sp.S.One
+        for prime, times in sp.factorrat(number).items():
+            base = sp.Integer(prime)
+            n, _ = self._multiple(times * power, base)
+            degree = self._scales[base]
+            if degree == 1:
+                result *= base**n
+                continue
+            shown = sp.Pow(base, sp.Rational(1, degree))
+            g = self._generator(("root", base, degree), shown, moves=False)
+            self.relations[g] = ("power", base, degree)
+            whole, rest = divmod(n, degree)
+            result *= base**whole * g**rest
+        return result
 
     def _multiple(self, factor: Any, term: Any) -> tuple[int, Any]:
         """factor*term = n*unit, with one unit for all factors of this term."""
@@ -228,14 +255,34 @@ class Generators:
         return cosine, sine
 
     def _root(self, inside: Any, degree: int, stands_for: Any) -> Any:
-        moves = self.depends(inside)
-        g = self._generator(("root", inside, degree), stands_for, moves)
-        if not moves:
-            self.complete = False  # an algebraic constant: its relation is not used
-            return g
+        if not self.depends(inside):
+            return self._constant_root(inside, degree, stands_for)
+        g = self._generator(("root", inside, degree), stands_for, moves=True)
         if g not in self.relations:
             self.relations[g] = ("power", inside, degree)
         return self._chain(g, inside, g * self._inverse(inside) / degree)
+
+    def _constant_root(self, inside: Any, degree: int, stands_for: Any) -> Any:
+        """By the root of a primitive polynomial: no denominators, no common number."""
+        above, below = self.fraction(inside)
+        polynomial = sp.expand(above * below ** (degree - 1))
+        number, _ = sp.factor_list(polynomial)
+        if number == 0:
+            return sp.S.Zero
+        radical = self._radical(abs(number), sp.Rational(1, degree))
+        primitive = sp.expand(polynomial / abs(number))
+        if primitive != 1:
+            # Where a denominator is negative, the root of the product has another sign.
+            shown = (
+                sp.Pow(self.shown(primitive), sp.Rational(1, degree))
+                if below == 1
+                else stands_for * self.shown(below / radical)
+            )
+            atom = ("root", primitive, degree, below)
+            g = self._generator(atom, shown, moves=False)
+            self.relations[g] = ("power", primitive, degree)
+            radical *= g
+        return radical * self._inverse(below)
 
     def _inverse(self, value: Any) -> Any:
         """1/value, by a generator for the inverse of each irreducible factor."""
@@ -290,12 +337,15 @@ class Generators:
     def _close(self) -> None:
         """The derivatives of functions that only SymPy knows how to differentiate."""
         done: set[Any] = set()
-        for _ in range(DERIVATIVES):
+        for level in range(DERIVATIVES + 1):
             others = [
                 (atom, g)
                 for atom, g in self.atoms.items()
                 if isinstance(atom, sp.Expr) and not atom.is_Symbol and g not in done
             ]
+            if level == DERIVATIVES:
+                self.open = {g for _, g in others if g in self.moving}
+                return
             for atom, g in others:
                 done.add(g)
                 self.slopes[g] = {
@@ -308,6 +358,8 @@ class Generators:
 def _exact(expression: Any) -> Any:
     """Fractions for floats, and only functions that the ring knows where possible."""
     expression = sp.sympify(expression)
+    if expression.has(sp.GoldenRatio, sp.TribonacciConstant):
+        expression = expression.expand(func=True)
     if expression.has(sp.Float):
         expression = sp.nsimplify(expression, rational=True)
     for old, new in REWRITTEN.items():
