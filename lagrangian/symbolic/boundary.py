@@ -17,8 +17,9 @@ from lagrangian.symbolic.generators import OutsideRing
 from lagrangian.symbolic.null_space import linear_system, null_space
 from lagrangian.symbolic.states import NO_VALUE
 
-#: The ansatz for a boundary term may grow to this many terms, in this many rounds.
-MOST_TERMS, MOST_ROUNDS = 400, 3
+#: The ansatz for a boundary term may grow to this many terms, in this many rounds; the
+#: equations for its coefficients to so many terms.
+MOST_TERMS, MOST_ROUNDS, LARGEST_SYSTEM = 400, 3, 20_000
 
 
 def boundary_term(expression: Any) -> Any | None:
@@ -210,6 +211,8 @@ def _fit(
     # Of equivalent forms the simpler stays: pivots, the first, are eliminated.
     monomials = sorted(slopes, key=lambda m: (-sum(m), m))
     normal = ring.normal([-density, *(slopes[m] for m in monomials)])
+    if len(ring.basis) * sum(map(len, normal)) > LARGEST_SYSTEM:
+        raise OutsideRing("the ansatz has become too large.")
     rows = linear_system(ring, [(k, 0, p) for k, p in enumerate(normal)])
     basis = null_space(rows, len(normal) * len(ring.basis), ring)
     if not basis or 0 not in basis[0]:

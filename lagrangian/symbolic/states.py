@@ -11,12 +11,14 @@ from sympy.core.function import AppliedUndef
 
 from lagrangian.symbolic.coordinates import Coordinate
 
-#: Scales of the coordinates and whether the signs are mixed, state by state: |x| needs
-#: both signs, x - y and x y mixed ones, a root or a logarithm its domain.
+#: Scales of the coordinates and patterns of signs, state by state: a root or a logarithm
+#: needs its domain, |x| both signs, x y mixed ones. Pattern 0 is positive, -k opposes k.
+NINTH, FIFTIETH = sp.Rational(1, 9), sp.Rational(1, 50)
 SCALES = (
-    *((1, False), (1, True), (1, True), (7, False), (7, True)),
-    *((sp.Rational(1, 9), False), (sp.Rational(1, 9), True)),
-    *((sp.Rational(1, 50), False), (sp.Rational(1, 50), True)),
+    *((1, 0), (1, 1), (1, -1), (1, 2)),
+    *((7, 0), (7, -2), (7, 3)),
+    *((NINTH, 0), (NINTH, -3), (NINTH, 4)),
+    *((FIFTIETH, 5), (FIFTIETH, -5)),
 )
 
 #: Decimal digits of the evaluation at random states.
@@ -44,7 +46,7 @@ def random_state(symbols: Iterable[Any], seed: int) -> dict[Any, Any]:
 def _number(symbol: Any, seed: int) -> Any:
     """A number that the assumptions of the symbol allow."""
     chance = Random(f"{seed} {symbol}")
-    scale, mixed = SCALES[seed]
+    scale, pattern = SCALES[seed]
     if symbol.is_integer:
         # Even ones are even, odd ones are odd, and the others are both.
         odd = symbol.is_odd or (symbol.is_even is None and chance.random() < 0.5)
@@ -54,8 +56,9 @@ def _number(symbol: Any, seed: int) -> Any:
         number *= scale if isinstance(symbol, Coordinate) else 1
     if symbol.is_nonpositive:
         number = -number
-    elif not symbol.is_nonnegative and mixed and chance.random() < 0.5:
-        number = -number
+    elif not symbol.is_nonnegative and pattern:
+        sign = Random(f"{symbol} {abs(pattern)}").choice([1, -1])
+        number *= sign if pattern > 0 else -sign
     return sp.I * number if symbol.is_imaginary else number
 
 
