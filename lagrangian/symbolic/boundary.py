@@ -9,8 +9,8 @@ from sympy.integrals.manualintegrate import manualintegrate
 from sympy.polys.rings import PolyElement
 
 from lagrangian.symbolic.blocks import Block, BlockExpression, ConstantBlock
-from lagrangian.symbolic.calculus import total_derivative
-from lagrangian.symbolic.checked import is_boundary
+from lagrangian.symbolic.calculus import total_derivative, variation
+from lagrangian.symbolic.checked import is_boundary, vanishes_everywhere
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.function_ring import FunctionRing
 from lagrangian.symbolic.generators import OutsideRing
@@ -20,6 +20,9 @@ from lagrangian.symbolic.states import NO_VALUE
 #: The ansatz for a boundary term may grow to this many terms, in this many rounds; the
 #: equations for its coefficients to so many terms.
 MOST_TERMS, MOST_ROUNDS, LARGEST_SYSTEM = 400, 3, 20_000
+
+#: Where SymPy integrates by parts without end.
+KINKED = (sp.Heaviside, sp.DiracDelta, sp.Max, sp.Min, sp.Piecewise)
 
 
 def boundary_term(expression: Any) -> Any | None:
@@ -61,6 +64,19 @@ def boundary_term(expression: Any) -> Any | None:
     return None
 
 
+def _euler_operator_breaks(expression: Any) -> bool:
+    """Whether the Euler operator is seen not to annihilate it, at random states."""
+    found = jets(expression)
+    top = max((jet.order for jet in found), default=0)
+    for q in dict.fromkeys(jet.base for jet in found):
+        result = sp.S.Zero
+        for k in range(top, -1, -1):
+            result = variation(expression, {q._at(k): 1}) - total_derivative(result)
+        if vanishes_everywhere(result, expression) is False:
+            return True
+    return False
+
+
 def _by_algebra(expression: Any) -> Any | None:
     """B in the ring of the functions at hand; None if there is none anywhere.
 
@@ -79,6 +95,8 @@ def _by_algebra(expression: Any) -> Any | None:
     closed = _is_affine(ring, density, top) and _is_closed(ring, density, bases, top)
     # An incomplete ring may not see that the Euler operator gives zero.
     if ring.complete and not closed:
+        return None
+    if not ring.complete and _euler_operator_breaks(expression):
         return None
     part, rest, order = _by_degree(ring, density, top)
     by_ansatz = _from_ansatz(ring, rest, max(order, 1))
@@ -251,5 +269,7 @@ def _term_by_term(expression: Any) -> Any | None:
 
 
 def _antiderivative(expression: Any, variable: Any) -> Any | None:
+    if expression.has(*KINKED):
+        return None
     result = manualintegrate(expression, variable)
     return None if result.has(sp.Integral, sp.Piecewise) else result

@@ -16,7 +16,7 @@ import sympy as sp
 
 from lagrangian.symbolic.calculus import total_derivative, variation
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
-from lagrangian.symbolic.shell import Shell, is_real
+from lagrangian.symbolic.shell import Shell
 from lagrangian.symbolic.states import (
     NO_VALUE,
     SCALES,
@@ -52,11 +52,14 @@ def _is_total_derivative(candidate: Any, rate: Any) -> bool:
         difference = total_derivative(candidate) - rate
     except NO_VALUE:
         return False
-    return vanishes_everywhere(difference, rate)
+    return vanishes_everywhere(difference, rate) is True
 
 
-def vanishes_everywhere(difference: Any, reference: Any = sp.S.Zero) -> bool:
-    """Whether `difference` is zero at random states where `reference` is real."""
+def vanishes_everywhere(difference: Any, reference: Any) -> bool | None:
+    """Whether `difference` is zero at random states where `reference` is real.
+
+    None where too few of them give it a value.
+    """
     if difference == 0:
         return True
     difference, reference = concrete(difference), concrete(reference)
@@ -80,7 +83,7 @@ def is_constant(shell: Shell, charge: Any) -> bool:
     if rate == 0:
         return True
     rate = concrete(rate)
-    return _holds(rate, shell.tiny(rate), shell.states(rate), is_real)
+    return _holds(rate, shell.tiny(rate), shell.states(rate), shell.is_real) is True
 
 
 class Slopes:
@@ -130,7 +133,7 @@ def _holds(
     least: Any,
     states: Iterable[dict[Any, Any]],
     counts: Callable[[dict[Any, Any]], bool],
-) -> bool:
+) -> bool | None:
     seen = 0
     for state in states:
         number = value(difference, state)
@@ -140,7 +143,7 @@ def _holds(
             seen += 1
         elif counts(state):
             return False
-    return seen >= FEWEST
+    return True if seen >= FEWEST else None
 
 
 def _is_real(expression: Any, state: dict[Any, Any]) -> bool:

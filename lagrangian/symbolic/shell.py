@@ -17,6 +17,7 @@ from lagrangian.symbolic.states import (
     concrete,
     random_state,
     tiny,
+    value,
 )
 from lagrangian.symbolic.system import Lagrangian
 
@@ -36,6 +37,15 @@ class Shell:
             missing = expression.free_symbols - state.keys()
             if not jets(sp.Tuple(*missing)):
                 yield state | random_state(missing, seed)
+
+    def is_real(self, state: dict[Any, Any]) -> bool:
+        """Whether the Lagrangian, and the motion from a state, are real there."""
+        numbers = (*state.values(), value(self._undamped, state))
+        return all(x is not None and x.is_extended_real for x in numbers)
+
+    @cached_property
+    def _undamped(self) -> Any:
+        return concrete(self.system.undamped)
 
     def tiny(self, expression: Any) -> Any:
         """What counts as zero of an expression on shell."""
@@ -92,11 +102,6 @@ def _solution(matrix: Any, right: Any) -> list[Any]:
 def _number(x: Any) -> Any:
     real, imaginary = (sp.Float(part, DIGITS + 10) for part in (x.real, x.imag))
     return real + sp.I * imaginary if imaginary else real
-
-
-def is_real(state: dict[Any, Any]) -> bool:
-    """Whether the motion goes on from a state in real numbers."""
-    return all(x.is_extended_real for x in state.values())
 
 
 def _onto_constraints(system: Lagrangian, state: dict[Any, Any]) -> dict[Any, Any]:

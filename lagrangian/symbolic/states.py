@@ -11,8 +11,9 @@ from sympy.core.function import AppliedUndef
 
 from lagrangian.symbolic.coordinates import Coordinate
 
-#: Scales of the coordinates and patterns of signs, state by state: a root or a logarithm
-#: needs its domain, |x| both signs, x y mixed ones. Pattern 0 is positive, -k opposes k.
+#: Scales of the coordinates and patterns of signs, state by state: a root or logarithm
+#: needs its domain, |x| both signs, x y mixed ones. Pattern 0 is positive, -k opposes
+#: k, and the others are random.
 NINTH, FIFTIETH = sp.Rational(1, 9), sp.Rational(1, 50)
 SCALES = (
     *((1, 0), (1, 1), (1, -1), (1, 2)),

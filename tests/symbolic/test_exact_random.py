@@ -122,7 +122,7 @@ def derivative_case(chance, functions):
 
 
 def any_case(chance):
-    """Whether a random rate is a total derivative; what is none has no boundary term."""
+    """Whether a random rate is a derivative; what is none has no boundary term."""
     rate = random_sum(chance, FUNCTIONS)
     found = lg.boundary_term(rate)
     if found is not None:
