@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import lcm
 from typing import Any
 
@@ -10,23 +10,10 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
+from lagrangian.symbolic.rewritten import exact
+
 #: Other functions than the known ones are differentiated this often in advance.
 DERIVATIVES = 4
-
-#: Functions that are written by others.
-REWRITTEN: dict[Any, Callable[[Any], Any]] = {
-    sp.tan: lambda a: sp.sin(a) / sp.cos(a),
-    sp.cot: lambda a: sp.cos(a) / sp.sin(a),
-    sp.sec: lambda a: 1 / sp.cos(a),
-    sp.csc: lambda a: 1 / sp.sin(a),
-    sp.sinh: lambda a: (sp.exp(a) - sp.exp(-a)) / 2,
-    sp.cosh: lambda a: (sp.exp(a) + sp.exp(-a)) / 2,
-    sp.tanh: lambda a: 1 - 2 / (sp.exp(2 * a) + 1),
-    sp.coth: lambda a: 1 + 2 / (sp.exp(2 * a) - 1),
-    sp.sech: lambda a: 2 * sp.exp(a) / (sp.exp(2 * a) + 1),
-    sp.csch: lambda a: 2 * sp.exp(a) / (sp.exp(2 * a) - 1),
-    sp.sign: lambda a: a / sp.Abs(a),
-}
 
 
 class OutsideRing(LookupError):
@@ -55,7 +42,7 @@ class Generators:
         self.variables = tuple(variables)
         self._scales: dict[Any, int] = {}  # the common denominator of a term's factors
         self._places: dict[Any, Any] = {}  # the arguments of undefined functions
-        expressions = [_exact(e) for e in expressions]
+        expressions = [exact(e) for e in expressions]
         for _ in range(2):  # the first pass only learns the common denominators
             self.complete = True
             self.originals: dict[Any, Any] = {}
@@ -79,7 +66,7 @@ class Generators:
             OutsideRing: it needs a generator that the table lacks.
         """
         known = len(self.originals)
-        converted = self._rational(_exact(expression))
+        converted = self._rational(exact(expression))
         if len(self.originals) > known:
             raise OutsideRing(f"`{expression}` has functions that this ring lacks.")
         return sp.sympify(converted)
@@ -349,20 +336,7 @@ class Generators:
             for atom, g in others:
                 done.add(g)
                 self.slopes[g] = {
-                    v: self._rational(_exact(atom.diff(v)))
+                    v: self._rational(exact(atom.diff(v)))
                     for v in self.variables
                     if v in atom.free_symbols
                 }
-
-
-def _exact(expression: Any) -> Any:
-    """Fractions for floats, and only functions that the ring knows where possible."""
-    expression = sp.sympify(expression)
-    if expression.has(sp.GoldenRatio, sp.TribonacciConstant):
-        expression = expression.expand(func=True)
-    if expression.has(sp.Float):
-        expression = sp.nsimplify(expression, rational=True)
-    for old, new in REWRITTEN.items():
-        if expression.has(old):
-            expression = expression.replace(old, new)
-    return expression

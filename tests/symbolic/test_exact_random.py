@@ -133,38 +133,43 @@ def any_case(chance):
 
 
 def random_law(chance):
-    """Of a Lagrangian and a generator that has a chance of being a symmetry."""
-    rate = chance.choice(RATES)
+    """Of a Lagrangian and a generator, which half the time belong together."""
+    rate, f = chance.choice(RATES), chance.choice(FUNCTIONS)
     mass = chance.choice([1, p, sp.sqrt(p**2 + q**2), sp.exp(-p)])
-    kinetic = mass * chance.choice(
-        [x.dot**2 + y.dot**2, x.dot**2 / 2 + y.dot**2, x.dot * y.dot + x.dot**2]
-    )
-    potential = chance.choice(
-        [
-            *(
-                mass * rate**2 * x**2,
-                rate * x,
-                random_sum(chance, FUNCTIONS, [1, x], 2),
-            ),
-            *(chance.choice(FUNCTIONS)(f) for f in (x, x - y, x - p * t, x**2 + y**2)),
-        ]
-    )
-    damping = chance.choice([0, 0, g * t, sp.sqrt(2) * t, 2 * sp.log(t)])
-    system = lg.Lagrangian(kinetic, potential, damping=damping, coordinates=[x, y])
-    other = chance.choice(RATES)
-    generator = chance.choice(
-        [
-            *(lg.Translation(x), lg.Rotation(x, y), lg.Symmetry({x: x, y: y})),
-            *(lg.TimeTranslation(), lg.Symmetry({x: x, y: y}, tau=2 * t)),
-            lg.Symmetry({x: p, y: 0}, tau=1),
-            *(lg.Symmetry({x: f(rate * t)}) for f in (sp.sin, sp.cos, sp.exp)),
-            lg.Symmetry({x: sp.exp(-g * t / 2) * sp.sin(other * t)}),
-            lg.Symmetry({x: random_function(chance, FUNCTIONS)}),
-            lg.Symmetry({x: t, y: t}),
-            lg.Symmetry({x: x.dot, y: y.dot}),
-        ]
-    )
-    return lg.noether(system, generator)
+    plain = mass * (x.dot**2 + y.dot**2)
+    oscillation = chance.choice([sp.sin, sp.cos])(rate * t)
+    drag = sp.sqrt(rate**2 - g**2 / 4)
+    fitting = [
+        (plain, f(x - y), 0, lg.Symmetry({x: 1, y: 1})),
+        (plain, f(x**2 + y**2), g * t, lg.Rotation(x, y)),
+        (plain, f(x - p * t), 0, lg.Symmetry({x: p}, tau=1)),
+        (plain, f(x) + rate * y**2, 0, lg.TimeTranslation()),
+        (plain, mass * rate**2 * x**2, 0, lg.Symmetry({x: oscillation})),
+        (plain, rate * x + f(y), 0, lg.Symmetry({x: t})),
+        (
+            plain,
+            mass * rate**2 * x**2,
+            g * t,
+            lg.Symmetry({x: sp.exp(-g * t / 2) * sp.cos(drag * t)}),
+        ),
+    ]
+    other = [
+        (
+            chance.choice([plain, plain + x.dot * y.dot, plain + y.dot**2]),
+            chance.choice([random_sum(chance, FUNCTIONS, [1, x], 2), f(x), rate * x]),
+            chance.choice([0, 0, g * t, sp.sqrt(2) * t, 2 * sp.log(t)]),
+            chance.choice(fitting)[3],
+        ),
+        (
+            *chance.choice(fitting)[:3],
+            lg.Symmetry({x: random_function(chance, SMOOTH)}),
+        ),
+        (*chance.choice(fitting)[:3], lg.Symmetry({x: x, y: y}, tau=2 * t)),
+        (*chance.choice(fitting)[:3], lg.Symmetry({x: x.dot, y: y.dot})),
+    ]
+    T, V, damping, symmetry = chance.choice(chance.choice([fitting, other]))
+    system = lg.Lagrangian(T, V, damping=damping, coordinates=[x, y])
+    return lg.noether(system, symmetry)
 
 
 def is_constant(system, charge, chance):
@@ -252,4 +257,4 @@ def test_what_can_be_found_is_found():
     cases = [derivative_case(random.Random(seed), SMOOTH) for seed in range(12)]
     assert sum(map(bool, cases)) >= 11
     laws = [law_case(random.Random(seed)) for seed in range(24)]
-    assert sum(laws) >= 4
+    assert sum(laws) >= 8
