@@ -91,11 +91,13 @@ def concrete(expression: Any) -> Any:
 
     What holds for every function holds for this one.
     """
-    for f in sorted({a.func for a in expression.atoms(AppliedUndef)}, key=str):
-        chance = Random(str(f))
-        (count,) = {len(a.args) for a in expression.atoms(AppliedUndef) if a.func == f}
-        places = sp.symbols(f"_:{count}", cls=sp.Dummy)
-        form = sp.Add(*(sp.Rational(chance.randint(3, 9), 7) * p for p in places))
-        body = sp.cos(form + 1) + form**2 + sp.Mul(*places)
-        expression = expression.subs(f, sp.Lambda(places, body))
+    expression = expression.replace(
+        lambda e: isinstance(e, AppliedUndef), lambda e: _example(str(e.func), e.args)
+    )
     return expression.doit() if expression.has(sp.Derivative, sp.Subs) else expression
+
+
+def _example(name: str, places: Any) -> Any:
+    chance = Random(name)
+    form = sp.Add(*(sp.Rational(chance.randint(3, 9), 7) * p for p in places))
+    return sp.cos(form + 1) + form**2 + sp.Mul(*places)
