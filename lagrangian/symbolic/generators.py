@@ -15,6 +15,9 @@ from lagrangian.symbolic.rewritten import exact
 #: Other functions than the known ones are differentiated this often in advance.
 DERIVATIVES = 4
 
+#: The sine of a higher multiple of an angle is not written by that of the angle.
+MOST_MULTIPLES = 60
+
 
 class OutsideRing(LookupError):
     """A function is needed that a ring lacks, so that the ring cannot say."""
@@ -40,7 +43,8 @@ class Generators:
 
     def __init__(self, expressions: Iterable[Any], variables: Sequence[Any]):
         self.variables = tuple(variables)
-        self._scales: dict[Any, int] = {}  # the common denominator of a term's factors
+        self._degrees: dict[Any, int] = {}  # the common denominator of a base's powers
+        self._units: dict[Any, Any] = {}  # the common divisor of a term's factors
         self._places: dict[Any, Any] = {}  # the arguments of undefined functions
         expressions = [exact(e) for e in expressions]
         for _ in range(2):  # the first pass only learns the common denominators
@@ -122,8 +126,8 @@ class Generators:
 
     def _parameter(self, symbol: Any, power: Any) -> Any:
         """A power of a parameter: of a root of it, where roots of it occur."""
-        n, _ = self._multiple(sp.S(power), symbol)
-        unit = sp.Pow(symbol, sp.Rational(1, self._scales[symbol]))
+        n, degree = self._steps(sp.S(power), symbol)
+        unit = sp.Pow(symbol, sp.Rational(1, degree))
         g = self._generator(("parameter", symbol), unit, moves=False)
         return g**n if n > 0 else self._inverse(g) ** -n
 
@@ -158,8 +162,7 @@ class Generators:
         result = sp.S.One
         for prime, times in sp.factorrat(number).items():
             base = sp.Integer(prime)
-            n, _ = self._multiple(times * power, base)
-            degree = self._scales[base]
+            n, degree = self._steps(times * power, base)
             if degree == 1:
                 result *= base**n
                 continue
@@ -170,10 +173,15 @@ class Generators:
             result *= base**whole * g**rest
         return result
 
+    def _steps(self, power: Any, base: Any) -> tuple[int, int]:
+        """power = n/degree, with one degree for all powers of this base."""
+        degree = self._degrees[base] = lcm(self._degrees.get(base, 1), int(power.q))
+        return int(power * degree), degree
+
     def _multiple(self, factor: Any, term: Any) -> tuple[int, Any]:
         """factor*term = n*unit, with one unit for all factors of this term."""
-        scale = self._scales[term] = lcm(self._scales.get(term, 1), int(factor.q))
-        return int(factor * scale), term / scale
+        unit = self._units[term] = sp.gcd(self._units.get(term, sp.S.Zero), factor)
+        return int(factor / unit), unit * term
 
     def _exponential(self, factor: Any, term: Any, base: Any) -> Any:
         n, unit = self._multiple(factor, term)
@@ -216,6 +224,9 @@ class Generators:
         cosine, sine = sp.S.One, sp.S.Zero
         for term in sp.Add.make_args(sp.expand(argument)):
             n, unit = self._multiple(*term.as_coeff_Mul(rational=True))
+            if abs(n) > MOST_MULTIPLES:  # an angle of its own, whose relation is unused
+                self.complete = False
+                n, unit = 1, term
             inside = self._rational(unit)
             if (term / sp.pi).is_Rational:
                 n, c, s = 1, sp.cos(term), sp.sin(term)
@@ -237,8 +248,9 @@ class Generators:
                 c, s = (1 - half**2) * below, 2 * half * below
             if n < 0:
                 n, s = -n, -s
-            for _ in range(n):
-                cosine, sine = cosine * c - sine * s, sine * c + cosine * s
+            if n != 1:
+                c, s = sp.chebyshevt_poly(n, c), s * sp.chebyshevu_poly(n - 1, c)
+            cosine, sine = cosine * c - sine * s, sine * c + cosine * s
         return cosine, sine
 
     def _root(self, inside: Any, degree: int, stands_for: Any) -> Any:

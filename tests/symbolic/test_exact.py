@@ -182,3 +182,23 @@ def test_a_small_break_is_seen():
     shell = Shell(lg.Lagrangian((x.dot**2 + y.dot**2) / 2, 0, coordinates=[x, y]))
     assert checked.is_constant(shell, x * y.dot - y * x.dot)
     assert not checked.is_constant(shell, x * y.dot - y * x.dot + t * folded)
+
+
+@pytest.mark.parametrize(
+    "potential",
+    [
+        *(sp.gamma(x), sp.floor(x), sp.Max(x, y), sp.atan2(y, x), sp.I * x, sp.re(x)),
+        *(sp.Function("f")(x) + sp.Function("f")(x, y), sp.sqrt(-1 - x**2), sp.zeta(x)),
+        *(sp.Integral(sp.Function("f")(x), x), sp.Abs(sp.sin(x)), x ** sp.sqrt(2)),
+        *(0.1 * x**2 + 0.2 * sp.sin(3.317 * x) + sp.cos(x), sp.sqrt(x + sp.sqrt(y))),
+    ],
+    ids=str,
+)
+def test_every_input_has_an_answer(potential):
+    lg.boundary_term(potential * x.dot)
+    T = (x.dot**2 + y.dot**2) / 2
+    system = lg.Lagrangian(T, potential, coordinates=[x, y])
+    for generator in ({x: sp.sqrt(2) * x}, {x: x.dot * x}, {x: sp.Function("f")(t)}):
+        law = lg.noether(system, lg.Symmetry(generator))
+        assert law.conserved is None and not law.is_conserved
+    lg.find_symmetries(system)
