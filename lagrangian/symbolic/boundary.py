@@ -19,10 +19,11 @@ from lagrangian.symbolic.states import NO_VALUE
 
 #: The ansatz for a boundary term may grow to this many terms, in this many rounds; the
 #: equations for its coefficients to so many terms.
-MOST_TERMS, MOST_ROUNDS, LARGEST_SYSTEM = 400, 3, 20_000
+MOST_TERMS, MOST_ROUNDS, LARGEST_SYSTEM = 400, 3, 10_000
 
-#: Where SymPy integrates by parts without end.
-KINKED = (sp.Heaviside, sp.DiracDelta, sp.Max, sp.Min, sp.Piecewise)
+#: Where SymPy integrates by parts without end, and so does it from so many operations.
+LARGEST_INTEGRAND = 80
+KINKED = (sp.Abs, sp.sign, sp.Heaviside, sp.DiracDelta, sp.Max, sp.Min, sp.Piecewise)
 
 
 def boundary_term(expression: Any) -> Any | None:
@@ -260,6 +261,8 @@ def _term_by_term(expression: Any) -> Any | None:
             return None
         boundary += part
         rest = sp.expand(rest - total_derivative(part))
+        if rest.has(v):
+            return None
     if jets(rest):
         return None
     for term in sp.Add.make_args(rest):
@@ -269,7 +272,7 @@ def _term_by_term(expression: Any) -> Any | None:
 
 
 def _antiderivative(expression: Any, variable: Any) -> Any | None:
-    if expression.has(*KINKED):
+    if expression.has(*KINKED) or expression.count_ops() > LARGEST_INTEGRAND:
         return None
     result = manualintegrate(expression, variable)
     return None if result.has(sp.Integral, sp.Piecewise) else result

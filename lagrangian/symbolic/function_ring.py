@@ -40,7 +40,7 @@ from lagrangian.symbolic.generators import Generators, OutsideRing
 from lagrangian.symbolic.independence import are_independent
 
 #: Roots of constants that generate a larger extension are left without relations.
-LARGEST_EXTENSION = 32
+LARGEST_EXTENSION = 8
 
 
 class FunctionRing:
