@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from math import perm, prod
 from typing import Any
 
-from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.coordinates import Coordinate, time
 from lagrangian.symbolic.function_ring import FunctionRing
 from lagrangian.symbolic.null_space import Solution, linear_system, null_space
 from lagrangian.symbolic.system import Lagrangian
@@ -58,6 +59,15 @@ class Equations:
         expressions = [lagrangian.T, lagrangian.V, lagrangian.friction_rate]
         self.ring = FunctionRing(expressions, [*self.positions, *self.velocities, time])
         self.T, self.V, self.friction = map(self.ring.polynomial, expressions)
+
+    @cached_property
+    def constant_masses(self) -> dict[Any, Any]:
+        """The mass matrix by pairs of coordinates; empty if it is not constant."""
+        matrix = self.lagrangian.mass_matrix
+        if matrix.has(Coordinate, time):
+            return {}
+        q = self.positions
+        return {(a, b): matrix[i, j] for i, a in enumerate(q) for j, b in enumerate(q)}
 
     def of_lagrangian(self) -> list[Operator]:
         """Their common kernel are the symmetries of L up to a divergence."""
@@ -164,7 +174,7 @@ class Equations:
             if (image := self._image(operator, unknown))
         )
         rows = linear_system(self.ring, columns)
-        return null_space(rows, len(ansatz), self.ring)
+        return null_space(rows, len(ansatz) * len(self.ring.basis), self.ring)
 
     def _image(self, operator: Operator, unknown: Unknown) -> Any:
         """The operator on the characteristic of one unknown."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
 from itertools import combinations_with_replacement
 from math import comb
@@ -13,11 +12,15 @@ import sympy as sp
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.boundary import boundary_term
 from lagrangian.symbolic.calculus import total_derivative, variation
+from lagrangian.symbolic.checked import Slopes, is_constant
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.determining import Equations, Unknown
 from lagrangian.symbolic.found import FoundSymmetry, Symmetries
-from lagrangian.symbolic.function_ring import FunctionRing, vanishes
+from lagrangian.symbolic.function_ring import FunctionRing
+from lagrangian.symbolic.generators import OutsideRing
+from lagrangian.symbolic.naming import name_of
 from lagrangian.symbolic.null_space import Solution, echelon
+from lagrangian.symbolic.shell import Shell
 from lagrangian.symbolic.symmetry import Symmetry
 from lagrangian.symbolic.system import Lagrangian
 
@@ -41,7 +44,8 @@ def find_symmetries(
     is eliminated from the equations instead of guessed at, and they are split by
     functions that are linearly independent (`FunctionRing`); `Symmetries.complete` says
     where this is not assured. Nothing is claimed in vain: every generator is put back
-    into delta L = D_t B, which must reduce to zero.
+    into delta L = D_t B, and the rate of every charge must be zero at random states, in
+    50-digit arithmetic.
 
     Parameters are generic: a symmetry that needs special values of them (two equal
     spring constants) appears once those values are put in.
@@ -82,14 +86,28 @@ def find_symmetries(
         )
     n = len(lagrangian.coordinates)
     _check_size(n, degree, velocities)
+    try:
+        return _found(lagrangian, degree, velocities)
+    except OutsideRing as error:
+        raise InvalidSymmetry(
+            "`find_symmetries` does not know enough derivatives of the functions in "
+            f"this Lagrangian: {error} State a symmetry yourself, as in "
+            "`lg.noether(L, lg.Symmetry({q: xi}))`."
+        ) from error
+
+
+def _found(lagrangian: Lagrangian, degree: int, velocities: bool) -> Symmetries:
+    n = len(lagrangian.coordinates)
     equations = Equations(lagrangian)
-    monomials = _monomials(n + 1, degree)
+    ring, monomials = equations.ring, _monomials(n + 1, degree)
 
     movers = [None, *range(n)]
     ansatz = [Unknown(i, powers) for powers in monomials for i in movers]
     operators = equations.of_lagrangian()
     solutions = equations.kernel(operators, ansatz)
-    found, unverified = _verified(lagrangian, equations, ansatz, solutions)
+    check = _Check(lagrangian)
+    for solution in ring.leading(solutions):
+        check.add(_symmetry(equations, ansatz, solution))
     if velocities:
         wide = [Unknown(i, powers) for powers in monomials for i in range(n)] + [
             Unknown(i, powers, j)
@@ -97,10 +115,11 @@ def find_symmetries(
             for j in range(n)
             for i in range(n)
         ]
-        points = [_without_tau(s, ansatz, wide, n) for s in solutions]
-        more = _complement(equations.kernel(operators, wide), points, equations.ring)
-        others = _verified(lagrangian, equations, wide, more)
-        found, unverified = found + others[0], unverified + others[1]
+        size = len(ring.basis)
+        points = [_without_tau(s, ansatz, wide, n, size) for s in solutions]
+        more = _complement(equations.kernel(operators, wide), points, ring)
+        for solution in ring.leading(more):
+            check.add(_symmetry(equations, wide, solution))
 
     still = [
         Unknown(i, powers) for powers in monomials if not powers[n] for i in range(n)
@@ -108,28 +127,26 @@ def find_symmetries(
     of_T, of_V = equations.of_part(equations.T), equations.of_part(equations.V)
     kinetic = equations.kernel(of_T, still)
     shared = equations.kernel([*of_T, *of_V], still)
-    broken = _complement(equations.kernel(of_V, still), shared, equations.ring)
+    broken = _complement(equations.kernel(of_V, still), shared, ring)
 
     def leaving(energy: Any, solutions: list[Solution]) -> tuple[Symmetry, ...]:
-        symmetries = [_symmetry(equations, still, s) for s in solutions]
-        for symmetry in symmetries:
-            change = variation(energy, _motion_of(lagrangian, symmetry))
-            if not vanishes(change, equations.ring.variables):
-                raise ArithmeticError(f"{symmetry} does not solve its own equations.")
-        return tuple(symmetries)
+        slopes = Slopes(energy)
+        symmetries = [_symmetry(equations, still, s) for s in ring.leading(solutions)]
+        kept = [s for s in symmetries if slopes.vanish_along(_motion_of(lagrangian, s))]
+        check.complete &= len(kept) == len(symmetries)
+        return tuple(kept)
 
-    of_potential = leaving(lagrangian.V, shared + broken)
-
+    of_both, of_the_rest = leaving(lagrangian.V, shared), leaving(lagrangian.V, broken)
     return Symmetries(
         lagrangian=lagrangian,
         degree=degree,
         velocities=velocities,
-        found=tuple(found),
+        found=tuple(check.found),
         of_kinetic=leaving(lagrangian.T, kinetic),
-        of_potential=of_potential,
-        broken_by_kinetic=of_potential[len(shared) :],
-        unverified=tuple(unverified),
-        complete=equations.ring.complete,
+        of_potential=of_both + of_the_rest,
+        broken_by_kinetic=of_the_rest,
+        unverified=tuple(check.unverified),
+        complete=ring.complete and check.complete,
     )
 
 
@@ -161,18 +178,19 @@ def _monomials(count: int, degree: int) -> list[tuple[int, ...]]:
 
 
 def _without_tau(
-    solution: Solution, ansatz: list[Unknown], wide: list[Unknown], n: int
+    solution: Solution, ansatz: list[Unknown], wide: list[Unknown], n: int, size: int
 ) -> Solution:
     """The same characteristic with the motion of time as K = -tau."""
     place = {unknown: k for k, unknown in enumerate(wide)}
     result = {}
     for k, value in solution.items():
-        unknown = ansatz[k]
+        unknown, root = ansatz[k // size], k % size
         if unknown.moves is None:
             for i in range(n):
-                result[place[Unknown(i, unknown.powers, i)]] = -value
+                at = place[Unknown(i, unknown.powers, i)]
+                result[at * size + root] = -value
         else:
-            result[place[unknown]] = value
+            result[place[unknown] * size + root] = value
     return result
 
 
@@ -194,29 +212,35 @@ def _complement(
     return echelon(rest, ring)
 
 
-def _verified(
-    lagrangian: Lagrangian,
-    equations: Equations,
-    ansatz: list[Unknown],
-    solutions: list[Solution],
-) -> tuple[list[FoundSymmetry], list[Symmetry]]:
-    found, unverified = [], []
-    for solution in solutions:
-        symmetry = _symmetry(equations, ansatz, solution)
-        xi, tau, L = symmetry.xi, symmetry.tau, lagrangian.expression
-        change = variation(L, _motion_of(lagrangian, symmetry))
-        change += L * total_derivative(tau)
-        boundary = boundary_term(change)
+class _Check:
+    """Puts symmetries back into L, and keeps those whose charges are constant."""
+
+    def __init__(self, lagrangian: Lagrangian):
+        self.lagrangian = lagrangian
+        self.shell, self.slopes = Shell(lagrangian), Slopes(lagrangian.expression)
+        self.found: list[FoundSymmetry] = []
+        self.unverified: list[Symmetry] = []
+        self.complete = True
+
+    def add(self, symmetry: Symmetry) -> None:
+        lagrangian, xi, tau = self.lagrangian, symmetry.xi, symmetry.tau
+        motion, stretch = _motion_of(lagrangian, symmetry), total_derivative(tau)
+        boundary: Any = sp.S.Zero
+        if not self.slopes.vanish_along(motion, stretch):
+            L = lagrangian.expression
+            boundary = boundary_term(variation(L, motion) + L * stretch)
         if boundary is None:
-            unverified.append(symmetry)
-            continue
+            self.unverified.append(symmetry)
+            return
         # Written as the factor times what it multiplies.
         factor = sp.exp(lagrangian.damping)
         bare = sp.expand_mul(boundary / factor)
         charge = sp.Add(*(lagrangian.momenta[q] * d for q, d in xi.items()))
-        charge = sp.expand_mul(charge - tau * lagrangian.energy - bare)
-        found.append(FoundSymmetry(symmetry, factor * bare, factor * charge))
-    return found, unverified
+        charge = factor * sp.expand_mul(charge - tau * lagrangian.energy - bare)
+        if is_constant(self.shell, charge):
+            self.found.append(FoundSymmetry(symmetry, factor * bare, charge))
+        else:
+            self.complete = False
 
 
 def _motion_of(lagrangian: Lagrangian, symmetry: Symmetry) -> dict[Any, Any]:
@@ -249,7 +273,7 @@ def _symmetry(
         else:
             xi[q[unknown.moves]] = xi.get(q[unknown.moves], sp.S.Zero) + term
     xi = {c: xi[c] for c in q if c in xi}
-    name = _name(xi, tau, equations.velocities)
+    name = name_of(xi, tau, equations.constant_masses)
     if name == "time translation":
         return Symmetry({}, tau=-1, name=name)  # so that its charge is +E
     if name == "rotation" and not next(iter(xi.values())).could_extract_minus_sign():
@@ -259,7 +283,7 @@ def _symmetry(
 
 def _integral(solution: Solution, ring: FunctionRing) -> dict[int, Any]:
     """Without denominators and common factors, and with a positive lead."""
-    values = {k: ring.value(solution[k]) for k in sorted(solution)}
+    values = dict(sorted(ring.values(solution).items()))
     parts = list(values.values())
     below = reduce(sp.lcm, (sp.fraction(sp.together(v))[1] for v in parts), sp.S.One)
     parts = [sp.expand(sp.cancel(v * below)) for v in parts]
@@ -268,31 +292,3 @@ def _integral(solution: Solution, ring: FunctionRing) -> dict[int, Any]:
     if parts[0].could_extract_minus_sign():
         parts = [-v for v in parts]
     return dict(zip(values, parts, strict=True))
-
-
-def _name(xi: dict[Any, Any], tau: Any, velocities: Sequence[Any]) -> str:
-    """What the generator is usually called."""
-    moved = {c: d for c, d in xi.items() if d != 0}
-    if any(d.has(*velocities) for d in moved.values()):
-        return "velocity-dependent"
-    if not moved and not tau.free_symbols & {time, *xi}:
-        return "time translation" if tau.is_number else "symmetry"
-    scales = {d / c for c, d in moved.items()}
-    if tau == 0:
-        if all(d.is_number for d in moved.values()):
-            return "translation"
-        if all((d / time).is_number for d in moved.values()):
-            return "Galilean boost"
-        if len(moved) == 2:
-            (a, b), (c, d) = moved.items()
-            if b in (c, -c) and d == -a * (b / c):
-                return "rotation"
-        if all(s.is_number for s in scales):
-            return "scale" if len(scales) == 1 else "rescale"
-    if len(scales) == 1:
-        (scale,) = scales
-        if scale.is_number and (tau / time).is_number:
-            return "dilation"
-        if (scale / time).is_number and tau == scale * time:
-            return "expansion"
-    return "symmetry"

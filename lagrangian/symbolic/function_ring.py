@@ -7,7 +7,7 @@ algebraically independent up to relations with known normal forms:
 
 - exp(a f), for each term f of an exponent (powers with a symbolic exponent too);
 - sin and cos, for each term of an angle, with sin^2 = 1 - cos^2;
-- the q-th root r of a function p, with r^q = p;
+- the q-th root r of a function or constant p, with r^q = p;
 - log |p| of each irreducible factor p, and any other function as it stands;
 - the inverse 1/d of each irreducible denominator d, which is cleared in the end.
 
@@ -15,22 +15,32 @@ The exponentials of functions that are linearly independent over the rationals m
 constants are algebraically independent over the algebraic functions, and so are
 logarithms of multiplicatively independent ones (Ax, "On Schanuel's conjectures",
 1971); roots are independent up to r^q = p if no product of powers of the p is a q-th
-power (Kummer). So an identity holds if and only if every coefficient of its normal
-form vanishes. `FunctionRing.complete` says whether these conditions were checked: if
-not, every identity that reduces to zero still holds, but one may hold unnoticed.
+power (Kummer). Roots of constants generate an algebraic extension of the field of the
+parameters: an unknown constant is a combination of its basis, so that linear equations
+over the extension are such over the field, in more unknowns.
+
+So an identity holds if and only if every coefficient of its normal form vanishes.
+`FunctionRing.complete` says whether these conditions were checked: if not, every
+identity that reduces to zero still holds, but one may hold unnoticed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import product
+from math import prod
 from typing import Any
 
 import sympy as sp
 from sympy.polys.rings import PolyElement, PolyRing
 
 from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.generators import Generators
+from lagrangian.symbolic.generators import Generators, OutsideRing
 from lagrangian.symbolic.independence import are_independent
+
+#: Roots of constants that generate a larger extension are left without relations.
+LARGEST_EXTENSION = 8
 
 
 class FunctionRing:
@@ -47,14 +57,24 @@ class FunctionRing:
         generators = list(table.originals)
         self.ring = PolyRing(generators, sp.QQ, sp.lex)
         self._index = {g: i for i, g in enumerate(generators)}
+        powers = {
+            g: d for g, (kind, _, d) in table.relations.items() if kind == "power"
+        }
+        roots = {i: powers[g] for g, i in self._index.items() if g in powers}
+        roots = {i: d for i, d in roots.items() if generators[i] not in table.moving}
+        is_small = prod(roots.values()) <= LARGEST_EXTENSION
+        self.roots = roots if is_small else {}
         self.constant = [
             i
             for g, i in self._index.items()
-            if g not in table.moving and table.originals[g] is not None
+            if i not in self.roots
+            and g not in table.moving
+            and table.originals[g] is not None
         ]
         self.moving = [i for g, i in self._index.items() if g in table.moving]
         parameters = [generators[i] for i in self.constant]
         self.field: Any = sp.QQ.frac_field(*parameters) if parameters else sp.QQ
+        self._open = [self._index[g] for g in table.open]
         self._derivations = {
             v: {
                 self._index[g]: slope
@@ -63,7 +83,7 @@ class FunctionRing:
             }
             for v in self.variables
         }
-        self.complete = table.complete and are_independent(table, self)
+        self.complete = is_small and table.complete and are_independent(table, self)
 
     def polynomial(self, expression: Any) -> PolyElement:
         """`expression` as an element of the ring, not yet in normal form."""
@@ -76,6 +96,11 @@ class FunctionRing:
     def derivative(self, p: PolyElement, variable: Any) -> PolyElement:
         """The partial derivative by a variable, through all functions of it."""
         result = self.ring.zero
+        for i in self._open:
+            if any(monomial[i] for monomial in p):
+                raise OutsideRing(
+                    f"`{self.expression(p)}` is differentiated too often."
+                )
         for i, slope in self._derivations[variable].items():
             change = p.diff(self.ring.gens[i])
             if change:
@@ -97,6 +122,8 @@ class FunctionRing:
 
     def place(self, variable: Any) -> int:
         """The position of a variable among the generators."""
+        if variable not in self._table.atoms:
+            raise OutsideRing(f"`{variable}` is no variable of this ring.")
         return self._index[self._table.atoms[variable]]
 
     def generator(self, variable: Any) -> PolyElement:
@@ -166,12 +193,31 @@ class FunctionRing:
                 )
         return polynomials
 
+    @cached_property
+    def basis(self) -> list[tuple[int, ...]]:
+        """The monomials in the roots of constants, a basis over the field; 1 first."""
+        zero = [0] * self.ring.ngens
+        monomials = []
+        for powers in product(*(range(degree) for degree in self.roots.values())):
+            monomial = list(zero)
+            for i, power in zip(self.roots, powers, strict=True):
+                monomial[i] = power
+            monomials.append(tuple(monomial))
+        return monomials
+
+    def multiples(self, p: PolyElement) -> list[PolyElement]:
+        """Its products with the basis, in normal form if it is."""
+        if len(self.basis) == 1:
+            return [p]
+        return self._eliminate([p.mul_monom(m) for m in self.basis], ("power",))
+
     def split(self, p: PolyElement) -> dict[tuple, PolyElement]:
         """The coefficients, polynomials in the parameters, by monomials in the rest."""
         parts: dict[tuple, Any] = {}
         ring = self.field.field.ring if self.constant else None
+        apart = [*self.moving, *self.roots]
         for monomial, number in p.items():
-            key = tuple(monomial[i] for i in self.moving)
+            key = tuple(monomial[i] for i in apart)
             if ring is None:
                 parts[key] = number
             else:
@@ -183,9 +229,19 @@ class FunctionRing:
         """Back from the ring."""
         return self._table.shown(p.as_expr())
 
-    def value(self, element: Any) -> Any:
-        """An element of the field of the parameters as an expression."""
-        return self._table.shown(self.field.to_sympy(element))
+    def values(self, solution: Mapping[int, Any]) -> dict[int, Any]:
+        """The unknowns of a `linear_system` that are not zero, as expressions."""
+        found: dict[int, Any] = {}
+        for place, element in solution.items():
+            unknown, at = divmod(place, len(self.basis))
+            root = self.ring.term_new(self.basis[at], 1).as_expr()
+            part = self._table.shown(self.field.to_sympy(element) * root)
+            found[unknown] = found.get(unknown, sp.S.Zero) + part
+        return found
+
+    def leading(self, solutions: Iterable[Mapping[int, Any]]) -> list[Any]:
+        """Of solutions and their multiples, in echelon form, one that begins with 1."""
+        return [s for s in solutions if min(s) % len(self.basis) == 0]
 
 
 def vanishes(expression: Any, variables: Sequence[Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import lcm
 from typing import Any
 
@@ -10,23 +10,17 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
+from lagrangian.symbolic.rewritten import exact
+
 #: Other functions than the known ones are differentiated this often in advance.
 DERIVATIVES = 4
 
-#: Functions that are written by others.
-REWRITTEN: dict[Any, Callable[[Any], Any]] = {
-    sp.tan: lambda a: sp.sin(a) / sp.cos(a),
-    sp.cot: lambda a: sp.cos(a) / sp.sin(a),
-    sp.sec: lambda a: 1 / sp.cos(a),
-    sp.csc: lambda a: 1 / sp.sin(a),
-    sp.sinh: lambda a: (sp.exp(a) - sp.exp(-a)) / 2,
-    sp.cosh: lambda a: (sp.exp(a) + sp.exp(-a)) / 2,
-    sp.tanh: lambda a: 1 - 2 / (sp.exp(2 * a) + 1),
-    sp.coth: lambda a: 1 + 2 / (sp.exp(2 * a) - 1),
-    sp.sech: lambda a: 2 * sp.exp(a) / (sp.exp(2 * a) + 1),
-    sp.csch: lambda a: 2 * sp.exp(a) / (sp.exp(2 * a) - 1),
-    sp.sign: lambda a: a / sp.Abs(a),
-}
+#: The sine of a higher multiple of an angle is not written by that of the angle.
+MOST_MULTIPLES = 60
+
+
+class OutsideRing(LookupError):
+    """A function is needed that a ring lacks, so that the ring cannot say."""
 
 
 class Generators:
@@ -43,14 +37,16 @@ class Generators:
             A relation only speaks of generators made before its own.
         slopes: the derivatives of each generator by variable.
         moving: the generators that depend on variables.
+        open: those of them whose derivatives are not known.
         complete: whether every constant and function could be given its relations.
     """
 
     def __init__(self, expressions: Iterable[Any], variables: Sequence[Any]):
         self.variables = tuple(variables)
-        self._scales: dict[Any, int] = {}  # the common denominator of a term's factors
+        self._degrees: dict[Any, int] = {}  # the common denominator of a base's powers
+        self._units: dict[Any, Any] = {}  # the common divisor of a term's factors
         self._places: dict[Any, Any] = {}  # the arguments of undefined functions
-        expressions = [_exact(e) for e in expressions]
+        expressions = [exact(e) for e in expressions]
         for _ in range(2):  # the first pass only learns the common denominators
             self.complete = True
             self.originals: dict[Any, Any] = {}
@@ -58,6 +54,7 @@ class Generators:
             self.relations: dict[Any, tuple[str, Any, int]] = {}
             self.slopes: dict[Any, dict[Any, Any]] = {}
             self.moving: set[Any] = set()
+            self.open: set[Any] = set()
             self._names: dict[Any, Any] = {}  # generator -> its atom
             self._known: dict[Any, Any] = {}
             for variable in self.variables:
@@ -70,12 +67,12 @@ class Generators:
         """A polynomial expression in the generators.
 
         Raises:
-            KeyError: it needs a generator that the table lacks.
+            OutsideRing: it needs a generator that the table lacks.
         """
         known = len(self.originals)
-        converted = self._rational(_exact(expression))
+        converted = self._rational(exact(expression))
         if len(self.originals) > known:
-            raise KeyError(f"`{expression}` has functions that this ring lacks.")
+            raise OutsideRing(f"`{expression}` has functions that this ring lacks.")
         return sp.sympify(converted)
 
     def _generator(self, atom: Any, stands_for: Any, moves: bool) -> Any:
@@ -99,6 +96,8 @@ class Generators:
             return self.atoms[e]
         if e.is_Rational:
             return e
+        if e is sp.I:
+            return self._root(sp.S.NegativeOne, 2, e)
         if e.is_Add or e.is_Mul:
             return e.func(*(self._rational(a) for a in e.args))
         if e.is_Pow:
@@ -127,8 +126,8 @@ class Generators:
 
     def _parameter(self, symbol: Any, power: Any) -> Any:
         """A power of a parameter: of a root of it, where roots of it occur."""
-        n, _ = self._multiple(sp.S(power), symbol)
-        unit = sp.Pow(symbol, sp.Rational(1, self._scales[symbol]))
+        n, degree = self._steps(sp.S(power), symbol)
+        unit = sp.Pow(symbol, sp.Rational(1, degree))
         g = self._generator(("parameter", symbol), unit, moves=False)
         return g**n if n > 0 else self._inverse(g) ** -n
 
@@ -145,6 +144,8 @@ class Generators:
             return result
         if base.is_Symbol and base not in self.variables:
             return result * self._parameter(base, whole)
+        if whole.q > 1 and base.is_Rational and base > 0:
+            return result * self._radical(base, whole)
         inside = self._rational(base)
         if whole.q > 1:
             steps = whole.p // whole.q
@@ -156,10 +157,31 @@ class Generators:
             inside, whole = self._inverse(inside), -whole
         return result * inside**whole
 
+    def _radical(self, number: Any, power: Any) -> Any:
+        """A power of a positive number, by one root of each prime in it."""
+        result = sp.S.One
+        for prime, times in sp.factorrat(number).items():
+            base = sp.Integer(prime)
+            n, degree = self._steps(times * power, base)
+            if degree == 1:
+                result *= base**n
+                continue
+            shown = sp.Pow(base, sp.Rational(1, degree))
+            g = self._generator(("root", base, degree), shown, moves=False)
+            self.relations[g] = ("power", base, degree)
+            whole, rest = divmod(n, degree)
+            result *= base**whole * g**rest
+        return result
+
+    def _steps(self, power: Any, base: Any) -> tuple[int, int]:
+        """power = n/degree, with one degree for all powers of this base."""
+        degree = self._degrees[base] = lcm(self._degrees.get(base, 1), int(power.q))
+        return int(power * degree), degree
+
     def _multiple(self, factor: Any, term: Any) -> tuple[int, Any]:
         """factor*term = n*unit, with one unit for all factors of this term."""
-        scale = self._scales[term] = lcm(self._scales.get(term, 1), int(factor.q))
-        return int(factor * scale), term / scale
+        unit = self._units[term] = sp.gcd(self._units.get(term, sp.S.Zero), factor)
+        return int(factor / unit), unit * term
 
     def _exponential(self, factor: Any, term: Any, base: Any) -> Any:
         n, unit = self._multiple(factor, term)
@@ -202,6 +224,9 @@ class Generators:
         cosine, sine = sp.S.One, sp.S.Zero
         for term in sp.Add.make_args(sp.expand(argument)):
             n, unit = self._multiple(*term.as_coeff_Mul(rational=True))
+            if abs(n) > MOST_MULTIPLES:  # an angle of its own, whose relation is unused
+                self.complete = False
+                n, unit = 1, term
             inside = self._rational(unit)
             if (term / sp.pi).is_Rational:
                 n, c, s = 1, sp.cos(term), sp.sin(term)
@@ -223,19 +248,40 @@ class Generators:
                 c, s = (1 - half**2) * below, 2 * half * below
             if n < 0:
                 n, s = -n, -s
-            for _ in range(n):
-                cosine, sine = cosine * c - sine * s, sine * c + cosine * s
+            if n != 1:
+                c, s = sp.chebyshevt_poly(n, c), s * sp.chebyshevu_poly(n - 1, c)
+            cosine, sine = cosine * c - sine * s, sine * c + cosine * s
         return cosine, sine
 
     def _root(self, inside: Any, degree: int, stands_for: Any) -> Any:
-        moves = self.depends(inside)
-        g = self._generator(("root", inside, degree), stands_for, moves)
-        if not moves:
-            self.complete = False  # an algebraic constant: its relation is not used
-            return g
+        if not self.depends(inside):
+            return self._constant_root(inside, degree, stands_for)
+        g = self._generator(("root", inside, degree), stands_for, moves=True)
         if g not in self.relations:
             self.relations[g] = ("power", inside, degree)
         return self._chain(g, inside, g * self._inverse(inside) / degree)
+
+    def _constant_root(self, inside: Any, degree: int, stands_for: Any) -> Any:
+        """By the root of a primitive polynomial: no denominators, no common number."""
+        above, below = self.fraction(inside)
+        polynomial = sp.expand(above * below ** (degree - 1))
+        number, _ = sp.factor_list(polynomial)
+        if number == 0:
+            return sp.S.Zero
+        radical = self._radical(abs(number), sp.Rational(1, degree))
+        primitive = sp.expand(polynomial / abs(number))
+        if primitive != 1:
+            # Where a denominator is negative, the root of the product has another sign.
+            shown = (
+                sp.Pow(self.shown(primitive), sp.Rational(1, degree))
+                if below == 1
+                else stands_for * self.shown(below / radical)
+            )
+            atom = ("root", primitive, degree, below)
+            g = self._generator(atom, shown, moves=False)
+            self.relations[g] = ("power", primitive, degree)
+            radical *= g
+        return radical * self._inverse(below)
 
     def _inverse(self, value: Any) -> Any:
         """1/value, by a generator for the inverse of each irreducible factor."""
@@ -290,27 +336,19 @@ class Generators:
     def _close(self) -> None:
         """The derivatives of functions that only SymPy knows how to differentiate."""
         done: set[Any] = set()
-        for _ in range(DERIVATIVES):
+        for level in range(DERIVATIVES + 1):
             others = [
                 (atom, g)
                 for atom, g in self.atoms.items()
                 if isinstance(atom, sp.Expr) and not atom.is_Symbol and g not in done
             ]
+            if level == DERIVATIVES:
+                self.open = {g for _, g in others if g in self.moving}
+                return
             for atom, g in others:
                 done.add(g)
                 self.slopes[g] = {
-                    v: self._rational(_exact(atom.diff(v)))
+                    v: self._rational(exact(atom.diff(v)))
                     for v in self.variables
                     if v in atom.free_symbols
                 }
-
-
-def _exact(expression: Any) -> Any:
-    """Fractions for floats, and only functions that the ring knows where possible."""
-    expression = sp.sympify(expression)
-    if expression.has(sp.Float):
-        expression = sp.nsimplify(expression, rational=True)
-    for old, new in REWRITTEN.items():
-        if expression.has(old):
-            expression = expression.replace(old, new)
-    return expression

@@ -18,13 +18,16 @@ def are_independent(table: Generators, ring: Any) -> bool:
         ring: the `FunctionRing` in them, for its normal forms.
     """
     roots: list[tuple[dict[Any, Any], int]] = []
+    constants: list[tuple[dict[Any, Any], int]] = []
     signs, logs = [], []
     rates: dict[tuple[bool, bool], list[Any]] = {}
     for atom, g in table.atoms.items():
         if not isinstance(atom, tuple):
             continue
         kind, inside = atom[:2]
-        if kind == "root" and g in table.relations:
+        if kind == "root" and g not in table.moving:
+            constants.append((_constant_factors(inside), atom[2]))
+        elif kind == "root":
             powers = _factors(table, inside)
             if any(p % 2 for p in powers.values()) or atom[2] > 2:
                 roots.append((powers, atom[2]))
@@ -44,10 +47,47 @@ def are_independent(table: Generators, ring: Any) -> bool:
     checks += [
         _are_unrelated(ring, found, moves) for (_, moves), found in rates.items()
     ]
-    for prime in {p for _, degree in roots for p in sp.primefactors(degree)}:
-        rows = [powers for powers, degree in roots if degree % prime == 0]
-        checks.append(_have_full_rank(rows, sp.GF(prime)))
+    checks += [_generate_a_field(table, constants), _are_roots(roots)]
+    # What is irreducible over the parameters may have factors over an extension: those
+    # of different polynomials without roots of constants are different, no others.
+    algebraic = {g for g in table.relations if g not in table.moving}
+    split = [f for powers in (*logs, *(p for p, _ in roots), *signs) for f in powers]
+    checks.append(not any(f.free_symbols & algebraic for f in split))
     return all(checks)
+
+
+def _are_roots(roots: list[tuple[dict[Any, Any], int]]) -> bool:
+    """Whether no product of powers of what they are roots of is such a power itself."""
+    return all(
+        _have_full_rank([p for p, degree in roots if degree % q == 0], sp.GF(q))
+        for q in {q for _, degree in roots for q in sp.primefactors(degree)}
+    )
+
+
+def _generate_a_field(
+    table: Generators, roots: list[tuple[dict[Any, Any], int]]
+) -> bool:
+    """Whether roots of constants generate an extension of their whole degree.
+
+    Square roots do by Kummer's theory. Others do if they are real (Mordell, "On the
+    linear independence of algebraic numbers", 1953), so that -1 must not be among
+    what they are roots of. Roots inside of roots are not looked at.
+    """
+    for powers, degree in roots:
+        if any(f.free_symbols & table.relations.keys() for f in powers):
+            return False
+        if degree > 2 and any(-1 in others for others, _ in roots):
+            return False
+    return _are_roots(roots)
+
+
+def _constant_factors(polynomial: Any) -> dict[Any, Any]:
+    """The powers of the primes, of -1 and of the irreducible factors of a constant."""
+    number, factors = sp.factor_list(polynomial)
+    powers = {sp.S(p): k for p, k in sp.factorrat(number).items()}
+    for factor, power in factors:
+        powers[factor] = powers.get(factor, 0) + power
+    return powers
 
 
 def _are_unrelated(ring: Any, rates: list[Any], moving: bool) -> bool:

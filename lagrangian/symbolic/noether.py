@@ -12,9 +12,11 @@ import sympy as sp
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.boundary import boundary_term
 from lagrangian.symbolic.calculus import pairing, total_derivative, variation
+from lagrangian.symbolic.checked import is_constant
 from lagrangian.symbolic.conserved import vanishes_on_shell
 from lagrangian.symbolic.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.shell import Shell
 from lagrangian.symbolic.symmetry import Symmetry
 from lagrangian.symbolic.system import Lagrangian
 
@@ -92,7 +94,11 @@ class Law:
         reduces to zero; False when it is not zero in one of a few random states that
         obey the constraints, in 50-digit arithmetic; None when neither shows.
         """
-        return vanishes_on_shell(self.lagrangian, self.rate)
+        return vanishes_on_shell(self._shell, self.rate)
+
+    @cached_property
+    def _shell(self) -> Shell:
+        return Shell(self.lagrangian)
 
     @cached_property
     def boundary(self) -> Any | None:
@@ -101,6 +107,8 @@ class Law:
         0 for a symmetry, and a boundary term for a divergence symmetry, such as a
         Galilean boost or, with a velocity-dependent generator, that of Runge and Lenz.
         """
+        if self.rate.free_symbols & set(self.lagrangian.constraints.multipliers):
+            return None  # they change along the motion in ways of their own
         return boundary_term(self.rate)
 
     @cached_property
@@ -108,10 +116,19 @@ class Law:
         """A constant of the motion made from the charge, or None if none is found.
 
         charge - boundary; or, where the damped Lagrangian has the divergence symmetry
-        that T - V lacks, exp(sigma) charge minus the boundary term of the whole L.
+        that T - V lacks, exp(sigma) charge minus the boundary term of the whole L; or
+        the charge itself where `is_conserved` knows it to be constant. What is returned
+        has been put back: its rate is zero at random states, in 50-digit arithmetic.
         """
-        if self.boundary is not None:
-            return self.charge - self.boundary
+        candidates = (self._with_boundary, self._damped, self._alone)
+        found = (candidate() for candidate in candidates)
+        kept = (c for c in found if c is not None and is_constant(self._shell, c))
+        return next(kept, None)
+
+    def _with_boundary(self) -> Any | None:
+        return None if self.boundary is None else self.charge - self.boundary
+
+    def _damped(self) -> Any | None:
         system = self.lagrangian
         if system.damping == 0 or self.forces != 0 or system.dissipation != 0:
             return None
@@ -121,6 +138,9 @@ class Law:
             factor * (self.kinetic + self.potential + self.explicit_time + stretch)
         )
         return None if whole is None else factor * self.charge - whole
+
+    def _alone(self) -> Any | None:
+        return self.charge if self.is_conserved else None
 
     @cached_property
     def oscillator(self) -> Oscillator | None:

@@ -25,15 +25,20 @@ def linear_system(
 ) -> list[dict[int, Any]]:
     """The rows that say: the sum of unknown times polynomial vanishes identically.
 
+    Each unknown is a combination of `ring.basis`: number k stands for the unknowns from
+    k*len(ring.basis) on, over the field of the parameters.
+
     Args:
         ring: where the polynomials, in normal form, come from.
         columns: (number of the unknown, name of the identity, polynomial).
     """
     rows: dict[Any, dict[int, Any]] = {}
+    size = len(ring.basis)
     for unknown, identity, p in columns:
-        for monomial, value in ring.split(p).items():
-            row = rows.setdefault((identity, monomial), {})
-            row[unknown] = row[unknown] + value if unknown in row else value
+        for place, multiple in enumerate(ring.multiples(p), unknown * size):
+            for monomial, value in ring.split(multiple).items():
+                row = rows.setdefault((identity, monomial), {})
+                row[place] = row[place] + value if place in row else value
     kept = ({u: v for u, v in row.items() if v} for row in rows.values())
     return [row for row in kept if row]
 
