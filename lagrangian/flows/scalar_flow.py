@@ -167,7 +167,8 @@ class ScalarFlow(Flow):
         speed = jnp.maximum(v, jnp.sqrt(length * a))
         length = jnp.where(length > 0, length, jnp.maximum(v, a * span) * span)
         speed = jnp.where(speed > 0, speed, a * span)
-        return tuple(jnp.where(x > tiny, x, 1.0) for x in (length, speed))
+        length, speed = (jnp.where(x > tiny, x, 1.0) for x in (length, speed))
+        return length, speed
 
     @cached_property
     def settle(self) -> Any:
