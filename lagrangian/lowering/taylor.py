@@ -207,7 +207,7 @@ class TaylorSeries:
         for group, start, history in zip(groups, starts, histories, strict=True):
             if group.watched.size:
                 reach = jnp.minimum(reach, unit * group.reach(start, history, order))
-        masses = entries[np.arange(n), np.arange(n)]
+        masses = jnp.stack([entries[i, i] for i in range(n)])
         return Expansion(terms, reach, gross, masses)
 
 
@@ -245,21 +245,22 @@ class _Linear:
 
     def gross(self, z: Any) -> Any:
         """The sums of the terms' sizes."""
-        gathered = z.at[self.rows].get(mode="promise_in_bounds")
-        return total(jnp.abs(gathered * self.weights), axis=1)
+        return self(jnp.abs(z), jnp.abs(self.weights))
 
-    def __call__(self, z: Any) -> Any:
+    def __call__(self, z: Any, weights: Any = None) -> Any:
+        plain = self.plain and weights is None
+        weights = self.weights if weights is None else weights
         if self.rows.size > _SLICED:
             gathered = z.at[self.rows].get(mode="promise_in_bounds")
-            return total(gathered * self.weights, axis=1)
+            return total(gathered * weights, axis=1)
         # Slices with fixed places run several times faster than a gather.
         columns = [
             jnp.concatenate([z[row : row + 1] for row in column])
             for column in self.rows.T
         ]
-        if self.plain:
+        if plain:
             return columns[0]
-        return sum(c * self.weights[:, i] for i, c in enumerate(columns))
+        return sum(c * weights[:, i] for i, c in enumerate(columns))
 
 
 def _apply(inverse: Any, right: Any) -> Any:
