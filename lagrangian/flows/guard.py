@@ -103,9 +103,11 @@ class Guard:
                 charges that are constant are checked.
             tol: of each step; infinite for fixed steps.
         """
-        some = np.unique(np.linspace(0, len(t) - 1, _LOOKS).astype(int))
-        looked = jax.tree.map(lambda x: x[some], (t, q, v, integrals))
-        if self._first(*looked, tol, steps) is None:
+        path = (t, q, v, integrals)
+        if len(t) > _LOOKS:
+            some = np.linspace(0, len(t) - 1, _LOOKS).astype(int)
+            path = jax.tree.map(lambda x: x[some], path)
+        if self._first(*path, tol, steps) is None:
             return None
         return self._first(t, q, v, integrals, tol, steps, exactly=True)
 
@@ -189,8 +191,9 @@ class Guard:
                     continue
                 moved, k = integrals[..., k], k + 1
             values = terms(t, q, v)
-            charge = sum(values)
-            gross = sum(map(np.abs, values)) + np.abs(moved)
+            # As many as there are times, if no term depends on the state.
+            charge = sum(values) + np.zeros(np.shape(t))
+            gross = sum(map(np.abs, values)) + np.abs(moved) + np.zeros(np.shape(t))
             allowed = relative * gross.max(axis=0)
             if exactly:
                 rounded = terms(*jax.tree.map(_nudged, (t, q, v)))
@@ -256,8 +259,7 @@ def _evaluator(flow: Any, charge: Any) -> Callable[..., list[Any]]:
     def values(t: Any, q: Any, v: Any) -> list[Any]:
         columns = [np.moveaxis(x, -1, 0) for x in (q, v)]
         with np.errstate(all="ignore"):
-            found = function(t, *columns[0], *columns[1], *numbers)
-        return [np.broadcast_to(x, np.shape(q)[:-1]) for x in found]
+            return function(t, *columns[0], *columns[1], *numbers)
 
     return values
 
