@@ -33,18 +33,22 @@ def check_regular(
         return
     if not np.isfinite(numbers).all():
         return
-    scaled, weights = _equilibrated(numbers)
-    _, sizes, directions = np.linalg.svd(scaled)
-    null = directions[sizes <= 1e-12 * sizes[0]].real * weights
-    # The multipliers of constraints come behind the coordinates.
-    null = null[:, : len(lagrangian.coordinates)]
-    if len(null):
-        listed = "; ".join(_combination(row, lagrangian.coordinates) for row in null)
+    if listed := without_inertia(numbers, lagrangian.coordinates):
         raise InvalidLagrangian(
             "the Lagrangian is degenerate: its mass matrix is singular, and no "
             f"acceleration follows for {listed}. Add a kinetic term for it, or a "
             "constraint that fixes it."
         )
+
+
+def without_inertia(matrix: np.ndarray, coordinates: tuple[Any, ...]) -> str:
+    """The combinations of velocities that a matrix moves nowhere; empty if regular."""
+    scaled, weights = _equilibrated(matrix)
+    _, sizes, directions = np.linalg.svd(scaled)
+    null = directions[sizes <= 1e-12 * sizes[0]].real * weights
+    # The multipliers of constraints come behind the coordinates.
+    null = null[:, : len(coordinates)]
+    return "; ".join(_combination(row, coordinates) for row in null)
 
 
 def _equilibrated(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
