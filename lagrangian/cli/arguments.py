@@ -6,7 +6,6 @@ import argparse
 import math
 from pathlib import Path
 
-
 #: More output times than this are a slip of the keyboard, and no memory holds them.
 MOST_TIMES = 10_000_000
 

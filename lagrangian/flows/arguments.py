@@ -109,11 +109,11 @@ def initial_state(coordinates: Sequence[Any], state: Any, what: str) -> np.ndarr
 
 
 def members_states(coordinates: Sequence[Any], states: Any, what: str) -> Any:
-    """The states of an ensemble's members with finite real numbers, in its layout.
+    """The states of an ensemble's members as real numbers, in the layout of `states`.
 
     Raises:
-        LagrangianError: names what is missing, unknown or no finite real number, and
-            in which member.
+        LagrangianError: names what is missing, unknown, no real number, or not finite
+            in any member.
     """
     if not isinstance(states, Mapping):
         array = real_array(states)
@@ -145,12 +145,9 @@ def members_states(coordinates: Sequence[Any], states: Any, what: str) -> Any:
 
 
 def _check_members(column: np.ndarray, what: str, coordinate: Any) -> None:
-    if np.any(off := ~np.isfinite(column)):
-        member = int(np.argmax(off))
-        raise LagrangianError(
-            f"`{what}` of member {member} has {column[member]} for `{coordinate}`. "
-            "Write finite real numbers."
-        )
+    # Single members that are not finite are marked as failed, as later ones are.
+    if column.size and not np.isfinite(column).any():
+        raise _no_number(float(column[0]), what, coordinate)
 
 
 def check_keys(coordinates: Sequence[Any], state: Mapping[Any, Any], what: str) -> None:

@@ -35,6 +35,8 @@ def check_constraints(flow: Any, q: Any, v: Any, t: Any) -> None:
     constraints = flow.lagrangian.constraints
     velocities = [c.dot for c in flow.lagrangian.coordinates]
     values = flow._values(q, v, t)
+    # Members that are not finite are marked as failed where they are moved.
+    judged = np.ravel(np.isfinite(q).all(-1) & np.isfinite(v).all(-1))
     for i, (written, level) in enumerate(
         zip(constraints.expressions, constraints.velocity_level, strict=True)
     ):
@@ -47,15 +49,16 @@ def check_constraints(flow: Any, q: Any, v: Any, t: Any) -> None:
         if not jets(written, order=1):
             checks.insert(0, ("`q0`", written, _terms(written)))
         for order, (what, part, terms) in enumerate(checks, start=2 - len(checks)):
-            missed = np.abs(np.ravel(evaluate([part], values)[0]))
-            if not missed.any():
+            with np.errstate(all="ignore"):
+                missed, *found = map(np.ravel, evaluate([part, *terms], values))
+            off_by = np.abs(missed)
+            if not off_by.any():
                 continue
-            found = [np.ravel(x) for x in evaluate(terms, values)]
             allowed = _SHARE * np.max(np.abs(np.broadcast_arrays(*found)), axis=0)
-            if np.any(~(missed <= allowed)):
+            if np.any(judged & ~(off_by <= allowed)):
                 reach = _reach(flow, row, q, v, t, order)
                 allowed = np.maximum(allowed, _MOVED * reach)
-            if np.any(off := ~(missed <= allowed)):
+            if np.any(off := judged & ~(off_by <= allowed)):
                 member = int(np.argmax(off))
                 raise _violated(what, part, q, member, missed, allowed)
 
@@ -66,10 +69,9 @@ def _violated(
     which = f" of member {member}" if q.ndim > 1 else ""
     allowed = np.broadcast_to(allowed, missed.shape)
     return LagrangianError(
-        f"{what}{which} violates the constraint {part} = 0: it is off by "
-        f"{missed[member]:.3g}, and rounding explains {allowed[member]:.1g}. Start on "
-        "the constraint; it is then kept. Or let `project=True` of `integrate` move "
-        "the start onto it."
+        f"{what}{which} violates the constraint {part} = 0: it is {missed[member]:g}, "
+        f"where its terms allow {allowed[member]:.1g}. Start on the constraint, which "
+        "is then kept, or let `project=True` of `integrate` move the start onto it."
     )
 
 
@@ -108,7 +110,7 @@ def check_moves(flow: Any, q: Any, v: Any, t: Any, path: Any) -> None:
     lagrangian = flow.lagrangian
     coordinates = lagrangian.coordinates
     matrix, right = lagrangian.saddle_point
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), np.errstate(all="ignore"):
         found = evaluate([matrix, right], flow._values(q, v, t))
     mass, force = np.asarray(found[0]), np.asarray(found[1])[:, 0]
     here = ", ".join(f"{c} = {x:g}" for c, x in zip(coordinates, q, strict=True))
