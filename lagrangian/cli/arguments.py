@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
+
+#: More output times than this are a slip of the keyboard, and no memory holds them.
+MOST_TIMES = 10_000_000
 
 
 def assignment(text: str) -> tuple[str, float]:
-    name, equals, number = text.partition("=")
+    name, _, number = text.partition("=")
     try:
-        return name.strip(), float(number)
+        value = float(number)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"`{text}` is no NAME=NUMBER, such as g=9.81"
         ) from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no NAME=NUMBER with a finite number, such as g=9.81"
+        )
+    return name.strip(), value
 
 
 def positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 < number < float("inf"):
+    number = _number(text)
+    if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"`{text}` is no positive number")
     return number
 
 
+def not_negative(text: str) -> float:
+    number = _number(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"`{text}` is no number from zero on")
+    return number
+
+
 def positive_int(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
+    # `isdigit` would take superscripts, and `int` does not read them.
+    if not text.isdecimal() or len(text) > 18 or int(text) == 0:
         raise argparse.ArgumentTypeError(f"`{text}` is no positive whole number")
     return int(text)
 
@@ -36,7 +50,18 @@ def several(text: str) -> int:
     number = positive_int(text)
     if number < 2:
         raise argparse.ArgumentTypeError(f"`{text}` is too few: the start and the end")
+    if number > MOST_TIMES:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is too many: at most {MOST_TIMES} times are kept"
+        )
     return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def out_folder(command: argparse.ArgumentParser) -> None:

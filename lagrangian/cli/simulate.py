@@ -9,8 +9,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lagrangian.cli.arguments import assignment, out_folder, positive, several
-from lagrangian.errors import LagrangianError, nearest
+from lagrangian.cli.arguments import (
+    assignment,
+    not_negative,
+    out_folder,
+    positive,
+    positive_int,
+    several,
+)
+from lagrangian.errors import IntegrationFailed, LagrangianError, nearest
 from lagrangian.files import write_atomically
 
 if TYPE_CHECKING:
@@ -39,6 +46,27 @@ def add(commands: Any) -> None:
     )
     simulate.add_argument("--t", type=positive, help="end time; the system's own")
     simulate.add_argument("--tol", type=positive, help="per step; the system's own")
+    simulate.add_argument(
+        "--atol",
+        type=not_negative,
+        help="an error that a step may make in any case, in units of the coordinates",
+    )
+    simulate.add_argument(
+        "--max-step",
+        type=positive,
+        help="the longest step, where something shorter could be stepped over",
+    )
+    simulate.add_argument(
+        "--max-steps",
+        type=positive_int,
+        default=1_000_000,
+        help="how many steps to give up after (%(default)s)",
+    )
+    simulate.add_argument(
+        "--project",
+        action="store_true",
+        help="move a start that violates the constraints onto them",
+    )
     simulate.add_argument(
         "--set",
         type=assignment,
@@ -76,7 +104,13 @@ def _simulate(options: argparse.Namespace) -> int:
     save = saver(options.save) if options.save else None
     options.out.mkdir(parents=True, exist_ok=True)
     with _device(options.device):
-        path = _integrate(system, options)
+        path, failed = _integrate(system, options)
+        if failed:
+            print(f"lagrangian: {failed}", file=sys.stderr)
+            if not len(path.t):
+                return 1
+            print(f"What follows is the path until t = {path.t[-1]:g}.")
+        _print_end(path)
         print(f"{path.steps} steps; {_energy_change(system, path)}")
         figure = path.plot()
     if save:
@@ -87,7 +121,7 @@ def _simulate(options: argparse.Namespace) -> int:
         lambda file: figure.savefig(file, format="png", dpi=110),
     )
     print(f"Wrote {written}.")
-    return 0
+    return 1 if failed else 0
 
 
 def _system(name: str | None, values: dict[str, float]) -> System | None:
@@ -127,25 +161,39 @@ def _list_systems() -> int:
     return 0
 
 
-def _integrate(system: System, options: argparse.Namespace) -> Any:
-    """The path of a system, with its equations and its end printed."""
+def _integrate(
+    system: System, options: argparse.Namespace
+) -> tuple[Any, IntegrationFailed | None]:
+    """The path of a system as far as it goes, and why it goes no further, if so.
+
+    Prints the equations before.
+    """
     from lagrangian.flows.lower import lower
 
-    end = options.t or system.t
     print(f"{system.name}: {system.description}")
     for equation in system.lagrangian.equations:
         print(f"  {equation.lhs} = 0")
-    path = lower(system.lagrangian, system.parameters).integrate(
-        system.positions,
-        system.velocities,
-        (0.0, end),
-        tol=options.tol or system.tol,
-        points=options.points,
-        solver=_solver(options.solver),
-    )
-    for coordinate in system.lagrangian.coordinates:
-        print(f"  {coordinate}({end:g}) = {path[coordinate][-1]:.10f}")
-    return path
+    try:
+        path = lower(system.lagrangian, system.parameters).integrate(
+            system.positions,
+            system.velocities,
+            (0.0, options.t or system.t),
+            tol=options.tol or system.tol,
+            atol=options.atol,
+            max_step=options.max_step,
+            max_steps=options.max_steps,
+            points=options.points,
+            solver=_solver(options.solver),
+            project=options.project,
+        )
+    except IntegrationFailed as error:
+        return error.trajectory, error
+    return path, None
+
+
+def _print_end(path: Any) -> None:
+    for coordinate in path.flow.lagrangian.coordinates:
+        print(f"  {coordinate}({path.t[-1]:g}) = {path[coordinate][-1]:.10g}")
 
 
 def _solver(name: str | None) -> Any:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import sympy as sp
 
-from lagrangian.errors import CannotLower, LagrangianError
+from lagrangian.errors import CannotLower, LagrangianError, nearest
+from lagrangian.flows.arguments import real_array
 from lagrangian.flows.flow import Flow
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.blocks import Applied
@@ -45,10 +48,17 @@ class BlockFlow(Flow):
         } | {"energy": self.lagrangian.energy}
 
     def _values(self, q: Any, v: Any, t: Any) -> dict[Any, Any]:
-        values: dict[Any, Any] = {time: t, **self.parameters}
+        values: dict[Any, Any] = {time: t, **self.given}
         for c in self.lagrangian.coordinates:
             values[c], values[c.dot] = q[c.name], v[c.name]
         return values
+
+    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+        """As `evaluate`, of an expression with accelerations, too."""
+        values = self._values(q, v, t)
+        values |= {c.ddot: a[c.name] for c in self.lagrangian.coordinates}
+        expression = self.exponents.expression(expression)
+        return evaluate([expression], values, self.losses)[0]
 
     def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
         flat = evaluate(
@@ -63,13 +73,40 @@ class BlockFlow(Flow):
         }
 
     def _pack(self, state: Any, what: str) -> Any:
-        by_name = {getattr(key, "name", key): value for key, value in state.items()}
         names = [c.name for c in self.lagrangian.coordinates]
+        if not isinstance(state, Mapping):
+            raise LagrangianError(
+                f"`{what}` is of type {type(state).__name__}; expected a mapping from "
+                f"blocks to arrays, such as `{{{names[0]}: array, ...}}`."
+            )
+        by_name = {getattr(key, "name", key): value for key, value in state.items()}
+        if foreign := [name for name in by_name if name not in names]:
+            raise LagrangianError(
+                f"`{what}` has the key `{foreign[0]}`, which is no block of this "
+                f"system. {nearest(str(foreign[0]), names)}"
+            )
         if missing := [name for name in names if name not in by_name]:
             raise LagrangianError(
                 f"`{what}` has no array for {', '.join(f'`{n}`' for n in missing)}."
             )
-        return {name: jnp.asarray(by_name[name], jnp.float64) for name in names}
+        arrays = {}
+        for name in names:
+            array = real_array(by_name[name])
+            if array is None or not np.isfinite(array).all():
+                raise LagrangianError(
+                    f"`{what}` has something else than finite real numbers for "
+                    f"`{name}`. Pass an array of them."
+                )
+            arrays[name] = jnp.asarray(array)
+        return arrays
+
+    def _check_start(self, q: Any, v: Any, t: Any) -> None:
+        for name, array in q.items():
+            if v[name].shape != array.shape:
+                raise LagrangianError(
+                    f"`v0` has shape {v[name].shape} for `{name}`, and `q0` has "
+                    f"{array.shape}. Pass the velocities of the same numbers."
+                )
 
 
 def _inside_inner(expression: Any, symbols: Any) -> bool:

@@ -51,7 +51,7 @@ def description(trajectory: Trajectory) -> dict[str, Any]:
     flow = trajectory.flow
     parameters = {
         str(symbol): float(value)
-        for symbol, value in flow.parameters.items()
+        for symbol, value in flow.given.items()
         if not callable(value) and np.ndim(value) == 0
     }
     return {

@@ -13,8 +13,8 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower, InvalidLagrangian, LagrangianError
+from lagrangian.flows.arguments import check_tolerance, output_times, whole_number
 from lagrangian.flows.field_trajectory import FieldTrajectory
-from lagrangian.flows.flow import check_tolerance, output_times
 from lagrangian.flows.periodic import PeriodicDomain
 from lagrangian.flows.solve import Demands, solve, stopped_early
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
@@ -247,7 +247,9 @@ class FieldFlow:
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             solver = diffrax.Dopri8() if solver is None else solver
-            demands = Demands(tol, None, np.inf, max_steps)
+            demands = Demands(
+                tol, None, np.inf, whole_number(max_steps, "max_steps", 1)
+            )
             found = solve(self, *state, times, solver, demands)
         path = FieldTrajectory(self, found.t, found.q, found.v, found.steps)
         if found.stopped:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,18 @@ import jax
 import numpy as np
 
 from lagrangian.errors import LagrangianError
+from lagrangian.flows.arguments import (
+    check_floor,
+    check_longest,
+    check_tolerance,
+    output_times,
+    whole_number,
+)
 from lagrangian.flows.guard import Guard, failure
 from lagrangian.flows.solve import Demands, solve, stopped_early
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.lowering.exponents import Exponents, parts
 from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.noether import Law
 from lagrangian.symbolic.system import Lagrangian
@@ -26,6 +34,13 @@ class Flow:
     The state is a pair (q, v). Subclasses say how it is laid out: `ScalarFlow` as
     arrays whose last axis runs over the coordinates, `BlockFlow` as dictionaries of
     arrays by block name.
+
+    Attributes:
+        written: the Lagrangian as it was given to `lower`.
+        lagrangian: the same with numbers for the parameters of exponents.
+        given: every parameter with its value.
+        parameters: those of them that `lagrangian` contains, as symbols.
+        losses: functions by the names of losses.
     """
 
     def __init__(
@@ -34,11 +49,14 @@ class Flow:
         parameters: Mapping[Any, Any],
         losses: Mapping[str, Callable[..., Any]],
     ):
-        self.lagrangian = lagrangian
-        self.parameters, self.losses = dict(parameters), dict(losses)
+        self.written, self.given, self.losses = lagrangian, parameters, losses
+        self.exponents = Exponents(parts(lagrangian), parameters)
+        self.lagrangian = self.exponents.lagrangian(lagrangian)
+        numbers = self.exponents.numbers
+        self.parameters = {s: x for s, x in parameters.items() if s not in numbers}
         #: What solvers have compiled for this flow, by their own keys.
         self.compiled: dict[Any, Any] = {}
-        coordinates = lagrangian.coordinates
+        coordinates = self.lagrangian.coordinates
         inputs = [*coordinates, *(q.dot for q in coordinates), time, *self.parameters]
         check_lowerable(self._expressions(), inputs, self.losses)
 
@@ -61,12 +79,16 @@ class Flow:
     def _check_start(self, q: Any, v: Any, t: Any) -> None:
         """Raise if the initial state is not one of this system."""
 
+    def _check_moves(self, q: Any, v: Any, t: Any, path: Any) -> None:
+        """Raise if no finite accelerations follow at the start of a path that broke."""
+
     def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
         """The second time derivatives at a state, in its layout; a JAX function."""
         raise NotImplementedError
 
     def evaluate(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
         """Any SymPy expression in the coordinates at a state; a JAX function."""
+        expression = self.exponents.expression(expression)
         return evaluate([expression], self._values(q, v, t), self.losses)[0]
 
     def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
@@ -93,14 +115,22 @@ class Flow:
 
     def guard(self, laws: Sequence[Law] = ()) -> Guard:
         """What checks the paths of this flow; made once for the same laws."""
+        if not isinstance(laws, Iterable):
+            raise LagrangianError(
+                f"`laws` is {laws!r}; pass a list of laws, such as "
+                "`[lg.noether(system, lg.Translation(x))]`."
+            )
         key = ("guard", *map(id, laws))
         if key not in self.compiled:
             # The laws are kept along, so that no other gets the place of one of them.
-            self.compiled[key] = (Guard(self, laws), laws)
+            exact = [
+                self.exponents.law(law) if isinstance(law, Law) else law for law in laws
+            ]
+            self.compiled[key] = (Guard(self, exact), laws)
         return self.compiled[key][0]
 
     def demands(
-        self, tol: float, atol: Any, max_step: float | None, max_steps: int, rates: Any
+        self, tol: float, atol: Any, max_step: Any, max_steps: Any, rates: Any
     ) -> Demands:
         """What `integrate` was asked for, checked."""
         check_tolerance(tol)
@@ -108,7 +138,7 @@ class Flow:
             tol,
             check_floor(atol, len(self.lagrangian.coordinates)),
             check_longest(max_step),
-            max_steps,
+            whole_number(max_steps, "max_steps", 1),
             tuple(rates),
         )
 
@@ -171,6 +201,8 @@ class Flow:
                 solver = self.default_solver()
             found = solve(self, *state, times, solver, demands)
         path = Trajectory(self, found.t, found.q, found.v, found.steps)
+        if found.stopped and len(found.t) < 2:
+            self._check_moves(*state, times[0], path)
         if not getattr(solver, "adaptive", True):
             tol = np.inf
         arrays = found.t, found.q, found.v, found.integrals
@@ -183,57 +215,4 @@ class Flow:
     def _project_start(self, q: Any, v: Any, t: Any) -> tuple[Any, Any]:
         raise LagrangianError(
             "`project` is for constraints, and there are none here. Leave it out."
-        )
-
-
-def output_times(t: Sequence[float | int], points: int) -> np.ndarray:
-    """The output times that `t` asks for, checked."""
-    times = np.asarray(t, np.float64)
-    listed = times.ndim == 1 and len(times) > 1 and np.isfinite(times).all()
-    if not (listed and np.all(np.diff(times) > 0)):
-        raise LagrangianError(
-            f"`t` must be increasing times, or a pair (start, end); got {t!r}."
-        )
-    if len(times) > 2:
-        return times
-    if points < 2 or points != int(points):
-        raise LagrangianError(
-            f"`points` is {points!r}; an interval has at least its start and its end."
-        )
-    return np.linspace(times[0], times[1], int(points))
-
-
-def check_floor(atol: Any, count: int) -> np.ndarray:
-    """`atol` as one number for each coordinate, zeros for None; checked."""
-    try:
-        floor = np.asarray(0.0 if atol is None else atol, np.float64)
-        floor = np.broadcast_to(floor, (count,))
-    except (TypeError, ValueError):
-        floor = np.full(count, np.nan)
-    if not (np.all(floor >= 0) and np.isfinite(floor).all()):
-        raise LagrangianError(
-            f"`atol` is {atol!r}; write a number from zero on, or one for each of the "
-            f"{count} coordinates in their order."
-        )
-    return floor
-
-
-def check_longest(max_step: float | None) -> float:
-    """`max_step`, infinite for None; raises unless it is a positive time."""
-    if max_step is None:
-        return np.inf
-    if isinstance(max_step, bool) or not isinstance(max_step, int | float | np.number):
-        max_step = np.nan
-    if not max_step > 0:
-        raise LagrangianError(
-            f"`max_step` is {max_step!r}; write a positive time, or leave it out."
-        )
-    return float(max_step)
-
-
-def check_tolerance(tol: float) -> None:
-    """Raise unless `tol` is a positive number."""
-    if not 0 < tol < np.inf:
-        raise LagrangianError(
-            f"`tol` is {tol!r}; write a positive number, such as 1e-9."
         )

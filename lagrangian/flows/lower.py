@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lagrangian.errors import CannotLower
+from lagrangian.flows.arguments import check_parameters
 from lagrangian.flows.block_flow import BlockFlow
 from lagrangian.flows.field_flow import FieldFlow
 from lagrangian.flows.scalar_flow import ScalarFlow
@@ -30,7 +31,8 @@ def lower(
     Args:
         source: what to lower.
         parameters: a value for every symbol that is neither a coordinate nor time,
-            and a function for every linear map. None is ever defaulted.
+            and a function for every linear map. None is ever defaulted. Those of
+            exponents get exact numbers: x**n with {n: 4.0} is x*x*x*x.
         losses: a JAX function for every opaque loss, by its name; it is called with
             the arrays of its blocks, in their order.
         interval: of a field theory, the start and end (a, b) of its periodic domain;
@@ -39,9 +41,9 @@ def lower(
             each.
 
     Raises:
-        CannotLower: a symbol without a value, a function without a JAX counterpart,
-            a field theory without a domain or a domain without one, or a `source` of
-            another type.
+        CannotLower: a symbol without a finite real value, a function without a JAX
+            counterpart, a field theory without a domain or a domain without one, or a
+            `source` of another type.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
@@ -50,7 +52,9 @@ def lower(
     >>> print(round(path[x][-1], 6))
     1.0
     """
-    parameters, losses = dict(parameters or {}), dict(losses or {})
+    # In a flow of scalars an array would be taken for members of an ensemble.
+    arrays = not isinstance(source, Lagrangian) or source.has_blocks
+    parameters, losses = check_parameters(parameters, arrays=arrays), dict(losses or {})
     if isinstance(source, FieldTheory):
         return FieldFlow(source, parameters, interval, points)
     if interval is not None or points is not None:

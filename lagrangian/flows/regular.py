@@ -33,13 +33,7 @@ def check_regular(
         return
     if not np.isfinite(numbers).all():
         return
-    scaled, weights = _equilibrated(numbers)
-    _, sizes, directions = np.linalg.svd(scaled)
-    null = directions[sizes <= 1e-12 * sizes[0]].real * weights
-    # The multipliers of constraints come behind the coordinates.
-    null = null[:, : len(lagrangian.coordinates)]
-    if len(null):
-        listed = "; ".join(_combination(row, lagrangian.coordinates) for row in null)
+    if listed := without_inertia(numbers, lagrangian.coordinates):
         raise InvalidLagrangian(
             "the Lagrangian is degenerate: its mass matrix is singular, and no "
             f"acceleration follows for {listed}. Add a kinetic term for it, or a "
@@ -47,14 +41,27 @@ def check_regular(
         )
 
 
-def _equilibrated(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def without_inertia(matrix: np.ndarray, coordinates: tuple[Any, ...]) -> str:
+    """The combinations of velocities that a matrix moves nowhere; empty if regular."""
+    scaled, weights = _equilibrated(matrix, len(coordinates))
+    _, sizes, directions = np.linalg.svd(scaled)
+    null = directions[sizes <= 1e-12 * sizes[0]].real * weights
+    # The multipliers of constraints come behind the coordinates.
+    null = null[:, : len(coordinates)]
+    return "; ".join(_combination(row, coordinates) for row in null)
+
+
+def _equilibrated(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """D M D with rows of about the same size, and the diagonal D.
 
     A Sun beside a probe is no degenerate system: masses in a ratio of 10^27 are not
     zero. The scales follow by iteration (Ruiz, "A scaling algorithm to equilibrate both
-    rows and columns norms in matrices", 2001).
+    rows and columns norms in matrices", 2001), from those that make the inertia of the
+    first `count` rows 1: multipliers can have any unit, and would hide it.
     """
     weights = np.ones(len(matrix))
+    inertia = np.abs(matrix[:count, :count]).max(axis=1)
+    weights[:count] = 1 / np.sqrt(np.where(inertia > 0, inertia, 1.0))
     for _ in range(30):
         largest = np.abs(weights[:, None] * matrix * weights).max(axis=1)
         weights = weights / np.sqrt(np.where(largest > 0, largest, 1.0))

@@ -13,30 +13,43 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.errors import CannotLower, LagrangianError, nearest
+from lagrangian.errors import (
+    CannotLower,
+    IntegrationFailed,
+    LagrangianError,
+    nearest,
+)
+from lagrangian.flows.arguments import (
+    check_longest,
+    check_parameters,
+    check_tolerance,
+    initial_state,
+    members_states,
+    output_times,
+    real_number,
+    whole_number,
+)
 from lagrangian.flows.dormand_prince import DormandPrince
 from lagrangian.flows.ensemble import Ensemble, initial_states, run_ensemble
-from lagrangian.flows.flow import (
-    Flow,
-    check_longest,
-    check_tolerance,
-    output_times,
-)
+from lagrangian.flows.flow import Flow
 from lagrangian.flows.flow_map import flow_map
 from lagrangian.flows.guard import Guard, failure
 from lagrangian.flows.lyapunov import lyapunov_exponents
 from lagrangian.flows.regular import check_regular
 from lagrangian.flows.section import find_crossings
+from lagrangian.flows.settle import onto_constraints, project
 from lagrangian.flows.solve import Solution, stopped_early
+from lagrangian.flows.start import check_constraints, check_moves
 from lagrangian.flows.taylor import Taylor
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.solve import solve_in_lanes, solve_mass
 from lagrangian.lowering.source import source
 from lagrangian.lowering.taylor import TaylorSeries
-from lagrangian.symbolic.coordinates import jets, time
+from lagrangian.symbolic.coordinates import time
 from lagrangian.symbolic.noether import Law
 from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.written import written
 
 
 class ScalarFlow(Flow):
@@ -90,7 +103,7 @@ class ScalarFlow(Flow):
         )
 
     def _values(self, q: Any, v: Any, t: Any, axis: int = -1) -> dict[Any, Any]:
-        values: dict[Any, Any] = {time: t, **self.parameters}
+        values: dict[Any, Any] = {time: t, **self.given}
         for i, c in enumerate(self.lagrangian.coordinates):
             # Plain indices: `jnp.take` costs a third of the time of a small loop.
             place = (..., i) if axis == -1 else (i,)
@@ -109,6 +122,7 @@ class ScalarFlow(Flow):
 
     def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
         """As `evaluate`, of an expression with accelerations or multipliers, too."""
+        expression = self.exponents.expression(expression)
         values = self._values(q, v, t)
         values |= {c.ddot: a[..., i] for i, c in enumerate(self.lagrangian.coordinates)}
         multipliers = self.lagrangian.constraints.multipliers
@@ -172,49 +186,13 @@ class ScalarFlow(Flow):
 
     @cached_property
     def settle(self) -> Any:
-        """What brings (y, t) in lanes back onto the constraints; None without any.
-
-        By Newton's method in the metric of the mass matrix: positions onto the
-        holonomic ones, then velocities onto all. A step leaves little to do.
-        """
-        lagrangian = self.lagrangian
-        constraints = lagrangian.constraints
-        if not constraints.expressions:
-            return None
-        n = len(lagrangian.coordinates)
-        matrix, _ = lagrangian.saddle_point
-        size = matrix.rows
-        gaps = [0 if jets(e, order=1) else e for e in constraints.expressions]
-
-        def moved(q: Any, v: Any, t: Any, missing: Sequence[Any]) -> Any:
-            values = self._values(q, v, t, 0)
-            found = evaluate([*matrix, *missing], values)
-            entries = [found[i * size : (i + 1) * size] for i in range(size)]
-            zero = jnp.zeros(t.shape)
-            right = [zero] * n + [
-                -jnp.broadcast_to(x, t.shape) for x in found[-size + n :]
-            ]
-            return jnp.stack(solve_in_lanes(matrix, entries, right)[:n])
-
-        def settle(y: Any, t: Any) -> Any:
-            q, v = y[:n], y[n : 2 * n]
-            if any(gap != 0 for gap in gaps):
-                q = q + moved(q, v, t, gaps)
-                q = q + moved(q, v, t, gaps)
-            v = v + moved(q, v, t, constraints.velocity_level)
-            return jnp.concatenate([q, v, y[2 * n :]])
-
-        return settle
+        """What brings (y, t) in lanes back onto the constraints; None without any."""
+        return onto_constraints(self)
 
     def _project_start(self, q: Any, v: Any, t: Any) -> tuple[Any, Any]:
         if self.settle is None:
             return super()._project_start(q, v, t)
-        y = jnp.concatenate([q, v])[:, None]
-        settle, n = jax.jit(self.settle), len(q)
-        for _ in range(20):
-            y = settle(y, jnp.full(1, t))
-        y = np.asarray(y)[:, 0]
-        return y[:n], y[n:]
+        return project(self, q, v, t)
 
     def ensemble(
         self,
@@ -261,7 +239,12 @@ class ScalarFlow(Flow):
         """
         times, guard = output_times(t, 2), self.guard(laws)
         demands = self.demands(tol, atol, max_step, max_steps, guard.rates)
-        q, v = initial_states(self.lagrangian.coordinates, q0, v0)
+        coordinates = self.lagrangian.coordinates
+        q, v = initial_states(
+            coordinates,
+            members_states(coordinates, q0, "q0"),
+            members_states(coordinates, v0, "v0"),
+        )
         with jax.enable_x64(True):
             self._check_start(q, v, times[0])
         return run_ensemble(
@@ -307,20 +290,27 @@ class ScalarFlow(Flow):
                 "`flow_map` computes in float64. Call it, and take its derivatives, "
                 "inside `with jax.enable_x64(True):`."
             )
-        longest = check_longest(max_step)
-        return flow_map(self, q, v, t, tol, longest, max_steps)
+        longest, steps = (
+            check_longest(max_step),
+            whole_number(max_steps, "max_steps", 1),
+        )
+        return flow_map(self, q, v, t, tol, longest, steps)
 
     def with_parameters(self, parameters: Mapping[Any, Any]) -> ScalarFlow:
         """The same flow with other values for some parameters, traced ones included."""
-        if unknown := [p for p in parameters if p not in self.parameters]:
+        if unknown := [p for p in parameters if p not in self.given]:
             raise LagrangianError(
                 f"this flow has no parameter `{unknown[0]}`. "
-                + nearest(str(unknown[0]), map(str, self.parameters))
+                + nearest(str(unknown[0]), map(str, self.given))
             )
+        changed = check_parameters(parameters, arrays=False)
+        if not self.exponents.symbols.isdisjoint(changed):
+            return ScalarFlow(self.written, {**self.given, **changed}, self.losses)
         other = copy(self)
         for kept in ("taylor_series", "field", "settle"):
             other.__dict__.pop(kept, None)
-        other.parameters, other.compiled = {**self.parameters, **parameters}, {}
+        other.given, other.compiled = {**self.given, **changed}, {}
+        other.parameters = {**self.parameters, **changed}
         return other
 
     def section(
@@ -364,18 +354,26 @@ class ScalarFlow(Flow):
         """
         span, guard = output_times(t, 2)[[0, -1]], self.guard()
         demands = self.demands(tol, atol, max_step, max_steps, guard.rates)
-        if direction not in (-1, 0, 1) or count < 1:
+        if real_number(direction) not in (-1, 0, 1):
             raise LagrangianError(
-                f"`direction` is {direction!r} and `count` is {count!r}; the one is 1, "
-                "-1 or 0, and the other at least 1."
+                f"`direction` is {direction!r}; write 1 for crossings upwards, -1 for "
+                "those downwards, or 0 for both."
             )
+        count = whole_number(count, "count", 1)
+        if isinstance(surface, list | tuple):
+            raise LagrangianError(
+                "`surface` is a list. Pass one expression, and call `section` for each "
+                "of several surfaces."
+            )
+        surface = self.exponents.expression(written(surface, "surface", CannotLower))
         with jax.enable_x64(True):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             check_lowerable({"surface": surface}, self._values(q, v, 0.0))
             self._check_start(q, v, span[0])
-            surface = sp.sympify(surface)
             found = find_crossings(self, surface, q, v, span, direction, count, demands)
         path = Trajectory(self, found.t, found.q, found.v, found.steps)
+        if found.stopped:
+            self._check_moves(q, v, span[0], path)
         self._check_section((q, v, span[0]), found, guard, path, tol)
         if found.stopped:
             raise stopped_early(found, path)
@@ -421,12 +419,16 @@ class ScalarFlow(Flow):
         """
         span = output_times(t, 2)[[0, -1]]
         check_tolerance(tol)
-        if not interval > 0:
+        if not real_number(interval) > 0:
             raise LagrangianError(f"`interval` is {interval!r}; write a positive time.")
         with jax.enable_x64(True):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             self._check_start(q, v, span[0])
-            return lyapunov_exponents(self, q, v, span, interval, tol)
+            try:
+                return lyapunov_exponents(self, q, v, span, interval, tol)
+            except IntegrationFailed as error:
+                self._check_moves(q, v, span[0], error.trajectory)
+                raise
 
     def default_solver(self) -> Any:
         try:
@@ -469,36 +471,11 @@ class ScalarFlow(Flow):
         return -self._solution(q, v, t)[..., len(self.lagrangian.coordinates) :]
 
     def _check_start(self, q: Any, v: Any, t: Any) -> None:
-        constraints = self.lagrangian.constraints
-        if not constraints.expressions:
-            return
-        values = self._values(q, v, t)
-        for written, level in zip(
-            constraints.expressions, constraints.velocity_level, strict=True
-        ):
-            for part, what in ((written, "`q0`"), (level, "`v0`")):
-                missed = np.ravel(evaluate([part], values)[0])
-                if np.any(off := np.abs(missed) > 1e-8):
-                    which = f" of member {np.argmax(off)}" if q.ndim > 1 else ""
-                    raise LagrangianError(
-                        f"{what}{which} violates the constraint {part} = 0: it is "
-                        f"{missed[np.argmax(off)]:g}. "
-                        "Start on the constraint; it is then kept."
-                    )
+        if self.lagrangian.constraints.expressions:
+            check_constraints(self, q, v, t)
+
+    def _check_moves(self, q: Any, v: Any, t: Any, path: Any) -> None:
+        check_moves(self, q, v, t, path)
 
     def _pack(self, state: Any, what: str) -> Any:
-        coordinates = self.lagrangian.coordinates
-        if not isinstance(state, Mapping):
-            array = np.asarray(state, np.float64)
-            if array.shape != (len(coordinates),):
-                raise LagrangianError(
-                    f"`{what}` has shape {array.shape}; expected one number for each "
-                    f"of {', '.join(f'`{c}`' for c in coordinates)}."
-                )
-            return array
-        if missing := [c for c in coordinates if c not in state]:
-            raise LagrangianError(
-                f"`{what}` has no value for {', '.join(f'`{c}`' for c in missing)}. "
-                f"Pass `{{{missing[0]}: 0.0, ...}}`."
-            )
-        return np.asarray([state[c] for c in coordinates], np.float64)
+        return initial_state(self.lagrangian.coordinates, state, what)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy as sp
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import LagrangianError, nearest
+from lagrangian.flows.arguments import real_array
 from lagrangian.flows.flow_map import propagate_lanes
 from lagrangian.symbolic.coordinates import Coordinate
 from lagrangian.symbolic.noether import Law
@@ -23,7 +26,8 @@ class Trajectory:
             dictionaries of arrays with the times first for blocks.
         steps: how many steps the solver took.
 
-    `path[a]` and `path[a.dot]` are one coordinate or velocity, shape (times, ...).
+    `path[a]`, `path[a.dot]` and `path[a.ddot]` are one coordinate, its velocity and its
+    acceleration, shape (times, ...).
     """
 
     def __init__(self, flow: Any, t: np.ndarray, q: Any, v: Any, steps: int):
@@ -37,12 +41,49 @@ class Trajectory:
             f"{self.steps} steps; float64)"
         )
 
-    def __getitem__(self, coordinate: Coordinate) -> np.ndarray:
-        state = (self.q, self.v)[coordinate.order]
+    def __getitem__(self, symbol: Coordinate) -> np.ndarray:
+        coordinates = self.flow.lagrangian.coordinates
+        known = isinstance(symbol, Coordinate) and symbol.base in coordinates
+        if not known or symbol.order > 2:
+            raise self._unknown(symbol)
+        if symbol.order == 2:
+            state = self.accelerations
+        else:
+            state = (self.q, self.v)[symbol.order]
         if isinstance(state, dict):
-            return state[coordinate.base.name]
-        index = self.flow.lagrangian.coordinates.index(coordinate.base)
-        return state[:, index]
+            return state[symbol.base.name]
+        return state[:, coordinates.index(symbol.base)]
+
+    def _unknown(self, key: Any) -> LagrangianError:
+        coordinates = self.flow.lagrangian.coordinates
+        if isinstance(key, Coordinate) and key.base in coordinates:
+            return LagrangianError(
+                f"a path has no `{key}`, which is above the acceleration `{key.base}"
+                ".ddot`."
+            )
+        if not isinstance(key, sp.Basic | str):
+            got = f"an object of type {type(key).__name__}"
+        elif isinstance(key, sp.Basic) and not key.is_Symbol:
+            return LagrangianError(
+                f"`path[...]` takes one coordinate, velocity or acceleration, and got "
+                f"the expression {key}. Write `path.evaluate({key})`."
+            )
+        else:
+            got = f"the text {key!r}" if isinstance(key, str) else f"`{key}`"
+        return LagrangianError(
+            f"`path[...]` takes a coordinate of its system, a velocity or an "
+            f"acceleration, as symbols, and got {got}. "
+            + nearest(str(key), (c.name for c in coordinates))
+        )
+
+    @cached_property
+    def accelerations(self) -> Any:
+        """The accelerations at each time, in the layout of `q`."""
+        with jax.enable_x64(True):
+            values = jax.vmap(self.flow.acceleration)(
+                self.q, self.v, jnp.asarray(self.t)
+            )
+        return jax.tree.map(np.asarray, values)
 
     def evaluate(self, expression: Any) -> np.ndarray:
         """Any SymPy expression in the coordinates along the path, times first."""
@@ -89,10 +130,20 @@ class Trajectory:
             t: times within the path, increasing.
 
         Raises:
-            LagrangianError: times outside of it.
+            LagrangianError: times outside of it, or a path of blocks.
             CannotLower: a flow without Taylor recurrences.
         """
-        times = np.atleast_1d(np.asarray(t, np.float64))
+        if isinstance(self.q, dict):
+            raise LagrangianError(
+                "`at` follows Taylor series, which flows of blocks have not. Pass the "
+                "times to `integrate`, as `t`."
+            )
+        given = real_array(t)
+        if given is None or given.ndim > 1:
+            raise LagrangianError(
+                f"`t` is {t!r}; write a time within the path, or a list of them."
+            )
+        times = np.atleast_1d(given)
         first, last = self.t[0], self.t[-1]
         if not (np.all(first <= times) and np.all(times <= last)):
             raise LagrangianError(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.errors import LagrangianError
-from lagrangian.flows.flow import check_tolerance, output_times
+from lagrangian.flows.arguments import check_tolerance, output_times
 from lagrangian.flows.lower import lower
 from lagrangian.flows.solve import Demands, Solver, solve, stopped_early
 from lagrangian.learning.model import split

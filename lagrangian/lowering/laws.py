@@ -8,6 +8,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.lowering.exponents import Exponents, parts
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.lowering.solve import solve_mass
 from lagrangian.symbolic.coordinates import time
@@ -33,6 +34,8 @@ class LoweredLaw:
         parameters: Mapping[Any, Any],
         losses: Mapping[str, Callable[..., Any]],
     ):
+        written = [*parts(law.lagrangian), *law.terms().values()]
+        law = Exponents(written, parameters).law(law)
         self.law = law
         self._parameters, self._losses = dict(parameters), dict(losses)
         self._terms = law.terms() | {"rate": law.rate}

@@ -124,6 +124,65 @@ def test_a_place_that_cannot_be_written_is_named(option, tmp_path, capsys):
     assert f"lagrangian: `{tmp_path}/file" in capsys.readouterr().err
 
 
+def test_what_was_computed_until_a_stop_is_saved_and_drawn(tmp_path, capsys):
+    saved = tmp_path / "path.npz"
+    arguments = ["simulate", "kepler", "--max-steps", "30", "--t", "100"]
+    assert main([*arguments, "--out", str(tmp_path), "--save", str(saved)]) == 1
+    printed = capsys.readouterr()
+    assert "`max_steps` are used up" in printed.err
+    assert "the path until t = " in printed.out and f"Wrote {saved}." in printed.out
+    with np.load(saved) as arrays:
+        assert 1 < len(arrays["t"]) < 201 and np.isfinite(arrays["x"]).all()
+        end = arrays["t"][-1]
+    assert f"  x({end:g}) = " in printed.out
+    assert (tmp_path / "kepler.png").exists()
+
+
+def test_options_of_the_steps_and_significant_digits(tmp_path, capsys):
+    spec = tmp_path / "bead.toml"
+    spec.write_text(
+        """
+        coordinates = ["x", "y"]
+        T = "(x.dot^2 + y.dot^2)/2"
+        V = "5e13*(x^2 + y^2)"
+        constraints = ["y - 2*x"]
+        t = 1e-7
+        [positions]
+        x = 1e-9
+        y = 2.1e-9
+        [velocities]
+        x = 0.0
+        y = 0.0
+        """
+    )
+    arguments = ["simulate", str(spec), "--points", "2", "--out", str(tmp_path)]
+    assert main(arguments) == 1
+    assert "project=True" in capsys.readouterr().err
+    arguments += ["--project", "--atol", "1e-20", "--max-step", "1e-9"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert int(printed.split(" steps;")[0].split()[-1]) >= 100
+    shown = printed.split("x(1e-07) = ")[1].split()[0]
+    assert "e-10" in shown and len(shown) > 10
+    assert float(shown) == pytest.approx(1.04e-9 * np.cos(1.0), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--t=1e999", "--tol=0", "--set=g=nan", "--set=g=-inf", "--max-step=0"),
+        *("--max-steps=-1", "--max-steps=1e3", "--max-steps=\u00b2", "--atol=-1"),
+        "--points=999999999999",
+    ],
+)
+def test_options_that_cannot_be_end_with_2(option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["simulate", "double-pendulum", option])
+    assert stop.value.code == 2
+    name, _, value = option.partition("=")
+    assert f"argument {name}: `{value}` is " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("points", ["0", "1", "2.5", "-3"])
 def test_points_are_at_least_two(points, capsys):
     with pytest.raises(SystemExit):

@@ -360,7 +360,7 @@ def test_mappings_of_arrays_and_numbers():
         {a: np.linspace(0, 1, 4), b: 0.5}, {a: 0, b: [0] * 4}, (0, 1)
     )
     assert many.q.shape == (4, 2, 2)
-    with pytest.raises(LagrangianError, match="`q0` has no values for `b`"):
+    with pytest.raises(LagrangianError, match="`q0` has no value for `b`"):
         PENDULUM.ensemble({a: 1.0}, {a: 0, b: 0}, (0, 1))
 
 
