@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import lru_cache, partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from scipy.linalg import expm
+import sympy as sp
+from scipy.linalg import toeplitz
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
@@ -17,8 +17,8 @@ from lagrangian.symbolic.noether import Law, Oscillator
 
 #: Steps of one learning rate that are made by one matrix.
 _AT_ONCE = 64
-#: Matrices that are kept for later steps.
-_KEPT = 1024
+#: Steps whose propagators, one for each rate, are in memory together.
+_TOGETHER = 2**14
 
 
 def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
@@ -56,7 +56,7 @@ def predictor(run: Run, law: Law, raw: bool = False) -> Callable[[Record], np.nd
     if oscillator is None:
         return _Balance(first.quantity[0], raw)
     state = np.stack([first.quantity[0], first.start[0]])
-    return _Driven(state, raw, partial(_propagator, oscillator, run.rule))
+    return _Driven(state, raw, _Propagators(oscillator, run.rule))
 
 
 def _source(part: Record, raw: bool) -> np.ndarray:
@@ -77,67 +77,105 @@ class _Balance:
 
 
 class _Driven:
-    """mass x'' + damping x' + stiffness x = S, many steps of one rate at once."""
+    """mass x'' + damping x' + stiffness x = S, in bounded memory.
 
-    def __init__(self, state: np.ndarray, raw: bool, propagator: Callable[..., Any]):
+    `scipy.signal.lfilter`, two filters in a row, is not faster, and importing it takes
+    longer than most checks; as one filter of second order it loses up to five digits.
+    """
+
+    def __init__(self, state: np.ndarray, raw: bool, propagators: _Propagators):
         self.state, self.raw = state.reshape(2, -1), raw
-        # A schedule may have a rate a step: not all of them are kept.
-        self.steps = lru_cache(_KEPT)(partial(_steps, propagator))
+        self.propagators = propagators
 
     def __call__(self, part: Record) -> np.ndarray:
         source = _source(part, self.raw)
         driving, rates = source.reshape(len(source), -1), part.rates.ravel()
         predicted = np.empty_like(driving)
-        changes = [0, *(np.flatnonzero(np.diff(rates)) + 1), len(rates)]
-        for begin, end in pairwise(changes):
-            for start in range(begin, end, _AT_ONCE):
-                rows = slice(start, min(start + _AT_ONCE, end))
-                steps = self.steps(float(rates[start]), rows.stop - start)
-                free, driven, onward, gained = steps
-                predicted[rows] = free @ self.state + driven @ driving[rows]
-                self.state = onward @ self.state + gained @ driving[rows]
+        for start in range(0, len(rates), _TOGETHER):
+            rows = slice(start, start + _TOGETHER)
+            self._predict(rates[rows], driving[rows], predicted[rows])
         return predicted.reshape(source.shape)
 
+    def _predict(
+        self, rates: np.ndarray, driving: np.ndarray, predicted: np.ndarray
+    ) -> None:
+        """Fill `predicted`, a stretch of one rate after the other."""
+        changes = [0, *(np.flatnonzero(np.diff(rates)) + 1), len(rates)]
+        for propagator, (begin, end) in zip(
+            self.propagators(rates[changes[:-1]]), pairwise(changes), strict=True
+        ):
+            rows = slice(begin, end)
+            move = self._one_by_one if end - begin < _AT_ONCE else self._at_once
+            move(propagator, driving[rows], predicted[rows])
 
-def _steps(
-    propagator: Callable[..., Any], rate: float, count: int
-) -> tuple[np.ndarray, ...]:
-    """What the state and the sources do to x before each of `count` steps.
+    def _one_by_one(
+        self, propagator: np.ndarray, driving: np.ndarray, predicted: np.ndarray
+    ) -> None:
+        step, response = propagator[:, :2], propagator[:, 2:]
+        for row, source in enumerate(driving):
+            predicted[row] = self.state[0]
+            self.state = step @ self.state + response * source
 
-    Returns:
-        of shapes (count, 2) and (count, count) for that, and (2, 2) and (2, count) for
-        the state behind them.
+    def _at_once(
+        self, propagator: np.ndarray, driving: np.ndarray, predicted: np.ndarray
+    ) -> None:
+        """Many steps by one matrix."""
+        step, response = propagator[:, :2], propagator[:, 2]
+        powers = [np.eye(2)]
+        for _ in range(_AT_ONCE):
+            powers.append(step @ powers[-1])
+        free = np.array(powers)
+        # Of a source that many steps ago; the last one first.
+        responses = (free[:-1] @ response)[::-1].T
+        driven = toeplitz([0.0, *responses[0, :0:-1]], np.zeros(_AT_ONCE))
+        for start in range(0, len(driving), _AT_ONCE):
+            sources = driving[start : start + _AT_ONCE]
+            count = len(sources)
+            predicted[start : start + count] = (
+                free[:count, 0] @ self.state + driven[:count, :count] @ sources
+            )
+            self.state = (
+                free[count] @ self.state + responses[:, _AT_ONCE - count :] @ sources
+            )
+
+
+class _Propagators:
+    """One step of an oscillator at each of many rates, shape (rates, 2, 3).
+
+    The first two columns are of the state before it, the last is of S.
     """
-    step, response = propagator(rate)
-    powers = [np.eye(2)]
-    for _ in range(count):
-        powers.append(step @ powers[-1])
-    # Of a source that many steps ago.
-    responses = [power @ response for power in powers[:-1]]
-    driven = np.zeros((count, count))
-    for k in range(1, count):
-        driven[k, :k] = [x for x, _ in responses[k - 1 :: -1]]
-    free = np.stack([power[0] for power in powers[:-1]])
-    return free, driven, powers[-1], np.stack(responses[::-1], axis=1)
+
+    def __init__(self, oscillator: Oscillator, rule: Rule):
+        self.rule, self.symbols = rule, tuple(rule.parameters(1.0))
+        terms = oscillator.mass, oscillator.damping, oscillator.stiffness
+        self.terms = sp.lambdify(self.symbols, terms, "numpy")
+
+    def __call__(self, rates: np.ndarray) -> np.ndarray:
+        # No time passes in a step of a schedule that starts from zero, at any rate.
+        values = self.rule.parameters(np.where(rates > 0, rates, 1.0))
+        mass, damping, stiffness = self.terms(*(values[s] for s in self.symbols))
+        generators = np.zeros((len(rates), 3, 3))
+        generators[:, 0, 1] = 1.0
+        generators[:, 1, 0] = -stiffness / mass
+        generators[:, 1, 1] = -damping / mass
+        generators[:, 1, 2] = 1 / mass
+        return _exponentials(generators * rates[:, None, None])[:, :2]
 
 
-def _propagator(
-    oscillator: Oscillator, rule: Rule, rate: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """One step of the oscillator: the 2 x 2 matrix, and the response to S."""
-    if rate == 0:  # no time passes in a step of a schedule that starts from zero
-        return np.eye(2), np.zeros(2)
-    values = rule.parameters(rate)
-    mass, damping, stiffness = (
-        float(term.xreplace(values))
-        for term in (oscillator.mass, oscillator.damping, oscillator.stiffness)
-    )
-    generator = np.array(
-        [
-            [0.0, 1.0, 0.0],
-            [-stiffness / mass, -damping / mass, 1 / mass],
-            [0.0, 0.0, 0.0],
-        ]
-    )
-    step = expm(generator * rate)
-    return step[:2, :2], step[:2, 2]
+def _exponentials(matrices: np.ndarray) -> np.ndarray:
+    """exp of a stack of small matrices, by series and squaring.
+
+    `scipy.linalg.expm` takes them one by one, each by a LAPACK that wakes its threads:
+    2 us here are 5 there on one thread, and up to 1,600 on two of a busy machine.
+    """
+    norm = np.abs(matrices).sum(axis=2).max()
+    halvings = max(0, math.frexp(norm)[1] + 1)  # the norm of the rest is below 1/2
+    small = matrices * 0.5**halvings
+    # Without the identity, next to which a slow decay has few digits.
+    change = term = small
+    for k in range(2, 17):
+        term = term @ small / k
+        change = change + term
+    for _ in range(halvings):
+        change = 2 * change + change @ change
+    return np.eye(matrices.shape[-1]) + change

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ from lagrangian.symbolic.own_symbols import EngineSymbol
 step_rate = EngineSymbol("eta of the step", nonnegative=True)
 #: Of an array in a part of a record.
 _ENTRIES = 2**19
+
+
+def _recorded(name: str) -> cached_property[np.ndarray]:
+    return cached_property(lambda record: record._evaluate(record._terms[name]))
 
 
 class Record:
@@ -44,6 +49,20 @@ class Record:
     `source` and the like follow the continuous law, which a rule that is not Euclidean
     has only for a metric at rest: there `source` is the law's rate.
     """
+
+    quantity = _recorded("quantity")
+    source = _recorded("source")
+    raw_source = _recorded("raw_source")
+    start = _recorded("start")
+    discrete = _recorded("discrete")
+    scale = _recorded("scale")
+    defect = _recorded("defect")
+    defect_scale = _recorded("defect_scale")
+    balance = _recorded("balance")
+    kinetic = _recorded("kinetic")
+    decay = _recorded("decay")
+    metric = _recorded("metric")
+    metric_scale = _recorded("metric_scale")
 
     def __init__(
         self,
@@ -90,13 +109,6 @@ class Record:
         length = max(1, _ENTRIES // self.units)
         for start in range(0, steps, length):
             yield self.rows(start, start + length)
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        if name.startswith("_") or name not in self._terms:
-            raise AttributeError(f"a record has no `{name}`; it has {self.names}")
-        array = self._evaluate(self._terms[name])
-        setattr(self, name, array)
-        return array
 
     def _evaluate(self, expression: Any) -> np.ndarray:
         values = {**self._products, **self._parameters}

@@ -1,0 +1,144 @@
+"""What is shipped: it is complete, and works where there is no checkout."""
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import lagrangian as lg
+
+ROOT = Path(__file__).parent.parent
+
+pytest.importorskip("hatchling", reason="comes with the extra `test`")
+
+
+def run(*command, **keywords):
+    done = subprocess.run(command, capture_output=True, text=True, **keywords)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sdist")
+    run(
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "sdist",
+        "-d",
+        folder,
+        cwd=ROOT,
+    )
+    (file,) = folder.iterdir()
+    return file
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    """Built from the sdist, which must hold all that this needs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip(
+        "wheel",
+        "--no-deps",
+        # The build must not need a network.
+        "--no-build-isolation",
+        "--wheel-dir",
+        folder,
+        sdist,
+    )
+    (file,) = folder.iterdir()
+    return file
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A folder with nothing but the wheel in it."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip("install", "--no-deps", "--no-index", "--target", folder, wheel)
+    return folder
+
+
+def pip(*arguments):
+    return run(sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments)
+
+
+def package_files():
+    """Modules, type information and data."""
+    return {
+        file.relative_to(ROOT).as_posix()
+        for file in (ROOT / "lagrangian").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
+def test_the_sdist_can_be_built_and_tested_from(sdist):
+    with tarfile.open(sdist) as archive:
+        top, *_ = archive.getnames()
+        top = top.split("/")[0]
+        names = {name.removeprefix(f"{top}/") for name in archive.getnames()}
+    assert top == f"lagrangian-{lg.__version__}"
+    assert package_files() <= names
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"} <= names
+    assert {"Makefile", "scripts/setup.sh", "constraints/py311.txt"} <= names
+    assert {"tests/conftest.py", "tests/test_distribution.py"} <= names
+    known = {path.name for path in ROOT.iterdir()} | {"PKG-INFO"}
+    assert {name.split("/")[0] for name in names} <= known
+    unwanted = re.compile(r"(^|/)(\.venv|results|dist|__pycache__|\.git|\.ci)(/|$)")
+    assert not [name for name in names if unwanted.search(name)]
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    about = f"lagrangian-{lg.__version__}.dist-info"
+    assert {name for name in names if not name.startswith(about)} == package_files()
+    assert {f"{about}/METADATA", f"{about}/entry_points.txt"} <= names
+    assert f"{about}/licenses/LICENSE" in names
+
+
+@pytest.fixture
+def outside(installed, tmp_path):
+    """Runs Python in an empty folder, on the installed wheel.
+
+    The packages that it depends on are those of the tests, without the files in which
+    an editable installation names the checkout.
+    """
+
+    def python(*arguments):
+        packages = [path for path in sys.path if path.endswith("site-packages")]
+        paths = os.pathsep.join([str(installed), *packages])
+        # -S: `site` would read these files; -P: the folder at work is not looked in.
+        environment = {**os.environ, "PYTHONPATH": paths}
+        return run(
+            sys.executable, "-S", "-P", *arguments, cwd=tmp_path, env=environment
+        )
+
+    return python
+
+
+def test_it_is_imported_from_where_it_was_installed(outside, installed):
+    place = outside("-c", "import lagrangian; print(lagrangian.__file__)")
+    assert Path(place.strip()).parent == installed / "lagrangian"
+
+
+@pytest.mark.slow
+def test_every_public_name_is_there(outside):
+    outside("-c", "import lagrangian as lg; [getattr(lg, x) for x in lg.__all__]")
+
+
+def test_its_command_runs(outside, installed):
+    command = installed / "bin" / "lagrangian"
+    assert outside(command, "--version").strip() == lg.__version__
+    assert "double-pendulum" in outside(command, "simulate", "--list")
+
+
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.search(rf"^version: {re.escape(lg.__version__)}$", citation, re.MULTILINE)
