@@ -27,7 +27,7 @@ from lagrangian.flows.solve import (
     Solution,
     reached,
 )
-from lagrangian.lowering.fused import fused, largest
+from lagrangian.lowering.fused import either, fused, largest
 from lagrangian.lowering.taylor import TaylorSeries
 
 #: So many steps, a second or so, run between two looks at the clock and the keyboard.
@@ -197,15 +197,15 @@ def advance(
     rest = (end - now.t) - now.t_rest
     far = jnp.abs(jax.lax.stop_gradient(rest))
     most = jnp.minimum(jnp.minimum(reach, state.most), limits.longest)
-    unknown = jnp.where(noisy, rounding.everywhere(unit), unit * rounding.forces)
+    unknown = either(noisy, rounding.everywhere(unit), unit * rounding.forces)
     length, finite = _length(n, held, unknown, unit, limits, order)
     length = jnp.minimum(length, most)
     last = length >= far
-    step = jnp.where(last, rest, jnp.sign(rest) * length)
+    step = either(last, rest, jnp.sign(rest) * length)
     change, slope = increment(terms, step / unit, order, n)
     t, t_rest = _sum(now.t, now.t_rest, step)
     # Exactly there, so that nobody has to ask how near is near enough.
-    t, t_rest = jnp.where(last, end, t), jnp.where(last, 0.0, t_rest)
+    t, t_rest = either(last, end, t), either(last, 0.0, t_rest)
     y, y_rest = _sum(now.y, now.y_rest, change)
     if series.settle is not None:
         y, y_rest = series.settle(y, t), jnp.zeros_like(y)
@@ -216,16 +216,16 @@ def advance(
         taken,
         slope / unit,
         _GROWTH * taken,
-        jnp.where(state.taken > 0, 0, state.halvings),
+        either(state.taken > 0, 0, state.halvings),
         noisy,
     )
     # Where the terms overflow, the unit was too long by far.
-    most = jnp.where(finite, state.taken / 2, state.most * 2.0**-16)
+    most = either(finite, state.taken / 2, state.most * 2.0**-16)
     zero, halvings = jnp.zeros_like(taken), state.halvings + 1
     before = state.before
     back = State(before, before, zero, slope, most, halvings, state.noisy)
     good = confirmed & finite
-    new = jax.tree.map(lambda a, b: jnp.where(good, a, b), forward, back)
+    new = jax.tree.map(lambda a, b: either(good, a, b), forward, back)
     healthy = new.halvings < _HALVINGS
     healthy &= (new.taken > 4 * np.finfo(float).eps * jnp.abs(new.now.t)) | last | ~good
     return Step(new, now, step, terms, unit, good, healthy)
@@ -251,15 +251,15 @@ def _confirmed(
     exact = (largest(missed) <= 0) | still
     rough = largest(missed - _ROUNDING * rounding.everywhere(h)) <= 0
     rough &= state.noisy | (state.halvings >= _PATIENCE)
-    return exact | rough, jnp.where(still, state.noisy, rough & ~exact)
+    return exact | rough, either(still, state.noisy, rough & ~exact)
 
 
 def _rounding(q: Any, gross: Any, masses: Any) -> Rounding:
     eps, weights = np.finfo(float).eps, jnp.sqrt(jnp.abs(masses))
 
     def spread(x: Any) -> Any:
-        share = largest(weights * x) / jnp.where(weights > 0, weights, 1.0)
-        return jnp.where(weights > 0, share, x)
+        share = largest(weights * x) / either(weights > 0, weights, 1.0)
+        return either(weights > 0, share, x)
 
     forces = eps * gross
     return Rounding(forces, spread(forces), spread(eps * jnp.abs(q)))
@@ -294,14 +294,17 @@ def _length(
     late = v[window[0] :]
     size = jnp.maximum(jnp.maximum(v[0], v[1]), jnp.maximum(v[2], v[3]))
     # What begins with a higher power is compared with itself.
-    size = jnp.where(size > 0, size, largest(late))
+    size = either(size > 0, size, largest(late))
     unknown = (limits.floor / unit + unknown + NOTHING) / limits.tol
-    size = jnp.maximum(size, jnp.pad(unknown, [(0, len(size) - n), (0, 0)]))
-    share = largest(late / jnp.where(size > 0, size, 1.0), axis=1)
+    if len(size) > n:
+        zero = jnp.zeros((len(size) - n, *unknown.shape[1:]))
+        unknown = jnp.concatenate([unknown, zero])
+    size = jnp.maximum(size, unknown)
+    share = largest(late / either(size > 0, size, 1.0), axis=1)
     room = (np.log2(order / window)[:, None]) - _log2(share) / window[:, None]
     exponent = jnp.log2(_ERROR * limits.tol) / order - largest(-room)
     most = largest(share)
-    length = jnp.where(most > 0, unit * jnp.exp2(exponent), limits.blind)
+    length = either(most > 0, unit * jnp.exp2(exponent), limits.blind)
     return length, jnp.isfinite(most)
 
 
@@ -362,21 +365,13 @@ class Taylor:
                 "and fields, or pass one of diffrax."
             )
         order, rates = self.order or order_for(demands.tol), demands.rates
-        key = (self, order, len(times), rates)
-        if key not in flow.compiled:
-            series = flow.series(rates)
-
-            def segment(path: Path, times: Any, limits: Limits, until: Any) -> Path:
-                return _segment(series, path, times, limits, order, until)
-
-            flow.compiled[key] = jax.jit(fused(segment))
-        run, n = flow.compiled[key], len(q)
+        begin, go_on = _segments(flow, order, len(times), rates)
+        n, span = len(q), float(times[-1] - times[0])
         y = np.concatenate([q, v, np.zeros(len(rates))])
-        span = float(times[-1] - times[0])
-        path, stretch = _start(y, times, n), span * _STRETCH
         floor = np.asarray(demands.atol, float)[:, None]
         limits = limits_for(demands.tol, n, span)
         limits = limits._replace(floor=floor, longest=demands.max_step)
+        path, began, stretch = None, float(times[0]), span * _STRETCH
         stopped = ""
         # tqdm's `disable=None` is silence where the output is no terminal.
         with tqdm(
@@ -385,23 +380,48 @@ class Taylor:
             disable=None,
             bar_format="{percentage:3.0f}%|{bar}| t = {n:.4g} of {total:.4g} {elapsed}",
         ) as bar:
-            while int(path.known) < len(times) and not stopped:
-                began = float(path.state.now.t[0])
-                until = min(int(path.steps) + _SEGMENT, demands.max_steps)
-                path = run(path, times, limits, until)
-                bar.update(float(path.state.now.t[0]) - times[0] - bar.n)
-                if int(path.known) == len(times):
+            while not stopped:
+                if path is None:
+                    until = min(_SEGMENT, demands.max_steps)
+                    path = begin(y, times, limits, until)
+                else:
+                    until = min(int(path.steps) + _SEGMENT, demands.max_steps)
+                    path = go_on(path, times, limits, until)
+                # As NumPy's: JAX's arrays are slow to look into.
+                path = jax.tree.map(np.asarray, path)
+                if path.known == len(times):
                     break
                 if not path.healthy:
                     moved = float(path.state.now.t[0]) - began
                     stretch = stretch * 2 if moved < stretch else span * _STRETCH
                     path, stopped = _over_kink(flow, path, times, stretch, demands)
-                if int(path.steps) >= demands.max_steps:
+                if path.known == len(times):
+                    break
+                if path.steps >= demands.max_steps:
                     stopped = stopped or OUT_OF_STEPS
+                began = float(path.state.now.t[0])
+                bar.update(began - times[0] - bar.n)
         known, steps = int(path.known), int(path.steps)
         y = np.asarray(path.y)[:known]
         q, v, integrals = y[:, :n], y[:, n : 2 * n], y[:, 2 * n :]
         return reached(times[:known], q, v, integrals, steps, stopped)
+
+
+def _segments(flow: Any, order: int, count: int, rates: tuple[Any, ...]) -> Any:
+    """The compiled beginning of a path with `count` output times, and what goes on."""
+    key = ("taylor", order, count, rates)
+    if key not in flow.compiled:
+        series = flow.series(rates)
+
+        def begin(y: Any, times: Any, limits: Limits, until: Any) -> Path:
+            path = _start(y, times, series.count)
+            return _segment(series, path, times, limits, order, until)
+
+        def go_on(path: Path, times: Any, limits: Limits, until: Any) -> Path:
+            return _segment(series, path, times, limits, order, until)
+
+        flow.compiled[key] = tuple(jax.jit(fused(part)) for part in (begin, go_on))
+    return flow.compiled[key]
 
 
 def _over_kink(
@@ -435,11 +455,11 @@ def _over_kink(
     )
 
 
-def _start(y: np.ndarray, times: np.ndarray, n: int) -> Path:
+def _start(y: Any, times: Any, n: int) -> Path:
     first = start(y[:, None], times[:1], times[-1:], n)
-    known = np.arange(len(times))[:, None] == 0
-    outputs = np.where(known, y, np.nan)
-    return Path(first, outputs, np.int64(1), np.int64(1), np.int64(0), np.bool_(True))
+    known = jnp.arange(len(times))[:, None] == 0
+    outputs = jnp.where(known, y, jnp.nan)
+    return Path(first, outputs, *jnp.array([1, 1, 0]), jnp.asarray(True))
 
 
 def _segment(
@@ -454,7 +474,7 @@ def _segment(
     def body(path: Path) -> Path:
         step = advance(series, path.state, times[-1:], limits, order)
         good, begun = step.confirmed[0], step.start
-        known = jnp.where(good, path.written, path.known)
+        known = either(good, path.written, path.known)
 
         def within(carry: Any) -> Any:
             written, _ = carry
