@@ -96,7 +96,7 @@ def main() -> None:
     lines = [
         "# What the guard costs",
         "",
-        f"`python benchmarks/guard.py`, float64, the fastest of {ROUNDS} rounds in turns.",
+        f"`python benchmarks/guard.py`, float64, fastest of {ROUNDS} rounds in turns.",
         f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, jax "
         f"{jax.__version__}.",
         "",
