@@ -297,7 +297,7 @@ def test_explicit_time_and_unrolled_stages(monkeypatch):
         results = jax.jit(
             lambda y: integrate_lanes(
                 field,
-                *(y, field(y, jnp.zeros(3)), np.zeros((1, 3))),
+                *(y, field(y, jnp.zeros(3)), jnp.zeros((1, 3))),
                 *(3, jnp.array([0.0, 7.0]), Bounds(1e-11, np.zeros((1, 1)), np.inf)),
                 settle=None,
                 lanes=3,
@@ -322,7 +322,7 @@ def test_outputs_that_are_written_at_once_are_those_in_turn():
             def run(*arrays, unrolled=unrolled):
                 return integrate_lanes(
                     field,
-                    *(*arrays, np.zeros((1, 64)), 61, jnp.asarray(times), bounds),
+                    *(*arrays, jnp.zeros((1, 64)), 61, jnp.asarray(times), bounds),
                     settle=None,
                     lanes=8,
                     max_steps=200,

@@ -37,7 +37,7 @@ class RungeKutta:
             count = round((end - t) / self.step)
             states.append(advance(states[-1], t, (end - t) / count, count))
         q, v = np.asarray(states).swapaxes(0, 1)
-        return reached(times, q, v, True, 0)
+        return reached(times, q, v, None, 0, "")
 
 
 def runge_kutta_step(flow, state, t, h):
