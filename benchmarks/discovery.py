@@ -19,8 +19,8 @@ import numpy as np
 from flax import nnx
 
 import lagrangian as lg
-from lagrangian.systems.digits import cross_entropy
-from lagrangian.systems.networks import (
+from lagrangian.networks.digits import cross_entropy
+from lagrangian.networks.networks import (
     ConvolutionalClassifier,
     Perceptron,
     Transformer,

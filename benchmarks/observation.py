@@ -166,7 +166,7 @@ def demo_laws(rule):
 
 def demo_run(rule, observe, steps):
     """A call of `lg.train` on the network and the data of the main job."""
-    from lagrangian.systems.digits import (
+    from lagrangian.networks.digits import (
         ConvolutionalNetwork,
         cross_entropy,
         load_digits,

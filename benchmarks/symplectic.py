@@ -23,7 +23,7 @@ import numpy as np
 import sympy as sp
 
 import lagrangian as lg
-from lagrangian.flows.compositions import YOSHIDA_4, YOSHIDA_6
+from lagrangian.flows.solvers.compositions import YOSHIDA_4, YOSHIDA_6
 
 STEPS, ROUNDS = 1_000_000, 7
 METHODS = {

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 
 from lagrangian.files import write_atomically
-from lagrangian.learning.check import Report, check
-from lagrangian.learning.predict import predict
+from lagrangian.learning.checking.check import Report, check
+from lagrangian.learning.checking.predict import predict
 from lagrangian.learning.rules.heavy_ball import HeavyBall
-from lagrangian.learning.run import Run
-from lagrangian.learning.train import train
-from lagrangian.symbolic.noether import Law, noether
-from lagrangian.symbolic.symmetry import Scale, Symmetry, Translation
-from lagrangian.systems.digits import (
+from lagrangian.learning.training.run import Run
+from lagrangian.learning.training.train import train
+from lagrangian.networks.digits import (
     ConvolutionalNetwork,
     accuracy,
     cross_entropy,
     load_digits,
 )
-from lagrangian.theorems.parts.rmsprop import (
+from lagrangian.symbolic.algebra.symmetry import Scale, Symmetry, Translation
+from lagrangian.symbolic.laws.noether import Law, noether
+from lagrangian.theorems.adaptive.rmsprop import (
     angles,
     equilibrium_angle,
     rmsprop_average,

@@ -14,7 +14,7 @@ import lagrangian as lg
 def learning_symbols():
     """m, mu and lambda, as learning rules use them."""
     from lagrangian.learning.rules.rule import friction, mass
-    from lagrangian.symbolic.discrete import weight_decay
+    from lagrangian.symbolic.laws.discrete import weight_decay
 
     return mass, friction, weight_decay
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The solvers of `lagrangian simulate`, by what is loaded when one is chosen.
 SOLVERS = {
-    "taylor": "lagrangian.flows.taylor.Taylor",
+    "taylor": "lagrangian.flows.solvers.taylor.Taylor",
     "dopri8": "diffrax.Dopri8",
     "tsit5": "diffrax.Tsit5",
     "kvaerno5": "diffrax.Kvaerno5",
@@ -98,7 +98,7 @@ def _simulate(options: argparse.Namespace) -> int:
     if system is None:
         return 2
 
-    from lagrangian.flows.dataset import saver
+    from lagrangian.flows.to_xarray import saver
 
     # Whatever cannot work is found out before anything is computed.
     save = saver(options.save) if options.save else None

@@ -115,10 +115,10 @@ def _written(found: Verification, folder: Path) -> list[Path]:
 
 def _subject(options: argparse.Namespace) -> Any:
     """(model, loss, data) of the user, or the library's own where one is not given."""
-    from lagrangian.systems.datasets import DATASETS, make_dataset
-    from lagrangian.systems.digits import cross_entropy
-    from lagrangian.systems.networks import default_network, mean_square
-    from lagrangian.systems.user import load_data, load_model, make_model
+    from lagrangian.networks.datasets import DATASETS, make_dataset
+    from lagrangian.networks.digits import cross_entropy
+    from lagrangian.networks.networks import default_network, mean_square
+    from lagrangian.networks.user import load_data, load_model, make_model
 
     chosen = options.data or DEFAULT_DATA
     if chosen in DATASETS:

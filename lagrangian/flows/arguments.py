@@ -11,8 +11,8 @@ import sympy as sp
 from jax.core import Tracer
 
 from lagrangian.errors import CannotLower, LagrangianError, nearest
-from lagrangian.symbolic.blocks import LinearMap
-from lagrangian.symbolic.coordinates import Coordinate, time
+from lagrangian.symbolic.algebra.blocks import LinearMap
+from lagrangian.symbolic.algebra.coordinates import Coordinate, time
 
 # ------------------------------------------------------------------ parameters
 

@@ -14,9 +14,9 @@ from lagrangian.errors import CannotLower, LagrangianError, nearest
 from lagrangian.flows.arguments import real_array
 from lagrangian.flows.flow import Flow
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.symbolic.blocks import Applied
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.algebra.blocks import Applied
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.inner import Inner
 
 
 class BlockFlow(Flow):

@@ -19,13 +19,13 @@ from lagrangian.flows.arguments import (
     whole_number,
 )
 from lagrangian.flows.guard import Guard, failure
-from lagrangian.flows.solve import Demands, solve, stopped_early
+from lagrangian.flows.solvers.solver import Demands, solve, stopped_early
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents, parts
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.noether import Law
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.laws.noether import Law
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
 class Flow:

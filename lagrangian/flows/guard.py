@@ -18,9 +18,9 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.noether import Law, noether
-from lagrangian.symbolic.symmetry import TimeTranslation
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.symmetry import TimeTranslation
+from lagrangian.symbolic.laws.noether import Law, noether
 
 #: A balance may be off by so many errors of one step, and by one more for each step.
 _ERRORS = 100

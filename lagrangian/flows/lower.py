@@ -8,12 +8,12 @@ from typing import Any
 from lagrangian.errors import CannotLower
 from lagrangian.flows.arguments import check_parameters
 from lagrangian.flows.block_flow import BlockFlow
-from lagrangian.flows.field_flow import FieldFlow
+from lagrangian.flows.fields.field_flow import FieldFlow
 from lagrangian.flows.scalar_flow import ScalarFlow
 from lagrangian.lowering.laws import LoweredLaw
-from lagrangian.symbolic.field_theory import FieldTheory
-from lagrangian.symbolic.noether import Law
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.laws.noether import Law
+from lagrangian.symbolic.mechanics.field_theory import FieldTheory
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
 def lower(

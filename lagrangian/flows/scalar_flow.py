@@ -19,6 +19,8 @@ from lagrangian.errors import (
     LagrangianError,
     nearest,
 )
+from lagrangian.flows.analysis.lyapunov import lyapunov_exponents
+from lagrangian.flows.analysis.section import find_crossings
 from lagrangian.flows.arguments import (
     check_longest,
     check_parameters,
@@ -29,27 +31,25 @@ from lagrangian.flows.arguments import (
     real_number,
     whole_number,
 )
-from lagrangian.flows.dormand_prince import DormandPrince
-from lagrangian.flows.ensemble import Ensemble, initial_states, run_ensemble
+from lagrangian.flows.ensembles.ensemble import Ensemble, initial_states, run_ensemble
 from lagrangian.flows.flow import Flow
-from lagrangian.flows.flow_map import flow_map
 from lagrangian.flows.guard import Guard, failure
-from lagrangian.flows.lyapunov import lyapunov_exponents
-from lagrangian.flows.regular import check_regular
-from lagrangian.flows.section import find_crossings
-from lagrangian.flows.settle import onto_constraints, project
-from lagrangian.flows.solve import Solution, stopped_early
+from lagrangian.flows.mass_rank import check_regular
+from lagrangian.flows.solvers.dormand_prince import DormandPrince
+from lagrangian.flows.solvers.flow_map import flow_map
+from lagrangian.flows.solvers.settle import onto_constraints, project
+from lagrangian.flows.solvers.solver import Solution, stopped_early
+from lagrangian.flows.solvers.taylor import Taylor
 from lagrangian.flows.start import check_constraints, check_moves
-from lagrangian.flows.taylor import Taylor
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
-from lagrangian.lowering.solve import solve_in_lanes, solve_mass
+from lagrangian.lowering.kernels.linear_solve import solve_in_lanes, solve_mass
 from lagrangian.lowering.source import source
 from lagrangian.lowering.taylor import TaylorSeries
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.noether import Law
-from lagrangian.symbolic.system import Lagrangian
-from lagrangian.symbolic.written import written
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.inputs import written
+from lagrangian.symbolic.laws.noether import Law
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
 class ScalarFlow(Flow):

@@ -12,9 +12,9 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
-from lagrangian.flows.regular import without_inertia
+from lagrangian.flows.mass_rank import without_inertia
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.symbolic.coordinates import jets
+from lagrangian.symbolic.algebra.coordinates import jets
 
 #: A start may miss a constraint by this share of the constraint's largest term ...
 _SHARE = 1e-8

@@ -12,9 +12,9 @@ import sympy as sp
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.flows.arguments import real_array
-from lagrangian.flows.flow_map import propagate_lanes
-from lagrangian.symbolic.coordinates import Coordinate
-from lagrangian.symbolic.noether import Law
+from lagrangian.flows.solvers.flow_map import propagate_lanes
+from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.laws.noether import Law
 
 
 class Trajectory:
@@ -163,7 +163,7 @@ class Trajectory:
 
     def to_xarray(self) -> Any:
         """The path as an `xarray.Dataset`: one variable a coordinate and velocity."""
-        from lagrangian.flows.dataset import to_xarray
+        from lagrangian.flows.to_xarray import to_xarray
 
         return to_xarray(self)
 

@@ -19,17 +19,17 @@ import numpy as np
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.arguments import check_tolerance, output_times
 from lagrangian.flows.lower import lower
-from lagrangian.flows.solve import Demands, Solver, solve, stopped_early
+from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
+from lagrangian.learning.flat_loss import Network
 from lagrangian.learning.model import split
-from lagrangian.learning.network import Network
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.pytrees import pick
-from lagrangian.symbolic.backward_error import modified_flow
-from lagrangian.symbolic.blocks import Block
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.losses import Loss
-from lagrangian.symbolic.noether import Law
+from lagrangian.symbolic.algebra.blocks import Block
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.laws.backward_error import modified_flow
+from lagrangian.symbolic.laws.noether import Law
 
 #: All parameters as one block, and the loss of them.
 _q = Block("q")

@@ -17,6 +17,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from lagrangian.errors import CannotLower
+from lagrangian.lowering.batched_scalars import evaluate_levels, is_large
 from lagrangian.lowering.functions import (
     FUNCTIONS,
     LOGIC,
@@ -27,11 +28,10 @@ from lagrangian.lowering.functions import (
     number,
     rational_power,
 )
-from lagrangian.lowering.levels import evaluate_levels, is_large
-from lagrangian.symbolic.blocks import Applied, Block, LinearMap, ones
-from lagrangian.symbolic.inner import Inner
-from lagrangian.symbolic.losses import Gradient, Loss
-from lagrangian.symbolic.matrices import Matmul, Transposed
+from lagrangian.symbolic.algebra.blocks import Applied, Block, LinearMap, ones
+from lagrangian.symbolic.algebra.inner import Inner
+from lagrangian.symbolic.algebra.losses import Gradient, Loss
+from lagrangian.symbolic.algebra.matrices import Matmul, Transposed
 
 
 def check_lowerable(

@@ -17,8 +17,8 @@ import sympy as sp
 from jax.core import Tracer
 
 from lagrangian.errors import CannotLower
-from lagrangian.symbolic.noether import Law
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.laws.noether import Law
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: Denominators up to here are taken for what was meant: 0.1 is 1/10.
 _DENOMINATORS = 1000

@@ -13,7 +13,7 @@ import sympy as sp
 from mpmath.libmp import from_rational, mpf_pos, to_float
 from sympy.logic.boolalg import Boolean
 
-from lagrangian.lowering.trigonometry import cos, sin
+from lagrangian.lowering.kernels.trigonometry import cos, sin
 
 #: Elementwise, right for every real argument of SymPy's function unless said here; a
 #: value that SymPy has outside the reals is nan.

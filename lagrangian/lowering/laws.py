@@ -9,11 +9,11 @@ import sympy as sp
 
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents, parts
+from lagrangian.lowering.kernels.linear_solve import solve_mass
 from lagrangian.lowering.pytrees import named_leaves, pick
-from lagrangian.lowering.solve import solve_mass
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.noether import Law
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.laws.noether import Law
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
 class LoweredLaw:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from lagrangian.lowering.evaluate import evaluate, unit_axis
-from lagrangian.lowering.fused import fused, total
-from lagrangian.symbolic.inner import Inner
+from lagrangian.lowering.kernels.fused import fused, total
+from lagrangian.symbolic.algebra.inner import Inner
 
 #: Entries of a block from which on its products are worth several threads.
 LARGE = 2**18

@@ -21,9 +21,9 @@ import sympy as sp
 
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.functions import FUNCTIONS
-from lagrangian.lowering.fused import smallest, total
+from lagrangian.lowering.kernels.fused import smallest, total
+from lagrangian.lowering.kernels.linear_solve import invert
 from lagrangian.lowering.recurrences import ONE, Form, Node, Recurrences, combine
-from lagrangian.lowering.solve import invert
 
 #: Terms of a convolution that are added at a time.
 _BLOCK = 4

@@ -1,1 +1,1 @@
-"""Ready-made systems for examples, tests and the command line."""
+"""Ready-made mechanical systems, and systems from files."""

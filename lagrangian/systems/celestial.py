@@ -9,8 +9,8 @@ from itertools import combinations
 
 import sympy as sp
 
-from lagrangian.symbolic.coordinates import coordinates
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.coordinates import coordinates
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 from lagrangian.systems.system import System
 
 

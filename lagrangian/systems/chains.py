@@ -7,8 +7,8 @@ import math
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
-from lagrangian.symbolic.coordinates import coordinates
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.coordinates import coordinates
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 from lagrangian.systems.system import System
 
 

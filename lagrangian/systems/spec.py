@@ -14,8 +14,8 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.symbolic.coordinates import Coordinate, jets, time
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 from lagrangian.systems.expression import (
     CONSTANTS,
     FUNCTIONS,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sympy as sp
 
-from lagrangian.symbolic.coordinates import coordinates
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.coordinates import coordinates
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 from lagrangian.systems.system import System
 
 

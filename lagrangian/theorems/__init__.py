@@ -1,1 +1,1 @@
-"""Results of the theory, one file each: statement, prediction and measurement."""
+"""Results of the theory by chapter: statement, prediction and measurement."""

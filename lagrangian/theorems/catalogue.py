@@ -10,20 +10,17 @@ from typing import Any
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.theorems.theorem import Setting, Theorem, Verification
 
-#: By name, the module of this package that has the `THEOREM`.
-_MODULES = {
-    name: name.replace("-", "_")
-    for name in (
-        "kinetic-symmetry-breaking",
-        "noether-learning-dynamics",
-        "conservation-laws",
-        "broken-conservation",
-        "implicit-adaptive-optimization",
-        "equilibrium",
-        "discrete-noether",
-    )
+#: By name, the chapter whose file of that name has the `THEOREM`.
+_CHAPTERS = {
+    "kinetic-symmetry-breaking": "dynamics",
+    "noether-learning-dynamics": "dynamics",
+    "conservation-laws": "conservation",
+    "broken-conservation": "dynamics",
+    "implicit-adaptive-optimization": "adaptive",
+    "equilibrium": "adaptive",
+    "discrete-noether": "dynamics",
 }
-NAMES = tuple(_MODULES)
+NAMES = tuple(_CHAPTERS)
 
 
 def theorem(name: str) -> Theorem:
@@ -32,9 +29,10 @@ def theorem(name: str) -> Theorem:
     Raises:
         LagrangianError: there is none; lists the nearest.
     """
-    if name not in _MODULES:
-        raise LagrangianError(f"no theorem `{name}`. {nearest(name, _MODULES)}")
-    return import_module(f"lagrangian.theorems.{_MODULES[name]}").THEOREM
+    if name not in _CHAPTERS:
+        raise LagrangianError(f"no theorem `{name}`. {nearest(name, _CHAPTERS)}")
+    module = f"{_CHAPTERS[name]}.{name.replace('-', '_')}"
+    return import_module(f"lagrangian.theorems.{module}").THEOREM
 
 
 def verify(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from lagrangian.learning.order import regression
+from lagrangian.learning.checking.convergence import regression
 from lagrangian.learning.tables import markdown_table, text_table
 
 VERIFIED, REFUTED = "verified", "refuted"

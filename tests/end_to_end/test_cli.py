@@ -13,8 +13,8 @@ from lagrangian import demo
 from lagrangian.cli.main import main
 from lagrangian.cli.simulate import SOLVERS
 from lagrangian.systems.mechanics import SYSTEMS
-from lagrangian.theorems import discrete_noether
 from lagrangian.theorems.catalogue import NAMES
+from lagrangian.theorems.dynamics import discrete_noether
 
 
 def test_simulate_prints_the_drift_and_saves_a_figure(tmp_path, capsys):
@@ -302,7 +302,7 @@ def test_verify_your_own_network_and_data(tmp_path, capsys, monkeypatch):
     np.savez("mine.npz", inputs=inputs, targets=(inputs[:, 0] > 0).astype(int))
     (tmp_path / "mynetwork.py").write_text(
         "from flax import nnx\n"
-        "from lagrangian.systems.networks import Perceptron\n"
+        "from lagrangian.networks.networks import Perceptron\n"
         "def Network(rngs, features, classes):\n"
         "    return Perceptron((features, 7, classes), rngs)\n"
     )

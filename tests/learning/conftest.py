@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import lagrangian as lg
-from lagrangian.systems.digits import ConvolutionalNetwork
+from lagrangian.networks.digits import ConvolutionalNetwork
 
 
 @pytest.fixture

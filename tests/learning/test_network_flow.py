@@ -16,8 +16,8 @@ from flax import nnx
 import lagrangian as lg
 from lagrangian.learning.network_flow import network_flow
 from lagrangian.lowering.pytrees import named_leaves
-from lagrangian.systems.digits import ConvolutionalNetwork, cross_entropy
-from lagrangian.systems.networks import Perceptron, mean_square
+from lagrangian.networks.digits import ConvolutionalNetwork, cross_entropy
+from lagrangian.networks.networks import Perceptron, mean_square
 
 HORIZON, MOMENTUM, DECAY = 1.0, 0.5, 0.05
 RATES = (0.02, 0.01, 0.005)

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 import lagrangian as lg
-from lagrangian.systems.digits import cross_entropy
+from lagrangian.networks.digits import cross_entropy
 
 
 class Network(nnx.Module):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lagrangian as lg
-from lagrangian.lowering import levels
+from lagrangian.lowering import batched_scalars
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.functions import FUNCTIONS, LOGIC, ORDERED, number
 
@@ -257,7 +257,7 @@ def test_constants_without_a_counterpart_are_evaluated_by_sympy():
 @pytest.fixture
 def by_levels(monkeypatch):
     """Small graphs, too, are evaluated as the large ones are."""
-    monkeypatch.setattr(levels, "LARGE", 0)
+    monkeypatch.setattr(batched_scalars, "LARGE", 0)
 
 
 leaves = st.sampled_from(
@@ -284,7 +284,7 @@ def test_levels_and_nodes_give_the_same_values(expressions):
     with jax.enable_x64(True):
         values |= {x: jnp.asarray(0.6), y: jnp.asarray(-1.1)}
         one_by_one = evaluate(expressions, values)
-        together = levels.evaluate_levels(
+        together = batched_scalars.evaluate_levels(
             [sp.sympify(e) for e in expressions], values, jnp.float64
         )
     np.testing.assert_allclose(together, one_by_one, rtol=1e-12, atol=1e-12)
@@ -296,7 +296,7 @@ def test_levels_keep_types_and_transformations(by_levels):
     for dtype in (jnp.float32, jnp.float64):
         with jax.enable_x64(True):
             a, b = jnp.asarray(0.8, dtype), jnp.asarray(1.7, dtype)
-            assert levels.is_large([expression], {x: a, y: b})
+            assert batched_scalars.is_large([expression], {x: a, y: b})
             found, slope = jax.jit(jax.value_and_grad(f))(a, b)
             assert found.dtype == slope.dtype == dtype
             exact = {x: sp.Float(float(a)), y: sp.Float(float(b))}
@@ -315,13 +315,15 @@ def test_accelerations_by_levels(pendulum, monkeypatch):
     with jax.enable_x64(True):
         q, v = jnp.asarray([0.4, -1.2]), jnp.asarray([0.3, 0.9])
         one_by_one = flow.acceleration(q, v)
-        monkeypatch.setattr(levels, "LARGE", 0)
+        monkeypatch.setattr(batched_scalars, "LARGE", 0)
         together = jax.jit(flow.acceleration)(q, v)
     np.testing.assert_allclose(together, one_by_one, rtol=1e-13)
 
 
 def test_what_levels_cannot_hold_is_walked(by_levels):
     array = jnp.ones(3)
-    assert not levels.is_large([x + y], {x: array, y: 1.0})
-    assert not levels.is_large([sp.Piecewise((x, x > 0), (y, True))], {x: 1.0, y: 1.0})
-    assert not levels.is_large([sp.besseli(0, x)], {x: 1.0})
+    assert not batched_scalars.is_large([x + y], {x: array, y: 1.0})
+    assert not batched_scalars.is_large(
+        [sp.Piecewise((x, x > 0), (y, True))], {x: 1.0, y: 1.0}
+    )
+    assert not batched_scalars.is_large([sp.besseli(0, x)], {x: 1.0})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lagrangian.lowering import products
-from lagrangian.symbolic.blocks import blocks, ones
-from lagrangian.symbolic.inner import Inner
+from lagrangian.symbolic.algebra.blocks import blocks, ones
+from lagrangian.symbolic.algebra.inner import Inner
 
 
 @pytest.fixture

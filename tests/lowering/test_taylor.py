@@ -9,11 +9,11 @@ import sympy as sp
 
 import lagrangian as lg
 from lagrangian.errors import CannotLower
-from lagrangian.flows.dormand_prince import DormandPrince
+from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.lowering.functions import FUNCTIONS
 from lagrangian.lowering.recurrences import SMOOTH
 from lagrangian.lowering.taylor import TaylorSeries
-from lagrangian.symbolic.coordinates import time
+from lagrangian.symbolic.algebra.coordinates import time
 
 x, y = lg.coordinates("x y")
 ORDER = 9

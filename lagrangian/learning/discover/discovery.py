@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 
-from lagrangian.learning.discover.engine import DiscoveredSymmetry, to_symmetry
 from lagrangian.learning.discover.families import generators, sample
 from lagrangian.learning.discover.measure import (
     APPROXIMATE,
@@ -19,9 +18,10 @@ from lagrangian.learning.discover.measure import (
 )
 from lagrangian.learning.discover.naming import describe, family
 from lagrangian.learning.discover.probe import COARSE, make_probe
+from lagrangian.learning.discover.to_symmetry import DiscoveredSymmetry, to_symmetry
 from lagrangian.learning.tables import markdown_table, text_table
-from lagrangian.symbolic.blocks import LinearMap
-from lagrangian.symbolic.symmetry import Symmetry
+from lagrangian.symbolic.algebra.blocks import LinearMap
+from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 
 @dataclass(frozen=True, repr=False)

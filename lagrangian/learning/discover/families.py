@@ -22,7 +22,7 @@ from lagrangian.learning.discover.terms import (
     base_terms,
     split_terms,
 )
-from lagrangian.learning.discover.views import CONTIGUOUS, STRIDED, View
+from lagrangian.learning.discover.units import CONTIGUOUS, STRIDED, View
 
 #: How many more equations than unknowns are sampled, as a share and as a number.
 SURPLUS, EXTRA = 1.25, 8

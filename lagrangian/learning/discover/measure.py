@@ -14,8 +14,8 @@ from lagrangian.learning.discover.generator import Generator, flow
 from lagrangian.learning.discover.probe import Probe
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.pytrees import pick
-from lagrangian.symbolic.blocks import LinearMap, ones
-from lagrangian.symbolic.symmetry import Symmetry
+from lagrangian.symbolic.algebra.blocks import LinearMap, ones
+from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 EXACT, APPROXIMATE, ABSENT = "exact", "approximate", "absent"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lagrangian.learning.discover.views import (
+from lagrangian.learning.discover.units import (
     View,
     matrix_views,
     scale_views,

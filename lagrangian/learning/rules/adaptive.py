@@ -31,13 +31,13 @@ from lagrangian.learning.rules.rule import (
     mass,
     metric_block,
 )
-from lagrangian.symbolic.backward_error import Average, Recursion
-from lagrangian.symbolic.blocks import Block, EngineBlock
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.discrete import learning_rate, momentum, weight_decay
-from lagrangian.symbolic.inner import Inner
-from lagrangian.symbolic.losses import Loss
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.blocks import Block, EngineBlock
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.inner import Inner
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.laws.backward_error import Average, Recursion
+from lagrangian.symbolic.laws.discrete import learning_rate, momentum, weight_decay
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: The decay rate of the average of squares, and what keeps a division from zero.
 _second, _eps = sp.symbols("beta_2 epsilon", nonnegative=True, real=True)

@@ -17,19 +17,19 @@ from lagrangian.learning.rules.rule import (
     friction,
     mass,
 )
-from lagrangian.symbolic.backward_error import Recursion
-from lagrangian.symbolic.blocks import Block
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.discrete import (
+from lagrangian.symbolic.algebra.blocks import Block
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.inner import Inner
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.laws.backward_error import Recursion
+from lagrangian.symbolic.laws.discrete import (
     gain,
     learning_rate,
     momentum,
     role,
     weight_decay,
 )
-from lagrangian.symbolic.inner import Inner
-from lagrangian.symbolic.losses import Loss
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
 @dataclass(frozen=True)

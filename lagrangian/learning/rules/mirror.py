@@ -21,15 +21,15 @@ from lagrangian.learning.rules.rule import (
     check_nonnegative,
 )
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.symbolic.backward_error import Recursion
-from lagrangian.symbolic.blocks import Block, ones
-from lagrangian.symbolic.bregman import bregman_lagrangian
-from lagrangian.symbolic.coordinates import time
-from lagrangian.symbolic.discrete import learning_rate, weight_decay
-from lagrangian.symbolic.inner import Inner
-from lagrangian.symbolic.losses import Loss
-from lagrangian.symbolic.own_symbols import EngineSymbol
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.blocks import Block, ones
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.inner import Inner
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
+from lagrangian.symbolic.laws.backward_error import Recursion
+from lagrangian.symbolic.laws.discrete import learning_rate, weight_decay
+from lagrangian.symbolic.mechanics.bregman import bregman_lagrangian
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 _x, _z = sp.symbols("x z", cls=EngineSymbol, real=True)
 

@@ -12,11 +12,11 @@ import sympy as sp
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
-from lagrangian.symbolic import discrete
-from lagrangian.symbolic.backward_error import Recursion
-from lagrangian.symbolic.blocks import Block, EngineBlock
-from lagrangian.symbolic.losses import Loss
-from lagrangian.symbolic.system import Lagrangian
+from lagrangian.symbolic.algebra.blocks import Block, EngineBlock
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.laws import discrete
+from lagrangian.symbolic.laws.backward_error import Recursion
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: Mass and friction of a learning rule in continuous time t = sum of learning rates.
 mass, friction = sp.symbols("m mu", positive=True)

@@ -9,9 +9,8 @@ from flax import nnx
 import lagrangian as lg
 from lagrangian.learning.discover.discovery import discover
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.symbolic.blocks import ones
-from lagrangian.systems.digits import ConvolutionalNetwork
-from lagrangian.systems.networks import (
+from lagrangian.networks.digits import ConvolutionalNetwork
+from lagrangian.networks.networks import (
     ConvolutionalClassifier,
     Perceptron,
     ResidualNetwork,
@@ -19,6 +18,7 @@ from lagrangian.systems.networks import (
     Transformer,
     mean_square,
 )
+from lagrangian.symbolic.algebra.blocks import ones
 
 #: A finite transformation of an exact symmetry leaves this much of the loss's change.
 LEFT = 1e-11

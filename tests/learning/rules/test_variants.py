@@ -5,7 +5,12 @@ import optax
 import pytest
 
 import lagrangian as lg
-from lagrangian.symbolic.discrete import gain, learning_rate, momentum, weight_decay
+from lagrangian.symbolic.laws.discrete import (
+    gain,
+    learning_rate,
+    momentum,
+    weight_decay,
+)
 
 RATES = [0.02, 0.01, 0.005, 0.0025]
 VARIANTS = {

@@ -1,0 +1,1 @@
+"""What is asked of a flow besides its paths: sections and exponents."""

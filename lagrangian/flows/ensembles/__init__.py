@@ -1,0 +1,1 @@
+"""Many members at once, and what is kept of them."""

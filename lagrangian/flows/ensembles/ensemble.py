@@ -1,0 +1,380 @@
+"""Ensembles: many initial states at once, on every core or device, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.multihost_utils import process_allgather
+from tqdm import tqdm
+
+from lagrangian.errors import LagrangianError
+from lagrangian.files import write_atomically
+from lagrangian.flows.ensembles.records import Record, read_records
+from lagrangian.flows.guard import Guard
+from lagrangian.flows.solvers.dopri8_lanes import (
+    DONE,
+    RUNNING,
+    STUCK,
+    TOO_MANY_STEPS,
+    Bounds,
+    Results,
+    integrate_lanes,
+)
+from lagrangian.flows.solvers.solver import Demands
+from lagrangian.lowering.kernels.fused import fused
+from lagrangian.version import __version__
+
+#: Members side by side in one kernel on the CPU: enough to hide its overhead.
+LANES = 64
+#: Members of a chunk, by platform, unless its outputs would need more than `_BYTES`.
+_CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**18, 2**27
+
+#: Of a member whose path breaks the balance of a law, beside those of `dopri8_lanes`.
+BROKEN = 4
+
+_REASONS = {
+    STUCK: "the step became too small, or the state was not finite",
+    TOO_MANY_STEPS: "`max_steps` did not reach the end",
+    BROKEN: "the energy, or a charge, did not keep its balance",
+}
+
+
+class Ensemble:
+    """The members' states at the output times.
+
+    Attributes:
+        t: the times that were asked for, shape (times,).
+        q, v: float64 of shape (members, times, coordinates), nan behind a failure; None
+            where expressions were recorded instead.
+        records: the recorded expressions, each of shape (members, times), or (members,)
+            for a summary.
+        status: 0 where a member reached the end.
+        t_end: the time that each member reached.
+        steps: how many steps were tried, for each member.
+    """
+
+    def __init__(self, flow: Any, t: np.ndarray, parts: Mapping[str, np.ndarray]):
+        self.flow, self.t = flow, t
+        self.q, self.v = parts.get("q"), parts.get("v")
+        self.status, self.t_end = parts["status"], parts["t"]
+        self.steps = parts["steps"]
+        prefix = "record "
+        self.records = {
+            name.removeprefix(prefix): values
+            for name, values in parts.items()
+            if name.startswith(prefix)
+        }
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def __repr__(self) -> str:
+        names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)
+        failed = f"; {len(self.failures)} failed" if self.failures else ""
+        return (
+            f"Ensemble({names}; {len(self)} members, {len(self.t)} times in "
+            f"[{self.t[0]:g}, {self.t[-1]:g}]{failed}; float64)"
+        )
+
+    def __getitem__(self, coordinate: Any) -> np.ndarray:
+        """One coordinate or velocity, shape (members, times)."""
+        states = (self.q, self.v)[coordinate.order]
+        if states is None:
+            raise LagrangianError(
+                "this ensemble kept its records instead of its states: "
+                f"{', '.join(f'`{name}`' for name in self.records)}."
+            )
+        return states[..., self.flow.lagrangian.coordinates.index(coordinate.base)]
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """For each member that did not reach the end, when and why it stopped."""
+        return {
+            int(i): f"at t = {self.t_end[i]:g}: {_REASONS[int(self.status[i])]}"
+            for i in np.flatnonzero(self.status != DONE)
+        }
+
+
+def initial_states(
+    coordinates: Sequence[Any], q0: Any, v0: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `ScalarFlow.ensemble` takes, as two arrays (members, coordinates)."""
+    q, v = _states(coordinates, q0, "q0"), _states(coordinates, v0, "v0")
+    if 1 in (len(q), len(v)):  # one for all
+        q, v = np.broadcast_arrays(q, v)
+    if q.shape != v.shape:
+        raise LagrangianError(
+            f"`q0` has {len(q)} members and `v0` has {len(v)}: pass as many."
+        )
+    return q, v
+
+
+def _states(coordinates: Sequence[Any], states: Any, what: str) -> np.ndarray:
+    if isinstance(states, Mapping):
+        if missing := [c for c in coordinates if c not in states]:
+            raise LagrangianError(
+                f"`{what}` has no values for {', '.join(f'`{c}`' for c in missing)}"
+                f". Pass `{{{missing[0]}: array, ...}}`."
+            )
+        columns = [np.atleast_1d(np.float64(states[c])) for c in coordinates]
+        states = np.stack(np.broadcast_arrays(*columns), -1)
+    array = np.asarray(states, np.float64)
+    if array.ndim != 2 or array.shape[1] != len(coordinates) or not len(array):
+        raise LagrangianError(
+            f"`{what}` has shape {array.shape}; expected (members, "
+            f"{len(coordinates)}), a row for each member."
+        )
+    return array
+
+
+def run_ensemble(
+    flow: Any,
+    q0: np.ndarray,
+    v0: np.ndarray,
+    times: np.ndarray,
+    *,
+    demands: Demands,
+    guard: Guard,
+    record: Mapping[str, Any],
+    devices: Any,
+    save: str | os.PathLike[str] | None,
+    progress: bool,
+) -> Ensemble:
+    """See `ScalarFlow.ensemble`."""
+    devices, records = _devices(devices), read_records(flow, record)
+    members, n = q0.shape
+    rows = 2 * n + len(demands.rates)
+    chunk = _chunk_size(devices, members, len(times) * rows * 8)
+    count = -(-members // chunk)
+    folder = None
+    if save is not None:
+        asked = (demands.tol, demands.atol.tolist(), *demands[2:], guard.balances)
+        settings = (asked, chunk, sorted(map(str, records.items())))
+        # The same bits come from the same program on the same kind of device only.
+        program = (__version__, jax.__version__, devices[0].platform)
+        folder = _folder(Path(save), flow, (q0, v0, times), (settings, program))
+    work = _worker(flow, times, demands, guard, records, chunk, devices[0].platform)
+
+    def one(number: int, device: Any) -> dict[str, np.ndarray]:
+        rows = slice(number * chunk, min((number + 1) * chunk, members))
+        file = folder / f"{number:06d}.npz" if folder else None
+        if file is not None and (saved := _saved(file)):
+            return saved
+        parts = work(q0[rows], v0[rows], device)
+        if file is not None:
+            write_atomically(
+                file, lambda handle: np.savez(handle, allow_pickle=False, **parts)
+            )
+        return parts
+
+    # With fewer chunks than processes, each of these computes all of them.
+    processes = jax.process_count() if count >= jax.process_count() else 1
+    mine = range(jax.process_index() % processes, count, processes)
+    with (
+        tqdm(
+            total=sum(min(chunk, members - number * chunk) for number in mine),
+            unit="member",
+            delay=2,
+            disable=None if progress else True,
+        ) as bar,
+        ThreadPoolExecutor(_workers(devices)) as pool,
+    ):
+        futures = [
+            pool.submit(one, number, devices[i % len(devices)])
+            for i, number in enumerate(mine)
+        ]
+        try:
+            for future in as_completed(futures):
+                bar.update(np.count_nonzero(future.result()["status"] != RUNNING))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    parts = [future.result() for future in futures]
+    return Ensemble(flow, times, _joined(parts, count, members, processes))
+
+
+def _worker(
+    flow: Any,
+    times: np.ndarray,
+    demands: Demands,
+    guard: Guard,
+    records: Mapping[str, Record],
+    chunk: int,
+    platform: str,
+) -> Callable[..., dict[str, np.ndarray]]:
+    """What integrates the members of one chunk on one device."""
+    on_cpu = platform == "cpu"
+    lanes = LANES if on_cpu else chunk
+    max_steps, rates = demands.max_steps, demands.rates
+    key = ("ensemble", chunk, lanes, len(times), max_steps, rates, platform)
+    if key not in flow.compiled:
+        field, settle = flow.lanes_field(rates), flow.settle
+
+        def integrate(*arguments: Any) -> Results:
+            return integrate_lanes(
+                field,
+                *arguments,
+                settle=settle,
+                lanes=lanes,
+                max_steps=max_steps,
+                unrolled=not on_cpu,
+            )
+
+        kernel = fused(integrate) if on_cpu else integrate
+
+        def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
+            t = jnp.full(chunk, times[0])
+            noise = flow.lanes_noise(y, t)
+            return kernel(y, field(y, t), noise, active, times, bounds)
+
+        flow.compiled[key] = jax.jit(from_start)
+    run = flow.compiled[key]
+    bounds = Bounds(demands.tol, demands.atol[:, None], demands.max_step)
+
+    def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:
+        active, n = q0.shape
+        with jax.enable_x64(True), jax.default_device(device):
+            y = np.zeros((2 * n + len(rates), chunk))
+            y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
+            results = run(y, active, jnp.asarray(times), bounds)
+            results = jax.tree.map(np.array, results)
+            # Members last in the kernel, first for users.
+            y = np.transpose(results.y, (2, 0, 1))
+            parts = {"status": results.status, "t": results.t, "steps": results.steps}
+            _mark_broken(guard, times, y, parts, active, demands.tol)
+            q, v = y[..., :n], y[..., n : 2 * n]
+            if not records:
+                parts |= {"q": q, "v": v}
+            for name, record in records.items():
+                values = record.values(
+                    flow, jnp.asarray(q), jnp.asarray(v), jnp.asarray(times)
+                )
+                parts[f"record {name}"] = values
+            return {name: np.asarray(x) for name, x in parts.items()}
+
+    return work
+
+
+def _mark_broken(
+    guard: Guard,
+    times: np.ndarray,
+    y: np.ndarray,
+    parts: Mapping[str, np.ndarray],
+    active: int,
+    tol: float,
+) -> None:
+    """Give those members a status of their own that break a balance, and no states.
+
+    A balance that is broken stays so: all are looked at where they ended, and only
+    those that fail there at every output time.
+    """
+    done = np.flatnonzero(parts["status"][:active] == DONE)
+    if not len(done):
+        return
+    n = (y.shape[-1] - len(guard.rates)) // 2
+
+    def wrong(members: np.ndarray, rows: Any, exactly: bool = False) -> np.ndarray:
+        some = np.moveaxis(y[members][:, rows], 1, 0)  # times first
+        at = np.broadcast_to(times[rows, None], some.shape[:2])
+        arrays = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
+        found = guard.missed(*arrays, tol, parts["steps"][members], exactly)
+        return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
+
+    for member in done[wrong(done, [0, -1])[-1]]:
+        along = wrong(np.array([member]), slice(None), exactly=True)[:, 0]
+        if not along.any():
+            continue
+        first = int(np.argmax(along))
+        parts["status"][member], parts["t"][member] = BROKEN, times[first]
+        y[member, first:] = np.nan
+
+
+def _joined(
+    mine: list[dict[str, np.ndarray]], count: int, members: int, processes: int
+) -> dict[str, np.ndarray]:
+    """All members in order from this process's chunks and those of the others.
+
+    Chunk i of the `count` belongs to process i mod P, as its number i div P.
+    """
+    slots = -(-count // processes)
+    parts = {}
+    for name, first in mine[0].items():
+        own = np.zeros((slots, *first.shape), first.dtype)
+        for slot, chunk in enumerate(mine):
+            own[slot] = chunk[name]
+        if processes > 1:
+            with jax.enable_x64(True):
+                everyone = np.asarray(process_allgather(own))
+        else:
+            everyone = own[None]
+        in_order = np.swapaxes(everyone, 0, 1).reshape(-1, *first.shape[1:])
+        parts[name] = in_order[:members]
+    return parts
+
+
+def _devices(given: Any) -> Sequence[Any]:
+    """The devices of this process: those given, or of a mesh, or all there are."""
+    if given is None:
+        return jax.local_devices()
+    devices = getattr(given, "devices", given)
+    devices = [d for d in np.ravel(np.asarray(devices, object))]
+    if not all(isinstance(device, jax.Device) for device in devices):
+        raise LagrangianError(
+            f"`devices` is {given!r}. Pass devices, such as `jax.devices()`, or a "
+            "`jax.sharding.Mesh` of them."
+        )
+    mine = [d for d in devices if d.process_index == jax.process_index()]
+    if not mine:
+        raise LagrangianError(
+            f"`devices` has none of this process's: {devices}. Pass some of "
+            "`jax.local_devices()`, or a mesh over `jax.devices()`."
+        )
+    return mine
+
+
+def _workers(devices: Sequence[Any]) -> int:
+    """A thread a device; on a lone CPU device, one a core."""
+    if len(devices) > 1 or devices[0].platform != "cpu":
+        return len(devices)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _chunk_size(devices: Sequence[Any], members: int, bytes_each: int) -> int:
+    most = _CHUNK if devices[0].platform == "cpu" else _ACCELERATOR_CHUNK
+    fits = max(_BYTES // bytes_each, LANES)
+    size = 1 << (min(most, fits).bit_length() - 1)
+    # A small ensemble is still shared among the cores.
+    share = -(-members // (_workers(devices) * jax.process_count()))
+    return max(LANES, min(size, 1 << (share - 1).bit_length()))
+
+
+def _saved(file: Path) -> dict[str, np.ndarray] | None:
+    """A finished chunk; None if there is none, or a damaged one."""
+    try:
+        # NumPy leaves a file open that it opened and found damaged.
+        with file.open("rb") as handle, np.load(handle) as saved:
+            return dict(saved)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _folder(
+    folder: Path, flow: Any, arrays: Sequence[np.ndarray], settings: Any
+) -> Path:
+    """The folder of this very ensemble's chunks within the user's."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr((flow.fingerprint, settings)).encode())
+    path = folder / digest.hexdigest()[:16]
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""Field theories on a grid as flows, and their paths."""

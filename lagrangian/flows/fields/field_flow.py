@@ -1,0 +1,312 @@
+"""Field theories on a periodic domain as flows, by the method of lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy as sp
+
+from lagrangian.errors import CannotLower, InvalidLagrangian, LagrangianError
+from lagrangian.flows.arguments import check_tolerance, output_times, whole_number
+from lagrangian.flows.fields.field_trajectory import FieldTrajectory
+from lagrangian.flows.fields.periodic import PeriodicDomain
+from lagrangian.flows.solvers.solver import Demands, solve, stopped_early
+from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.lowering.kernels.linear_solve import solve_mass
+from lagrangian.symbolic.algebra.calculus import gradient, variation
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.fields import Field, in_real_parts, real_parts
+from lagrangian.symbolic.mechanics.field_theory import FieldTheory
+
+
+class FieldFlow:
+    """The motion of a field theory on a periodic domain; made by `lower`.
+
+    The action is discretised, not the equations: the density is summed over the points
+    of a uniform grid, with phi_x = D phi for the Fourier differentiation matrix D
+    (Trefethen, "Spectral Methods in MATLAB", chapter 3). D is antisymmetric, so that
+    the semi-discrete equations are those of a Lagrangian,
+
+        d/dt dL/d(phi_t) = dL/dphi - D dL/d(phi_x),
+
+    and its charges follow from its symmetries. Where they hold for the density:
+
+    - the energy, and the charge of a motion xi that is linear in the fields with
+      constant coefficients (a phase, an internal rotation, a shift), stay constant to
+      the tolerance of the time integration, at any number of points;
+    - momentum, and the charge of any other motion, stay constant up to the error of
+      interpolation and aliasing, which falls faster than any power of the number of
+      points where the fields are smooth and periodic.
+
+    Attributes:
+        theory: the `FieldTheory`.
+        components: the real fields of the state, in their order; a complex field gives
+            its real part and its imaginary part.
+        domain: the `PeriodicDomain`; `domain.grid[x]` are the coordinates of the
+            points, shape (points,) in one space dimension, (points, points) in two.
+
+    A state is a pair (q, v) of the components and their time derivatives, arrays of
+    shape (components, *points).
+    """
+
+    def __init__(
+        self,
+        theory: FieldTheory,
+        parameters: Mapping[Any, Any],
+        interval: Any,
+        points: Any,
+    ):
+        self.theory, self.parameters = theory, dict(parameters)
+        self.components = tuple(
+            part
+            for phi in theory.fields
+            if not phi.conjugated
+            for part in ([phi] if phi.is_real else real_parts(phi))
+        )
+        self.domain = _domain(theory, interval, points)
+        matrix, forcing, fluxes = self._system
+        names = [phi.name for phi in self.components]
+        moving = [jet.d(time) for jet in self._still]
+        rows = zip(names, matrix.tolist(), forcing, fluxes, strict=True)
+        equations = {
+            f"equation for `{name}`": sp.Tuple(*row, force, *flux.values())
+            for name, row, force, flux in rows
+        }
+        check_lowerable(
+            {"density": theory.real_form.density} | equations,
+            [*self._still, *moving, *theory.variables, *self.parameters],
+        )
+        self._check_regular()
+
+    def __repr__(self) -> str:
+        names = ", ".join(phi.name for phi in self.components)
+        return f"FieldFlow({names}; {self.domain}; float64, {jax.default_backend()})"
+
+    @cached_property
+    def _still(self) -> list[Any]:
+        """The components and their first derivatives in space."""
+        space = self.domain.space
+        return [
+            jet for phi in self.components for jet in (phi, *(phi.d(x) for x in space))
+        ]
+
+    @cached_property
+    def _system(self) -> tuple[Any, list[Any], list[dict[Any, Any]]]:
+        """M, F and fluxes P of M phi_tt = F - sum over space of D P, at one point."""
+        density = self.theory.real_form.density
+        momenta = [gradient(density, phi.d(time)) for phi in self.components]
+        matrix = sp.Matrix(
+            [[gradient(p, phi.d(time)) for phi in self.components] for p in momenta]
+        )
+        drift = {jet: jet.d(time) for jet in self._still} | {time: sp.S.One}
+        forcing = [
+            gradient(density, phi) - variation(p, drift)
+            for phi, p in zip(self.components, momenta, strict=True)
+        ]
+        fluxes = [
+            {x: gradient(density, phi.d(x)) for x in self.domain.space}
+            for phi in self.components
+        ]
+        return matrix, forcing, fluxes
+
+    def _check_regular(self) -> None:
+        """Raise if the matrix before phi_tt is singular at a state in general position.
+
+        Its rank is the largest there.
+        """
+        matrix = self._system[0]
+        chance = np.random.default_rng(0)
+        values = {
+            s: float(np.mean(self.parameters.get(s, chance.uniform(0.3, 0.7))))
+            for s in sorted(matrix.free_symbols, key=sp.default_sort_key)
+        }
+        with jax.enable_x64(True):
+            numbers = np.array(evaluate([matrix], values)[0], np.float64)
+        if not np.isfinite(numbers).all():
+            return
+        _, sizes, directions = np.linalg.svd(numbers)
+        if sizes[-1] > 1e-12 * sizes[0]:
+            return
+        largest = int(np.argmax(np.abs(directions[-1])))
+        raise InvalidLagrangian(
+            "the density is degenerate: no second time derivative follows for "
+            f"`{self.components[largest]}`. Add a term in "
+            f"`{self.components[largest].d(time)}`, as a gauge-fixing term is."
+        )
+
+    def _jet(self, symbol: Any, q: Any, v: Any, t: Any) -> Any:
+        """A component or a derivative of it at every point."""
+        if symbol.base not in self.components:
+            raise CannotLower(
+                f"this flow has no field `{symbol.base}`. It has "
+                f"{', '.join(f'`{phi}`' for phi in self.components)}."
+            )
+        order = symbol.index.count(time.name)
+        if order > 2:
+            raise CannotLower(f"`{symbol}` is above the second time derivative.")
+        state = self.acceleration(q, v, t) if order == 2 else (q, v)[order]
+        array = state[self.components.index(symbol.base)]
+        for name in symbol.index:
+            if name != time.name:
+                array = self.domain.derivative(array, sp.Symbol(name, real=True))
+        return array
+
+    def _evaluate(self, expressions: list[Any], q: Any, v: Any, t: Any) -> list[Any]:
+        found = sp.Tuple(*expressions).atoms(Field)
+        jets = {
+            symbol: self._jet(symbol, q, v, t)
+            for symbol in sorted(found, key=sp.default_sort_key)
+        }
+        grid = {x: jnp.asarray(at, q.dtype) for x, at in self.domain.grid.items()}
+        values = {time: t, **self.parameters, **grid, **jets}
+        results = evaluate(expressions, values)
+        return [jnp.broadcast_to(result, self.domain.shape) for result in results]
+
+    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        """The second time derivatives, shape (components, *points); a JAX function."""
+        matrix, forcing, fluxes = self._system
+        size = len(self.components)
+        flowing = [flux for by_space in fluxes for flux in by_space.values()]
+        flat = self._evaluate([*matrix, *forcing, *flowing], q, v, t)
+        entries = [flat[i * size : (i + 1) * size] for i in range(size)]
+        right = flat[size * size : size * (size + 1)]
+        rest = iter(flat[size * (size + 1) :])
+        for i, by_space in enumerate(fluxes):
+            for x, flux in by_space.items():
+                values = next(rest)
+                if flux != 0:
+                    right[i] = right[i] - self.domain.derivative(values, x)
+        return jnp.stack(solve_mass(matrix, entries, right))
+
+    @cached_property
+    def field(self) -> Callable[..., Any]:
+        """The first-order system as diffrax takes it: f(t, (q, v), _) = (v, qddot)."""
+
+        def field(t: Any, state: Any, _: Any) -> Any:
+            q, v = state
+            return v, self.acceleration(q, v, t)
+
+        return field
+
+    def evaluate(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+        """The real part of an expression at every point; a JAX function.
+
+        Args:
+            expression: in the fields of the theory and their derivatives (of any order
+                in space, up to the second in time), its variables and parameters.
+            q, v: the state.
+            t: the time.
+        """
+        return self._evaluate([in_real_parts(expression)], q, v, t)[0]
+
+    def integral(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+        """The integral of an expression over the domain; a JAX function."""
+        return self.domain.integral(self.evaluate(expression, q, v, t))
+
+    def energy(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        """The integral of T^t_t at a state; a JAX function."""
+        return self.integral(self.theory.energy_density, q, v, t)
+
+    def integrate(
+        self,
+        q0: Any,
+        v0: Any,
+        t: Sequence[float | int],
+        *,
+        solver: Any = None,
+        tol: float = 1e-9,
+        points: int = 201,
+        max_steps: int = 1_000_000,
+    ) -> FieldTrajectory:
+        """One trajectory in float64, whatever the global JAX configuration is.
+
+        Args:
+            q0, v0: the fields and their time derivatives at the start, as mappings from
+                fields to arrays over the grid, numbers, or functions that take the
+                arrays of `domain.grid` in their order; or as arrays of shape
+                (components, *points).
+            t: the output times, increasing; a pair is an interval, of which `points`
+                evenly spaced times are kept.
+            solver: a solver of this library or of diffrax; `diffrax.Dopri8()` if None.
+            tol: relative and absolute tolerance of each step.
+            points: how many output times an interval has.
+            max_steps: where to give up.
+
+        Raises:
+            IntegrationFailed: `max_steps` did not reach the end, or the state stopped
+                being finite; carries the trajectory until then.
+        """
+        times = output_times(t, points)
+        check_tolerance(tol)
+        with jax.enable_x64(True):
+            state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
+            solver = diffrax.Dopri8() if solver is None else solver
+            demands = Demands(
+                tol, None, np.inf, whole_number(max_steps, "max_steps", 1)
+            )
+            found = solve(self, *state, times, solver, demands)
+        path = FieldTrajectory(self, found.t, found.q, found.v, found.steps)
+        if found.stopped:
+            raise stopped_early(found, path)
+        return path
+
+    def _pack(self, state: Any, what: str) -> Any:
+        shape = (len(self.components), *self.domain.shape)
+        if not isinstance(state, Mapping):
+            array = jnp.asarray(state, jnp.float64)
+            if array.shape != shape:
+                raise LagrangianError(
+                    f"`{what}` has shape {array.shape}; expected {shape}, (components, "
+                    "*points)."
+                )
+            return array
+        rows: list[Any] = []
+        for phi in self.theory.fields:
+            if phi.conjugated:
+                continue
+            if phi not in state:
+                raise LagrangianError(
+                    f"`{what}` has no value for `{phi}`. Pass `{{{phi}: 0.0, ...}}`."
+                )
+            given = state[phi]
+            value = given(*self.domain.grid.values()) if callable(given) else given
+            value = np.asarray(value)
+            if phi.is_real and np.iscomplexobj(value):
+                raise LagrangianError(
+                    f"`{what}` is complex for the real field `{phi}`. Make it with "
+                    f'`lg.fields("{phi}", over=..., complex=True)`.'
+                )
+            if value.shape not in ((), self.domain.shape):
+                raise LagrangianError(
+                    f"`{what}` has shape {value.shape} for `{phi}`; expected "
+                    f"{self.domain.shape}, that of the grid."
+                )
+            rows += [value] if phi.is_real else [value.real, value.imag]
+        return jnp.stack(
+            [
+                jnp.broadcast_to(jnp.asarray(r, jnp.float64), self.domain.shape)
+                for r in rows
+            ]
+        )
+
+
+def _domain(theory: FieldTheory, interval: Any, points: Any) -> PeriodicDomain:
+    space = tuple(x for x in theory.variables if x != time)
+    if time not in theory.variables or not space:
+        raise CannotLower(
+            "`lower` needs fields over time and at least one space variable, such as "
+            '`lg.fields("phi", over="t x")`; these are over '
+            f"{', '.join(f'`{x}`' for x in theory.variables)}."
+        )
+    if interval is None or points is None:
+        raise CannotLower(
+            "`lower` needs a periodic domain for a field theory. Pass "
+            "`interval=(0.0, 1.0), points=64`."
+        )
+    return PeriodicDomain(space, interval, points)

@@ -1,0 +1,74 @@
+"""A computed path of fields: its states, and any quantity along it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy as sp
+
+from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.fields import real_parts
+from lagrangian.symbolic.mechanics.field_theory import Current
+
+
+class FieldTrajectory:
+    """Fields at the output times, in float64.
+
+    Attributes:
+        t: times, shape (times,).
+        q, v: components and their time derivatives, shape (times, components, *points).
+        steps: how many steps the solver took.
+
+    `path[phi]`, and `path[phi.d("t")]` or any other derivative, has shape
+    (times, *points); it is complex for a complex field.
+    """
+
+    def __init__(self, flow: Any, t: np.ndarray, q: Any, v: Any, steps: int):
+        self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
+
+    def __repr__(self) -> str:
+        return (
+            f"FieldTrajectory({self.flow!r}; {len(self.t)} times in "
+            f"[{self.t[0]:g}, {self.t[-1]:g}]; {self.steps} steps)"
+        )
+
+    def __getitem__(self, symbol: Any) -> np.ndarray:
+        if symbol.is_real:
+            return self.evaluate(symbol)
+        u, v = map(self.evaluate, real_parts(symbol))
+        return u - 1j * v if symbol.conjugated else u + 1j * v
+
+    def _along(self, function: Callable[..., Any]) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(jax.vmap(function)(self.q, self.v, jnp.asarray(self.t)))
+
+    def evaluate(self, expression: Any) -> np.ndarray:
+        """The real part of an expression, shape (times, *points)."""
+        return self._along(lambda q, v, t: self.flow.evaluate(expression, q, v, t))
+
+    def integral(self, expression: Any) -> np.ndarray:
+        """The integral of an expression over the domain at each time."""
+        return self._along(lambda q, v, t: self.flow.integral(expression, q, v, t))
+
+    def charge(self, current: Current) -> np.ndarray:
+        """The charge of a current at each time: the integral of J^t.
+
+        On a periodic domain its rate is the integral of the divergence, if the current
+        itself is periodic: `path.integral(current.divergence)`.
+        """
+        return self.integral(current.components[time])
+
+    @property
+    def energy(self) -> np.ndarray:
+        """The energy at each time: the integral of T^t_t."""
+        return self.integral(self.flow.theory.energy_density)
+
+    @property
+    def energy_drift(self) -> float:
+        """The largest |E(t) - E(0)|, relative to the largest integral of |T^t_t|."""
+        size = self.integral(sp.Abs(self.flow.theory.real_form.energy_density)).max()
+        return float(np.abs(self.energy - self.energy[0]).max() / size)

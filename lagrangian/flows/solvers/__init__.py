@@ -1,0 +1,1 @@
+"""Solvers that can stand in for each other, and what they share."""

@@ -1,0 +1,325 @@
+"""Many members in a few lanes: adaptive steps of each its own, lanes refilled.
+
+A CPU works on a handful of members at once, one in each lane of its vector registers,
+in a loop that is a single kernel. Each lane has its own time and step. Where a member
+is done, its lane takes the next one, so that a slow member delays no more than its own
+lane. An accelerator gives every member a lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lagrangian.flows.solvers.solver import NOTHING
+from lagrangian.lowering.kernels.fused import largest, smallest, total
+
+#: Why a member stopped, by its status.
+DONE, RUNNING, STUCK, TOO_MANY_STEPS = range(4)
+
+_TABLEAU = diffrax.Dopri8.tableau
+_STAGES = len(_TABLEAU.b_sol) - 1  # the last stage is that of the next step
+_ORDER = 8
+
+#: A step is at most this share of the whole time, unless told otherwise: its thirteen
+#: stages then see what is a few hundredths of that wide.
+_LONGEST = 1 / 32
+
+#: (y, t) to dy/dt, where y is (q, v, integrals) with the lanes as the last axis.
+Field = Callable[[Any, Any], Any]
+
+
+class Lanes(NamedTuple):
+    """What each lane holds; arrays end in the axis of lanes.
+
+    `member` is its member, `written` how many outputs that has, `step` the length of
+    the next step and `steps` how many were tried.
+    """
+
+    t: Any
+    y: Any
+    slope: Any
+    noise: Any
+    step: Any
+    steps: Any
+    member: Any
+    written: Any
+
+
+class Bounds(NamedTuple):
+    """What bounds a step.
+
+    `tol` is relative, `floor` absolute for each coordinate, shape (coordinates, 1), and
+    `longest` a time.
+    """
+
+    tol: Any
+    floor: Any
+    longest: Any
+
+
+class Results(NamedTuple):
+    """One chunk's results, members last: outputs, status, and where each one ended."""
+
+    y: Any
+    status: Any
+    t: Any
+    steps: Any
+
+
+def integrate_lanes(
+    field: Field,
+    y0: Any,
+    slope0: Any,
+    noise: Any,
+    active: Any,
+    times: Any,
+    bounds: Bounds,
+    settle: Callable[[Any, Any], Any] | None,
+    lanes: int,
+    max_steps: int,
+    unrolled: bool,
+) -> Results:
+    """Integrate members by Dormand and Prince's method of order 8.
+
+    Args:
+        field: of (y, t) with the lanes as the last axis.
+        y0, slope0: float64 of shape (2 coordinates + integrals, members). The slopes
+            come from outside because their code is long: it would be compiled twice.
+        noise: the rounding of the accelerations, shape (coordinates, members).
+        active: how many of the members there are; those behind them only fill up the
+            arrays, and stay `RUNNING`.
+        times: the output times, increasing, from the initial one.
+        bounds: of each step.
+        settle: brings (y, t) back onto the constraints; None without any.
+        lanes: how many members are integrated side by side.
+        max_steps: for each member.
+        unrolled: whether the stages are one long expression and outputs are written at
+            once (for accelerators), or both are loops (for the CPU, which compiles and
+            runs a short one better).
+    """
+    rows, members = y0.shape
+    count = len(times)
+    # Idle lanes point behind the last member, to a place that is cut off at the end.
+    outputs = jnp.full((count, rows, members + 1), jnp.nan)
+    results = Results(
+        outputs.at[0, :, :members].set(y0),
+        jnp.full(members + 1, RUNNING),
+        jnp.full(members + 1, times[0]),
+        jnp.zeros(members + 1, int),
+    )
+    span = times[-1] - times[0]
+    longest = jnp.where(jnp.isfinite(bounds.longest), bounds.longest, span * _LONGEST)
+    bounds = bounds._replace(longest=longest)
+
+    def load(member: Any) -> Lanes:
+        held = jnp.minimum(member, active - 1)
+        y, slope = y0[:, held], slope0[:, held]
+        t = jnp.full(member.shape, times[0])
+        step = _first_step(y, slope, len(noise), bounds)
+        zero = jnp.zeros(member.shape, int)
+        return Lanes(t, y, slope, noise[:, held], step, zero, member, zero + 1)
+
+    def unfinished(carry: Any) -> Any:
+        state, _, _ = carry
+        return jnp.any(state.member < active)
+
+    def body(carry: Any) -> Any:
+        state, results, next_member = carry
+        target = times[jnp.minimum(state.written, count - 1)]
+        state, at_target = _attempt(field, state, target, bounds, settle, unrolled)
+        healthy = jnp.isfinite(state.step) & (state.t + state.step > state.t)
+        healthy |= at_target
+        written = state.written + at_target
+        status = jnp.where(written == count, DONE, RUNNING)
+        status = jnp.where(state.steps >= max_steps, TOO_MANY_STEPS, status)
+        status = jnp.where(written == count, DONE, status)
+        status = jnp.where(healthy, status, STUCK)
+        ended = (status != RUNNING) & (state.member < active)
+        stored = at_target & (state.member < active)
+
+        def store(carry: Any) -> Any:
+            state, results, next_member = carry
+            write = _store_at_once if unrolled else _store_in_turn
+            results, member, next_member = write(
+                results, state, next_member, active, stored, ended, status
+            )
+            state = state._replace(written=written)
+            state = jax.tree.map(
+                lambda new, old: jnp.where(ended, new, old), load(member), state
+            )
+            return state, results, next_member
+
+        return jax.lax.cond(
+            jnp.any(stored | ended), store, lambda c: c, (state, results, next_member)
+        )
+
+    state = load(jnp.minimum(jnp.arange(lanes), active))
+    _, results, _ = jax.lax.while_loop(unfinished, body, (state, results, lanes))
+    return jax.tree.map(lambda x: x[..., :members], results)
+
+
+def _store_in_turn(
+    results: Results,
+    state: Lanes,
+    next_member: Any,
+    active: Any,
+    stored: Any,
+    ended: Any,
+    status: Any,
+) -> tuple[Results, Any, Any]:
+    """Write the outputs of the lanes that have one, and give those that ended a member.
+
+    Lane by lane, as a kernel of a CPU can contain no scatter.
+    """
+    count, members = results.y.shape[0], results.y.shape[-1] - 1
+
+    def one(lane: Any, carry: Any) -> Any:
+        results, member, next_member = carry
+        place = jnp.where(stored[lane], state.member[lane], members)
+        row = jnp.minimum(state.written[lane], count - 1)
+        y = state.y[None, :, lane, None]
+        end = jnp.where(ended[lane], state.member[lane], members)
+        results = Results(
+            jax.lax.dynamic_update_slice(results.y, y, (row, 0, place)),
+            results.status.at[end].set(status[lane]),
+            results.t.at[end].set(state.t[lane]),
+            results.steps.at[end].set(state.steps[lane]),
+        )
+        fresh = jnp.where(ended[lane], next_member, member[lane])
+        member = member.at[lane].set(jnp.minimum(fresh, active))
+        return results, member, next_member + ended[lane]
+
+    return jax.lax.fori_loop(0, len(stored), one, (results, state.member, next_member))
+
+
+def _store_at_once(
+    results: Results,
+    state: Lanes,
+    next_member: Any,
+    active: Any,
+    stored: Any,
+    ended: Any,
+    status: Any,
+) -> tuple[Results, Any, Any]:
+    """As `_store_in_turn` by scattering: accelerators have too many lanes for turns."""
+    count, members = results.y.shape[0], results.y.shape[-1] - 1
+    place = jnp.where(stored, state.member, members)
+    row = jnp.minimum(state.written, count - 1)
+    end = jnp.where(ended, state.member, members)
+    results = Results(
+        results.y.at[row, :, place].set(state.y.T),
+        results.status.at[end].set(status),
+        results.t.at[end].set(state.t),
+        results.steps.at[end].set(state.steps),
+    )
+    fresh = next_member + jnp.cumsum(ended) - 1
+    member = jnp.minimum(jnp.where(ended, fresh, state.member), active)
+    return results, member, next_member + jnp.sum(ended)
+
+
+def _attempt(
+    field: Field,
+    state: Lanes,
+    target: Any,
+    bounds: Bounds,
+    settle: Callable[[Any, Any], Any] | None,
+    unrolled: bool,
+) -> tuple[Lanes, Any]:
+    """One step of every lane, kept where its error allows; and who is at its target."""
+    step = jnp.minimum(state.step, bounds.longest)
+    last = state.t + step * (1 + 1e-10) >= target
+    h = jnp.where(last, target - state.t, step)
+    stages = _stages_unrolled if unrolled else _stages_looped
+    change, slope, missed = stages(field, state, h)
+    y = state.y + h * change
+    error = _error(state, y, slope, missed, h, bounds)
+    accepted = error <= 1
+    # error^(-1/8), at the price of three square roots.
+    root = jnp.sqrt(jnp.sqrt(jnp.sqrt(jnp.where(jnp.isfinite(error), error, 1e16))))
+    factor = jnp.clip(0.9 / root, 0.1, 6.0)
+    # A step that was cut short at an output time says little about the next one.
+    step = jnp.where(accepted & last, jnp.maximum(step, h * factor), h * factor)
+
+    def kept(new: Any, old: Any) -> Any:
+        return jnp.where(accepted, new, old)
+
+    t = kept(jnp.where(last, target, state.t + h), state.t)
+    y, slope = kept(y, state.y), kept(slope, state.slope)
+    if settle is not None:
+        y = settle(y, t)
+    state = state._replace(t=t, y=y, slope=slope, step=step, steps=state.steps + 1)
+    return state, accepted & last
+
+
+def _error(
+    state: Lanes, y: Any, slope: Any, missed: Any, h: Any, bounds: Bounds
+) -> Any:
+    """The error of a step, in units of what is allowed: the largest coordinate's.
+
+    Relative to the size that each coordinate, and each velocity, has around the step:
+    that of its value and of what its slope changes it by. So neither a zero of it nor
+    the units matter. Of terms that cancel, rounding is left; it is no error.
+    """
+    n = state.noise.shape[0]
+    size = jnp.maximum(
+        jnp.maximum(jnp.abs(state.y), jnp.abs(y)),
+        h * jnp.maximum(jnp.abs(state.slope), jnp.abs(slope)),
+    )[: 2 * n]
+    unknown = h * state.noise
+    floor = jnp.concatenate([bounds.floor + h * unknown, bounds.floor / h + unknown])
+    allowed = jnp.maximum(bounds.tol * size, floor)
+    return largest(jnp.abs(h * missed[: 2 * n]) / (allowed + NOTHING))
+
+
+def _stages_looped(field: Field, state: Lanes, h: Any) -> Any:
+    weights = np.zeros((_STAGES + 1, _STAGES + 1))
+    for i, row in enumerate(_TABLEAU.a_lower):
+        weights[i + 1, : len(row)] = row
+    nodes = jnp.asarray([0.0, *_TABLEAU.c])
+    weights = jnp.asarray(weights)[..., None, None]
+    slopes = jnp.zeros((_STAGES + 1, *state.y.shape)).at[0].set(state.slope)
+
+    def stage(i: Any, slopes: Any) -> Any:
+        at = state.y + h * total(weights[i] * slopes)
+        slope = field(at, state.t + nodes[i] * h)
+        return jax.lax.dynamic_update_index_in_dim(slopes, slope, i, 0)
+
+    slopes = jax.lax.fori_loop(1, _STAGES + 1, stage, slopes)
+    solution = jnp.asarray(_TABLEAU.b_sol)[:, None, None]
+    error = jnp.asarray(_TABLEAU.b_error)[:, None, None]
+    change, missed = (total(w * slopes) for w in (solution, error))
+    return change, slopes[-1], missed
+
+
+def _stages_unrolled(field: Field, state: Lanes, h: Any) -> Any:
+    slopes = [state.slope]
+    for row, node in zip(_TABLEAU.a_lower, _TABLEAU.c, strict=True):
+        at = state.y + h * _weighted(row, slopes)
+        slopes.append(field(at, state.t + node * h))
+    change, missed = (_weighted(w, slopes) for w in (_TABLEAU.b_sol, _TABLEAU.b_error))
+    return change, slopes[-1], missed
+
+
+def _weighted(weights: Any, slopes: list[Any]) -> Any:
+    used = [(float(w), s) for w, s in zip(weights, slopes, strict=False) if w != 0]
+    return sum(w * s for w, s in used)
+
+
+def _first_step(y: Any, slope: Any, n: int, bounds: Bounds) -> Any:
+    """A hundredth of the shortest time in which something changes by its own size.
+
+    Where it is too long, the error says so; where too short, it soon grows.
+    """
+    tiny = np.finfo(float).tiny
+    state, rate = jnp.abs(y[: 2 * n]), jnp.abs(slope[: 2 * n])
+    times = state / jnp.maximum(rate, tiny)
+    falls = jnp.sqrt(state[:n] / jnp.maximum(rate[n:], tiny))
+    known = jnp.concatenate([times, falls])
+    known = jnp.where((known > 0) & (known < 1e100), known, jnp.inf)
+    return jnp.minimum(0.01 * smallest(known), bounds.longest)

@@ -1,0 +1,80 @@
+"""One trajectory by adaptive steps of Dormand and Prince's method of order 8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lagrangian.flows.solvers.dopri8_lanes import (
+    DONE,
+    TOO_MANY_STEPS,
+    Bounds,
+    Results,
+    integrate_lanes,
+)
+from lagrangian.flows.solvers.solver import (
+    NOT_FINITE,
+    OUT_OF_STEPS,
+    Demands,
+    Solution,
+    reached,
+)
+from lagrangian.lowering.kernels.fused import fused
+
+
+@dataclass(frozen=True)
+class DormandPrince:
+    """Dormand and Prince's method of order 8, for scalar coordinates.
+
+    What `integrate` takes where equations have no Taylor series: it needs their values
+    only, and shortens its steps to pass over kinks.
+    """
+
+    adaptive: ClassVar[bool] = True
+
+    def solve(
+        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+    ) -> Solution:
+        y = np.concatenate([q, v, np.zeros(len(demands.rates))])
+        return self.solve_from(flow, y, times, demands)
+
+    def solve_from(
+        self, flow: Any, y: np.ndarray, times: np.ndarray, demands: Demands
+    ) -> Solution:
+        """As `solve`, from a state (q, v, integrals)."""
+        key = ("one lane", len(times), demands.rates)
+        if key not in flow.compiled:
+            flow.compiled[key] = jax.jit(_one_lane(flow, demands.rates))
+        floor = np.asarray(demands.atol, float)[:, None]
+        bounds = Bounds(demands.tol, floor, demands.max_step)
+        results = flow.compiled[key](y, times, bounds, demands.max_steps)
+        n = len(floor)
+        rows = np.asarray(results.y)[:, :, 0]
+        status = int(results.status[0])
+        stopped = (
+            ""
+            if status == DONE
+            else (OUT_OF_STEPS if status == TOO_MANY_STEPS else NOT_FINITE)
+        )
+        parts = rows[:, :n], rows[:, n : 2 * n], rows[:, 2 * n :]
+        return reached(times, *parts, int(results.steps[0]), stopped)
+
+
+def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
+    field, settle = flow.lanes_field(rates), flow.settle
+
+    def run(y: Any, times: Any, bounds: Bounds, max_steps: Any) -> Results:
+        y, t = jnp.asarray(y)[:, None], jnp.asarray(times)[:1]
+        kernel = fused(
+            lambda *a: integrate_lanes(
+                field, *a[:6], settle=settle, lanes=1, max_steps=a[6], unrolled=False
+            )
+        )
+        noise = flow.lanes_noise(y, t)
+        return kernel(y, field(y, t), noise, 1, jnp.asarray(times), bounds, max_steps)
+
+    return run

@@ -1,0 +1,497 @@
+"""Integration by Taylor series of high order, with order and step from the tolerance.
+
+After Jorba & Zou, "A software package for the numerical integration of ODEs by means
+of high-order Taylor methods" (2005): the order grows with the logarithm of the
+tolerance, and the step is where the last terms reach it. What is different here, so
+that nothing fools it, stands in docs/decisions/step-control.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from lagrangian.errors import LagrangianError
+from lagrangian.flows.solvers.dormand_prince import DormandPrince
+from lagrangian.flows.solvers.solver import (
+    NOT_FINITE,
+    NOTHING,
+    OUT_OF_STEPS,
+    Demands,
+    Solution,
+    reached,
+)
+from lagrangian.lowering.kernels.fused import either, fused, largest
+from lagrangian.lowering.taylor import TaylorSeries
+
+#: So many steps, a second or so, run between two looks at the clock and the keyboard.
+_SEGMENT = 200_000
+#: A step is at most so many times as long as the one before it.
+_GROWTH = 4.0
+#: So many coefficients decide about a step: more than symmetries make vanish in a row,
+#: but for high powers, which the comparison with the equations sees.
+_WINDOW = 8
+#: How large the last term of a series may be, in units of `tol`: so small that those
+#: behind it, and their sum over many steps in which they have the same sign, stay below
+#: `tol`, too.
+_ERROR = 0.03
+#: How large the difference between the accelerations at the end of a step, as its
+#: series and as the equations have them, may be, in units of `tol`: ten or twenty
+#: times the error that it makes, as it grows with the power `order` of time.
+_DEFECT = 16.0
+#: What rounding may leave of forces that cancel, in units of rounding one of them.
+_ROUNDING = 16
+#: How often a step is halved before the rounding of positions is believed to be all
+#: that is wrong with it, and before the equations count as not smooth there.
+_PATIENCE, _HALVINGS = 5, 40
+#: Where the motion has no series, the part of the time for which another method is
+#: taken; twice that if it ends at another such place.
+_STRETCH = 1e-3
+#: Where the series is a polynomial of low degree, it says nothing of how far it holds:
+#: then a step is at most this share of the whole time.
+_BLIND = 1 / 256
+
+
+class Limits(NamedTuple):
+    """What bounds a step.
+
+    `tol` is relative, `floor` absolute for each coordinate, shape (coordinates, 1);
+    `longest` and `blind` are times, `blind` for steps that the series says nothing of.
+    """
+
+    tol: Any
+    floor: Any
+    longest: Any
+    blind: Any
+
+
+class Point(NamedTuple):
+    """Time and state, each with the rounding error of its sum.
+
+    Shapes (lanes,) and (2 coordinates + integrals, lanes), float64. The true value is
+    nearer to t + t_rest than to t: over millions of steps the sums do not lose digits.
+    """
+
+    t: Any
+    y: Any
+    t_rest: Any
+    y_rest: Any
+
+
+class State(NamedTuple):
+    """Where a motion has come, by a step that the equations have yet to confirm.
+
+    Attributes:
+        now, before: the end and the start of the last step.
+        taken: its length, positive; zero once it is confirmed, and at the start.
+        predicted: the accelerations at its end, by its series.
+        most: how long the next step may be.
+        halvings: how often in a row a step was refused.
+        noisy: whether the rounding of positions is all that is wrong with the steps.
+    """
+
+    now: Point
+    before: Point
+    taken: Any
+    predicted: Any
+    most: Any
+    halvings: Any
+    noisy: Any
+
+
+class Rounding(NamedTuple):
+    """What rounding leaves unknown, shape (coordinates, lanes).
+
+    Attributes:
+        forces: of each acceleration, from the terms that add up to it.
+        all_forces: of each, if it feels the rounding of all others, in the metric of
+            the mass matrix.
+        positions: of each position, likewise. Where one moves by less than its last
+            digit, the forces do not see it move.
+    """
+
+    forces: Any
+    all_forces: Any
+    positions: Any
+
+    def everywhere(self, h: Any) -> Any:
+        """How well a velocity can be known after a time h, at worst."""
+        return h * self.all_forces + self.positions / h
+
+
+class Step(NamedTuple):
+    """What one call of `advance` did.
+
+    It confirmed the last step, and took the next one from `start`, whose series in
+    powers of time/unit is `terms`; or, not `confirmed`, it went back. Not `healthy` is
+    a lane that finds no step.
+    """
+
+    state: State
+    start: Point
+    length: Any
+    terms: Any
+    unit: Any
+    confirmed: Any
+    healthy: Any
+
+
+class Path(NamedTuple):
+    """A path that is being computed: where it is, and what it has written.
+
+    `y` has shape (times, 2 coordinates + integrals). Its first `written` rows are
+    filled, and the first `known` of them confirmed. Not `healthy` is a path that found
+    no next step.
+    """
+
+    state: State
+    y: Any
+    written: Any
+    known: Any
+    steps: Any
+    healthy: Any
+
+
+def order_for(tol: float) -> int:
+    """The order at which a step costs least for its length, at this tolerance."""
+    return max(4, math.ceil(-math.log(tol) / 1.45 + 2))
+
+
+def limits_for(tol: Any, count: int, span: Any) -> Limits:
+    """The limits of `count` coordinates over a time, without any of the user's own."""
+    return Limits(tol, np.zeros((count, 1)), np.inf, span * _BLIND)
+
+
+def start(y: Any, t: Any, end: Any, n: int) -> State:
+    """The state to start from, for arrays of shape (rows, lanes) and (lanes,)."""
+    span = jnp.abs(end - t)
+    first = jnp.where(span > 0, span / _GROWTH, 1.0)
+    zero, rest = jnp.zeros_like(t), jnp.zeros_like(y)
+    point = Point(t, y, zero, rest)
+    none = jnp.zeros(t.shape, int)
+    return State(point, point, zero, rest[:n], first, none, none > 0)
+
+
+def advance(
+    series: TaylorSeries, state: State, end: Any, limits: Limits, order: int
+) -> Step:
+    """One step, no further than `end`; or back, if the last one is refused.
+
+    The series about the end of a step begins with the accelerations there, as the
+    equations have them. They must be those that the series about its start predicted.
+    """
+    n, now = series.count, state.now
+    unit = _power_of_two(jax.lax.stop_gradient(state.most) / _GROWTH)
+    expansion = series.expand(now.y, now.t, unit, order)
+    terms = expansion.terms
+    held, reach, gross, masses = jax.lax.stop_gradient(expansion)
+    rounding = _rounding(now.y[:n], gross, masses)
+    confirmed, noisy = _confirmed(state, held[1, n : 2 * n] / unit, rounding, limits)
+
+    rest = (end - now.t) - now.t_rest
+    far = jnp.abs(jax.lax.stop_gradient(rest))
+    most = jnp.minimum(jnp.minimum(reach, state.most), limits.longest)
+    unknown = either(noisy, rounding.everywhere(unit), unit * rounding.forces)
+    length, finite = _length(n, held, unknown, unit, limits, order)
+    length = jnp.minimum(length, most)
+    last = length >= far
+    step = either(last, rest, jnp.sign(rest) * length)
+    change, slope = increment(terms, step / unit, order, n)
+    t, t_rest = _sum(now.t, now.t_rest, step)
+    # Exactly there, so that nobody has to ask how near is near enough.
+    t, t_rest = either(last, end, t), either(last, 0.0, t_rest)
+    y, y_rest = _sum(now.y, now.y_rest, change)
+    if series.settle is not None:
+        y, y_rest = series.settle(y, t), jnp.zeros_like(y)
+    taken = jnp.minimum(length, far)
+    forward = State(
+        Point(t, y, t_rest, y_rest),
+        now,
+        taken,
+        slope / unit,
+        _GROWTH * taken,
+        either(state.taken > 0, 0, state.halvings),
+        noisy,
+    )
+    # Where the terms overflow, the unit was too long by far.
+    most = either(finite, state.taken / 2, state.most * 2.0**-16)
+    zero, halvings = jnp.zeros_like(taken), state.halvings + 1
+    before = state.before
+    back = State(before, before, zero, slope, most, halvings, state.noisy)
+    good = confirmed & finite
+    new = jax.tree.map(lambda a, b: either(good, a, b), forward, back)
+    healthy = new.halvings < _HALVINGS
+    healthy &= (new.taken > 4 * np.finfo(float).eps * jnp.abs(new.now.t)) | last | ~good
+    return Step(new, now, step, terms, unit, good, healthy)
+
+
+def _confirmed(
+    state: State, true: Any, rounding: Rounding, limits: Limits
+) -> tuple[Any, Any]:
+    """Whether the accelerations at the end of a step are those that it predicted.
+
+    Their difference is a force that is not there; it may change a velocity by
+    `_DEFECT * tol` of its size, or by what rounding does to the forces anyway. Also by
+    what rounding does to the positions, if halving the step has not helped; the second
+    result is whether that was needed.
+    """
+    n, h = len(true), state.taken
+    v, v_before = state.now.y[n : 2 * n], state.before.y[n : 2 * n]
+    size = jnp.maximum(jnp.maximum(jnp.abs(v), jnp.abs(v_before)), h * jnp.abs(true))
+    allowed = _DEFECT * jnp.maximum(limits.tol * size, limits.floor / h)
+    allowed += _ROUNDING * h * rounding.forces + NOTHING
+    missed = h * jnp.abs(state.predicted - true) - allowed
+    still = h == 0
+    exact = (largest(missed) <= 0) | still
+    rough = largest(missed - _ROUNDING * rounding.everywhere(h)) <= 0
+    rough &= state.noisy | (state.halvings >= _PATIENCE)
+    return exact | rough, either(still, state.noisy, rough & ~exact)
+
+
+def _rounding(q: Any, gross: Any, masses: Any) -> Rounding:
+    eps, weights = np.finfo(float).eps, jnp.sqrt(jnp.abs(masses))
+
+    def spread(x: Any) -> Any:
+        share = largest(weights * x) / either(weights > 0, weights, 1.0)
+        return either(weights > 0, share, x)
+
+    forces = eps * gross
+    return Rounding(forces, spread(forces), spread(eps * jnp.abs(q)))
+
+
+def _power_of_two(x: Any) -> Any:
+    """The largest power of two up to a positive x: multiplying by it is exact."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int64)
+    return jax.lax.bitcast_convert_type(bits & (0x7FF << 52), jnp.float64)
+
+
+def _log2(x: Any) -> Any:
+    """log2 to 0.05, and -1023 of zero: the bits of a float are nearly its logarithm."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int64)
+    return bits.astype(jnp.float64) * 2.0**-52 - 1022.95
+
+
+def _length(
+    n: int, terms: Any, unknown: Any, unit: Any, limits: Limits, order: int
+) -> tuple[Any, Any]:
+    """Where the last terms of velocities and integrals are `_ERROR * tol`.
+
+    Relative to the size of each coordinate's velocity around the step, which is the
+    largest of its value and of what the first derivatives change it by: so neither a
+    zero of it nor the units matter. The positions follow, being its integrals.
+
+    Several terms are looked at, because symmetries make some vanish. As terms of
+    motions fall at least as fast as 1/k!, an older one is allowed to be larger by that.
+    """
+    v = jnp.abs(terms[:, n:])
+    window = np.arange(max(2, order - _WINDOW + 1), order + 1)
+    late = v[window[0] :]
+    size = jnp.maximum(jnp.maximum(v[0], v[1]), jnp.maximum(v[2], v[3]))
+    # What begins with a higher power is compared with itself.
+    size = either(size > 0, size, largest(late))
+    unknown = (limits.floor / unit + unknown + NOTHING) / limits.tol
+    if len(size) > n:
+        zero = jnp.zeros((len(size) - n, *unknown.shape[1:]))
+        unknown = jnp.concatenate([unknown, zero])
+    size = jnp.maximum(size, unknown)
+    share = largest(late / either(size > 0, size, 1.0), axis=1)
+    room = (np.log2(order / window)[:, None]) - _log2(share) / window[:, None]
+    exponent = jnp.log2(_ERROR * limits.tol) / order - largest(-room)
+    most = largest(share)
+    length = either(most > 0, unit * jnp.exp2(exponent), limits.blind)
+    return length, jnp.isfinite(most)
+
+
+def increment(terms: Any, share: Any, order: int, n: int) -> tuple[Any, Any]:
+    """The series at `share`, time in its unit, without its constant term.
+
+    And the derivative by `share` of its rows n to 2 n, the velocities.
+    """
+
+    def horner(i: Any, carry: Any) -> Any:
+        value, slope = carry
+        term = jax.lax.dynamic_index_in_dim(terms, order - i, 0, False)
+        return value * share + term, slope * share + value[n : 2 * n]
+
+    zero = jnp.zeros_like(terms[0])
+    value, slope = jax.lax.fori_loop(0, order, horner, (zero, zero[n : 2 * n]))
+    return value * share, value[n : 2 * n] + share * slope
+
+
+def _sum(value: Any, rest: Any, increment: Any) -> tuple[Any, Any]:
+    """value + increment and its rounding error (Kahan, 1965)."""
+    increment = increment + rest
+    total = value + increment
+    return total, increment - (total - value)
+
+
+@dataclass(frozen=True)
+class Taylor:
+    """Taylor series of the motion about each step's start, evaluated anywhere in it.
+
+    For smooth systems of scalar coordinates. Output times are read off the series,
+    which is as accurate between the steps as at their ends. Where the motion is not
+    smooth for a moment, as under a force |v|^(3/2) at rest, steps of Dormand and
+    Prince's method lead over it.
+
+    Args:
+        order: of the series, at least 4; from the tolerance if None.
+    """
+
+    order: int | None = None
+    adaptive: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.order is None:
+            return
+        if not isinstance(self.order, int) or self.order < 4:
+            raise LagrangianError(
+                f"`order` is {self.order!r}; write a whole number from 4 on, or leave "
+                "it out and pass `tol` to `integrate`."
+            )
+
+    def solve(
+        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+    ) -> Solution:
+        if not hasattr(type(flow), "taylor_series"):
+            raise LagrangianError(
+                "`lg.Taylor` is for scalar coordinates. Leave `solver` out for blocks "
+                "and fields, or pass one of diffrax."
+            )
+        order, rates = self.order or order_for(demands.tol), demands.rates
+        begin, go_on = _segments(flow, order, len(times), rates)
+        n, span = len(q), float(times[-1] - times[0])
+        y = np.concatenate([q, v, np.zeros(len(rates))])
+        floor = np.asarray(demands.atol, float)[:, None]
+        limits = limits_for(demands.tol, n, span)
+        limits = limits._replace(floor=floor, longest=demands.max_step)
+        began, stretch = float(times[0]), span * _STRETCH
+        path: Any = None
+        stopped = ""
+        # tqdm's `disable=None` is silence where the output is no terminal.
+        with tqdm(
+            total=span,
+            delay=2,
+            disable=None,
+            bar_format="{percentage:3.0f}%|{bar}| t = {n:.4g} of {total:.4g} {elapsed}",
+        ) as bar:
+            while not stopped:
+                if path is None:
+                    until = min(_SEGMENT, demands.max_steps)
+                    path = begin(y, times, limits, until)
+                else:
+                    until = min(int(path.steps) + _SEGMENT, demands.max_steps)
+                    path = go_on(path, times, limits, until)
+                # As NumPy's: JAX's arrays are slow to look into.
+                path = jax.tree.map(np.asarray, path)
+                if path.known == len(times):
+                    break
+                if not path.healthy:
+                    moved = float(path.state.now.t[0]) - began
+                    stretch = stretch * 2 if moved < stretch else span * _STRETCH
+                    path, stopped = _over_kink(flow, path, times, stretch, demands)
+                if path.known == len(times):
+                    break
+                if path.steps >= demands.max_steps:
+                    stopped = stopped or OUT_OF_STEPS
+                began = float(path.state.now.t[0])
+                bar.update(began - times[0] - bar.n)
+        known, steps = int(path.known), int(path.steps)
+        y = np.asarray(path.y)[:known]
+        q, v, integrals = y[:, :n], y[:, n : 2 * n], y[:, 2 * n :]
+        return reached(times[:known], q, v, integrals, steps, stopped)
+
+
+def _segments(flow: Any, order: int, count: int, rates: tuple[Any, ...]) -> Any:
+    """The compiled beginning of a path with `count` output times, and what goes on."""
+    key = ("taylor", order, count, rates)
+    if key not in flow.compiled:
+        series = flow.series(rates)
+
+        def begin(y: Any, times: Any, limits: Limits, until: Any) -> Path:
+            path = _start(y, times, series.count)
+            return _segment(series, path, times, limits, order, until)
+
+        def go_on(path: Path, times: Any, limits: Limits, until: Any) -> Path:
+            return _segment(series, path, times, limits, order, until)
+
+        flow.compiled[key] = tuple(jax.jit(fused(part)) for part in (begin, go_on))
+    return flow.compiled[key]
+
+
+def _over_kink(
+    flow: Any, path: Path, times: np.ndarray, stretch: float, demands: Demands
+) -> tuple[Path, str]:
+    """The path a stretch further, where the motion has no series; or why not."""
+    now, known = path.state.now, int(path.known)
+    n = path.state.predicted.shape[0]
+    t = float(now.t[0])
+    end = min(t + stretch, float(times[-1]))
+    # The end of the time is an output time, not a rounding error away from one.
+    inside = times[known:][times[known:] <= end]
+    stops = np.unique([t, *inside, end])
+    if len(stops) < 2:
+        return path, NOT_FINITE
+    y = np.asarray(now.y)[:, 0]
+    left = demands._replace(max_steps=demands.max_steps - int(path.steps))
+    found = DormandPrince().solve_from(flow, y, stops, left)
+    rows = np.array(path.y)
+    states = np.concatenate([found.q, found.v, found.integrals], axis=1)
+    for time, row in zip(found.t, states, strict=True):
+        place = np.searchsorted(times, time)
+        if place < len(times) and times[place] == time:
+            rows[place], known = row, max(known, place + 1)
+    arrived = start(states[-1][:, None], found.t[-1:], times[-1:], n)
+    arrived = arrived._replace(most=np.full(1, stretch))
+    steps = path.steps + found.steps
+    return (
+        Path(arrived, rows, np.int64(known), np.int64(known), steps, np.bool_(True)),
+        found.stopped,
+    )
+
+
+def _start(y: Any, times: Any, n: int) -> Path:
+    first = start(y[:, None], times[:1], times[-1:], n)
+    known = jnp.arange(len(times))[:, None] == 0
+    outputs = jnp.where(known, y, jnp.nan)
+    return Path(first, outputs, *jnp.array([1, 1, 0]), jnp.asarray(True))
+
+
+def _segment(
+    series: TaylorSeries, path: Path, times: Any, limits: Limits, order: int, until: Any
+) -> Path:
+    """The path with the steps up to number `until`, or fewer at its end."""
+    count, n = len(times), series.count
+
+    def unfinished(path: Path) -> Any:
+        return (path.known < count) & (path.steps < until) & path.healthy
+
+    def body(path: Path) -> Path:
+        step = advance(series, path.state, times[-1:], limits, order)
+        good, begun = step.confirmed[0], step.start
+        known = either(good, path.written, path.known)
+
+        def within(carry: Any) -> Any:
+            written, _ = carry
+            time = times[jnp.minimum(written, count - 1)]
+            return (written < count) & (time <= step.state.now.t[0]) & good
+
+        def write(carry: Any) -> Any:
+            written, y_out = carry
+            since = (times[written] - begun.t) - begun.t_rest
+            change, _ = increment(step.terms, since / step.unit, order, n)
+            y = step.terms[0] + change
+            if series.settle is not None:
+                y = series.settle(y, times[written][None])
+            return written + 1, y_out.at[written].set(y[:, 0])
+
+        written, y_out = jax.lax.while_loop(within, write, (known, path.y))
+        return Path(step.state, y_out, written, known, path.steps + 1, step.healthy[0])
+
+    return jax.lax.while_loop(unfinished, body, path)

@@ -1,0 +1,1 @@
+"""Laws against runs: predictions, measures, verdicts."""

@@ -1,0 +1,1 @@
+"""Training runs under observation: steps, records, checkpoints."""

@@ -1,0 +1,178 @@
+"""A training run that was observed: its losses and the record of every law."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from lagrangian.errors import LagrangianError
+from lagrangian.files import write_atomically
+from lagrangian.learning.rules.rule import Rule
+from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
+from lagrangian.symbolic.laws.noether import Law
+
+#: The learning rate of a step, which may be zero, where nothing divides by it.
+step_rate = EngineSymbol("eta of the step", nonnegative=True)
+#: Of an array in a part of a record.
+_ENTRIES = 2**19
+
+
+def _recorded(name: str) -> cached_property[np.ndarray]:
+    return cached_property(lambda record: record._evaluate(record._terms[name]))
+
+
+class Record:
+    """What was recorded of one law: float64 arrays of shape (steps,) or (steps, units).
+
+    Computed from the recorded inner products when an attribute is first read:
+
+    - `quantity`: x of the law's oscillator (its charge where it is none), before the
+      step;
+    - `source`: what drives it, at the measured velocity;
+    - `raw_source`: the same at the velocity that this step's gradient alone would keep
+      up, as closed forms in the gradient take it;
+    - `start`: the quantity's time derivative in a run that begins here from rest;
+    - `discrete`: the residual of the exact discrete law, and `scale`, its bound;
+    - `defect`: <grad f, xi(q)>, and `defect_scale`, its bound;
+    - `balance`: the residual with the measured defect taken into account;
+    - `kinetic` and `decay`: what the update and the weight decay add to the charge;
+    - `metric`: what the part of the update that is not along the covector p' adds to
+      <update, xi>, times |p'|^2; and `metric_scale`, its bound.
+
+    `source` and the like follow the continuous law, which a rule that is not Euclidean
+    has only for a metric at rest: there `source` is the law's rate.
+    """
+
+    quantity = _recorded("quantity")
+    source = _recorded("source")
+    raw_source = _recorded("raw_source")
+    start = _recorded("start")
+    discrete = _recorded("discrete")
+    scale = _recorded("scale")
+    defect = _recorded("defect")
+    defect_scale = _recorded("defect_scale")
+    balance = _recorded("balance")
+    kinetic = _recorded("kinetic")
+    decay = _recorded("decay")
+    metric = _recorded("metric")
+    metric_scale = _recorded("metric_scale")
+
+    def __init__(
+        self,
+        terms: Mapping[str, Any],
+        products: Mapping[Any, np.ndarray],
+        parameters: Mapping[Any, Any],
+        shape: tuple[int, ...],
+    ):
+        self._terms, self._products = terms, products
+        self._parameters, self._shape = parameters, shape
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The attributes listed above."""
+        return tuple(self._terms)
+
+    @property
+    def units(self) -> int:
+        """How many charges there are side by side."""
+        return int(np.prod(self._shape[1:]))
+
+    @property
+    def rates(self) -> np.ndarray:
+        """The learning rates, of a shape that multiplies the arrays."""
+        return self._parameters[step_rate]
+
+    def rows(self, start: int, stop: int) -> Record:
+        """The record of some of the steps."""
+        steps, rows = self._shape[0], slice(start, stop)
+
+        def some(value: Any) -> Any:
+            return value[rows] if np.ndim(value) and len(value) == steps else value
+
+        return Record(
+            self._terms,
+            {node: array[rows] for node, array in self._products.items()},
+            {symbol: some(value) for symbol, value in self._parameters.items()},
+            (len(range(steps)[rows]), *self._shape[1:]),
+        )
+
+    def parts(self) -> Iterator[Record]:
+        """Records of a few steps after the other, whose arrays need little memory."""
+        steps = self._shape[0]
+        length = max(1, _ENTRIES // self.units)
+        for start in range(0, steps, length):
+            yield self.rows(start, start + length)
+
+    def _evaluate(self, expression: Any) -> np.ndarray:
+        values = {**self._products, **self._parameters}
+        # In an order of their own, so that sums add up alike in every run.
+        ordered = sorted(values, key=sp.default_sort_key)
+        symbols = {node: sp.Symbol(f"x{i}") for i, node in enumerate(ordered)}
+        expression = expression.xreplace(symbols)
+        used = [n for n in ordered if symbols[n] in expression.free_symbols]
+        function = sp.lambdify([symbols[n] for n in used], expression, "numpy")
+        arguments = [np.asarray(values[n], np.float64) for n in used]
+        return np.array(np.broadcast_to(function(*arguments), self._shape), np.float64)
+
+
+@dataclass
+class Run:
+    """What `train` returns: the trained model and everything recorded on the way.
+
+    `run[law]` is the `Record` of an observed law.
+    """
+
+    model: Any
+    rule: Rule
+    losses: np.ndarray
+    learning_rates: np.ndarray
+    dtype: np.dtype
+    seed: int
+    batch_size: int
+    records: dict[Law, Record] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        return len(self.losses)
+
+    @property
+    def time(self) -> np.ndarray:
+        """Continuous time t = sum of the learning rates, shape (steps + 1,)."""
+        return np.concatenate([[0.0], np.cumsum(self.learning_rates)])
+
+    def __repr__(self) -> str:
+        last = f"{self.losses[-1]:.4g}" if self.steps else "none"
+        return (
+            f"Run({self.rule}; {self.steps} steps, last loss {last}; "
+            f"{len(self.records)} laws; {self.dtype}, seed {self.seed})"
+        )
+
+    def __getitem__(self, law: Law) -> Record:
+        if law not in self.records:
+            observed = ", ".join(repr(known.symmetry) for known in self.records)
+            raise LagrangianError(
+                f"this run did not observe the law of {law.symmetry!r}. Pass it to "
+                f"`train(..., observe=[...])`. Observed: {observed or 'none'}."
+            )
+        return self.records[law]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write losses and records to a `.npz` file, whole or not at all."""
+        arrays: dict[str, Any] = {
+            "losses": self.losses,
+            "learning_rates": self.learning_rates,
+            "about": np.asarray(
+                json.dumps({"rule": str(self.rule), "seed": self.seed})
+            ),
+        }
+        for law, record in self.records.items():
+            for name in record.names:
+                arrays[f"{law.symmetry!r}/{name}"] = getattr(record, name)
+        write_atomically(path, lambda file: np.savez_compressed(file, **arrays))

@@ -1,0 +1,1 @@
+"""What XLA does not do well by itself: fused loops, sines, linear solves."""

@@ -1,0 +1,1 @@
+"""What expressions are made of: symbols, blocks, derivatives, generators."""

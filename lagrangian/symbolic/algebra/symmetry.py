@@ -1,0 +1,176 @@
+"""Generators of symmetries: how coordinates and time move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lagrangian.errors import InvalidSymmetry
+from lagrangian.symbolic.algebra.blocks import Block, LinearMap, is_block, ones
+from lagrangian.symbolic.algebra.content import ByContent
+from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.inputs import written
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.algebra.matrices import matmul
+
+
+class Symmetry(ByContent):
+    """The generator q -> q + s xi(q, t), t -> t + s tau(q, t) of a symmetry.
+
+    Args:
+        xi: the motion of each coordinate that moves.
+        tau: the motion of time.
+        name: how laws and tables call it.
+    """
+
+    def __init__(self, xi: Mapping[Any, Any], tau: Any = 0, name: str = "symmetry"):
+        self.xi: dict[Any, Any] = {
+            q: written(d, "xi", InvalidSymmetry) for q, d in xi.items()
+        }
+        self.tau = written(tau, "tau", InvalidSymmetry)
+        self.name = name
+        for q, direction in self.xi.items():
+            if not isinstance(q, Coordinate) or q.order:
+                raise InvalidSymmetry(
+                    f"`xi` moves `{q}`, which is no coordinate. "
+                    'Make one with `lg.coordinates("q")` or `lg.blocks("w")`.'
+                )
+            if direction != 0 and isinstance(q, Block) != is_block(direction):
+                kind = "a block" if isinstance(q, Block) else "a scalar"
+                raise InvalidSymmetry(
+                    f"`xi` moves `{q}`, {kind}, by `{direction}`, which is not. "
+                    "A block moves by a block (`lg.ones` is the constant one)."
+                )
+
+    def _content(self) -> tuple[Any, ...]:
+        return Symmetry, frozenset(self.xi.items()), self.tau, self.name
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(str(q) for q in self.xi)})"
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that it moves."""
+        return tuple(q for q in self.xi if isinstance(q, Block))
+
+    @property
+    def loss(self) -> Loss:
+        """An opaque loss of these blocks that is invariant under this symmetry."""
+        if not self.blocks:
+            raise InvalidSymmetry(
+                f"{self!r} moves no blocks, so no opaque loss belongs to it. "
+                'Name a block, as in `lg.Scale("dense.kernel")`.'
+            )
+        return Loss("f", self.blocks, [self.xi])
+
+
+class TimeTranslation(Symmetry):
+    """Translation in time, whose charge is the energy.
+
+    Time runs backwards along it (tau = -1), so that C = <p, xi> - tau E is +E.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({}, tau=-1, name="time translation")
+
+
+class Translation(Symmetry):
+    """q -> q + s direction.
+
+    Args:
+        coordinate: a coordinate, a block, or the path of a block such as
+            `"dense.kernel"`.
+        direction: how far it moves; by default 1, or for a block every entry by 1.
+        unit_axis: for a path, the axis of its array that holds separate blocks.
+    """
+
+    def __init__(
+        self, coordinate: Any, direction: Any = None, *, unit_axis: int | None = None
+    ):
+        q = _coordinate(coordinate, unit_axis)
+        if direction is None:
+            direction = ones if isinstance(q, Block) else 1
+        super().__init__({q: direction}, name="translation")
+
+
+class Rotation(Symmetry):
+    """Rotation in the plane of two coordinates, or of a block by an antisymmetric map.
+
+    `Rotation(x, y)` moves x by -y and y by x; its charge is x p_y - y p_x.
+    """
+
+    def __init__(self, first: Any, second: Any):
+        if isinstance(second, LinearMap):
+            if second.parity != -1:
+                raise InvalidSymmetry(
+                    f"a rotation needs an antisymmetric map, and `{second}` is not "
+                    'declared so. Write `lg.LinearMap("A", parity=-1)`.'
+                )
+            q = _coordinate(first, None)
+            super().__init__({q: second(q)}, name="rotation")
+        else:
+            super().__init__({first: -second, second: first}, name="rotation")
+
+
+class Scale(Symmetry):
+    """q -> (1 + s) q: weights that a normalisation layer follows.
+
+    Args:
+        coordinates: coordinates, blocks, or paths of blocks, scaled together.
+        unit_axis: for paths, the axis of their arrays that holds separate blocks: -1
+            for a Flax kernel means one scale symmetry for each output unit.
+    """
+
+    def __init__(self, *coordinates: Any, unit_axis: int | None = None):
+        scaled = [_coordinate(q, unit_axis) for q in coordinates]
+        super().__init__({q: q for q in scaled}, name="scale")
+
+
+class GeneralLinear(Symmetry):
+    """W1 -> W1 (1 + s A), W2 -> (1 - s A) W2: two linear layers with nothing between.
+
+    Args:
+        first, second: blocks, or paths of Flax kernels (inputs, outputs), so that the
+            product `first @ second` does not change.
+        generator: the matrix A of shape (width, width); a `ConstantBlock` whose
+            parity selects the symmetric or the antisymmetric half of the group.
+    """
+
+    def __init__(self, first: Any, second: Any, generator: Any):
+        a, b = _coordinate(first, None), _coordinate(second, None)
+        super().__init__(
+            {a: matmul(a, generator), b: -matmul(generator, b)}, name="general linear"
+        )
+
+
+class Rescale(Symmetry):
+    """a -> (1 + s) a, b -> (1 - s) b: a homogeneous unit between two layers.
+
+    Each side is a block, its path, or a list of them: what comes into a ReLU unit is
+    its kernel and its bias, and leaving out the bias breaks the symmetry. For one
+    symmetry a unit, make the blocks with their unit axes:
+    `lg.blocks("dense1.kernel dense1.bias", unit_axis=-1)` against
+    `lg.blocks("dense2.kernel", unit_axis=0)`.
+    """
+
+    def __init__(self, first: Any, second: Any):
+        grown, shrunk = (
+            [_coordinate(item, None) for item in side]
+            if isinstance(side, list | tuple)
+            else [_coordinate(side, None)]
+            for side in (first, second)
+        )
+        super().__init__(
+            {q: q for q in grown} | {q: -q for q in shrunk}, name="rescale"
+        )
+
+
+def _coordinate(item: Any, unit_axis: int | None) -> Any:
+    if isinstance(item, str):
+        return Block(item, unit_axis=unit_axis)
+    if unit_axis is not None:
+        raise InvalidSymmetry(
+            f"`unit_axis` goes with the path of a block, and `{item}` is a symbol. "
+            f'Write `lg.blocks("{item}", unit_axis={unit_axis})` for the block.'
+        )
+    return item

@@ -1,0 +1,1 @@
+"""Linear algebra over exact function rings, and the check of its answers."""

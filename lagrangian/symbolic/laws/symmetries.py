@@ -1,0 +1,119 @@
+"""What `find_symmetries` returns: lists of generators, with their charges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sympy as sp
+
+from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
+
+#: Longer lists are cut where they are printed.
+MOST_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class FoundSymmetry:
+    """A symmetry of a Lagrangian up to a divergence: delta L = D_t `boundary`.
+
+    `charge` is conserved: <dL/dqdot, xi> - tau E - boundary, for the whole L with its
+    damping factor.
+    """
+
+    symmetry: Symmetry
+    boundary: Any
+    charge: Any
+
+    def __str__(self) -> str:
+        return f"{_motion(self.symmetry)}; charge {self.charge}"
+
+    def _latex(self) -> str:
+        return rf"{_latex_motion(self.symmetry)} && {sp.latex(self.charge)}"
+
+
+@dataclass(frozen=True, repr=False)
+class Symmetries:
+    """The symmetries of a Lagrangian within an ansatz, each list a basis.
+
+    - `found`: those of L up to a divergence, with boundary terms and charges;
+      `of_lagrangian` has the bare generators.
+    - `of_kinetic`, `of_potential`: xi(q) with delta T = 0, or delta V = 0, exactly and
+      at every instant (tau = 0).
+    - `broken_by_kinetic`: a basis of those of V modulo those that T shares: kinetic
+      symmetry breaking (Tanaka & Kunin, "Noether's Learning Dynamics", 2021).
+    - `unverified`: solutions of the determining equations whose boundary term was not
+      found in closed form, so that delta L = D_t B could not be checked.
+    - `complete`: whether the lists are known to lack nothing that the ansatz holds for
+      generic parameters. False where L contains functions among which relations could
+      not be excluded (special functions, algebraic constants).
+    """
+
+    lagrangian: Lagrangian
+    degree: int
+    velocities: bool
+    found: tuple[FoundSymmetry, ...]
+    of_kinetic: tuple[Symmetry, ...]
+    of_potential: tuple[Symmetry, ...]
+    broken_by_kinetic: tuple[Symmetry, ...]
+    unverified: tuple[Symmetry, ...]
+    complete: bool
+
+    @property
+    def of_lagrangian(self) -> tuple[Symmetry, ...]:
+        """The symmetries of L up to a divergence."""
+        return tuple(item.symmetry for item in self.found)
+
+    def _sections(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        yield "of L, up to a divergence", self.found
+        yield "of T alone", self.of_kinetic
+        yield "of V alone", self.of_potential
+        yield "of V, broken by T", self.broken_by_kinetic
+        if self.unverified:
+            yield "without a boundary term in closed form", self.unverified
+
+    def __str__(self) -> str:
+        kind = ", linear in the velocities" if self.velocities else ""
+        lines = [f"Symmetries of degree {self.degree}{kind}"]
+        for title, items in self._sections():
+            lines.append(f"{title}: {len(items) or 'none'}")
+            shown = items if len(items) <= MOST_SHOWN else items[: MOST_SHOWN - 1]
+            lines += [
+                f"  {_motion(i) if isinstance(i, Symmetry) else i}" for i in shown
+            ]
+            if len(shown) < len(items):
+                lines.append(f"  ... and {len(items) - len(shown)} more")
+        if not self.complete:
+            lines.append("There may be more: L has functions with unknown relations.")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_latex_(self) -> str:
+        rows = []
+        for title, items in self._sections():
+            rows.append(rf"&\textbf{{{title}}}")
+            rows += [
+                _latex_motion(i) if isinstance(i, Symmetry) else i._latex()
+                for i in items[:MOST_SHOWN]
+            ]
+            if len(items) > MOST_SHOWN:
+                rows.append(r"&\vdots")
+        body = r" \\ ".join(rows)
+        return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
+
+
+def _motion(symmetry: Symmetry) -> str:
+    moves = [f"xi_{q} = {d}" for q, d in symmetry.xi.items()]
+    if symmetry.tau != 0:
+        moves.append(f"tau = {symmetry.tau}")
+    return f"{symmetry.name}: {', '.join(moves)}"
+
+
+def _latex_motion(symmetry: Symmetry) -> str:
+    moves = [rf"\xi_{{{sp.latex(q)}}} = {sp.latex(d)}" for q, d in symmetry.xi.items()]
+    if symmetry.tau != 0:
+        moves.append(rf"\tau = {sp.latex(symmetry.tau)}")
+    return rf"&\text{{{symmetry.name}}} && {', '.join(moves)}"

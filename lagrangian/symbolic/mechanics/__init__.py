@@ -1,0 +1,1 @@
+"""Kinds of theory: Lagrangians, Hamiltonians, constraints, fields."""

@@ -1,0 +1,357 @@
+"""The Lagrangian of a system, and the equations that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+
+from lagrangian.errors import InvalidLagrangian
+from lagrangian.symbolic.algebra.blocks import Block
+from lagrangian.symbolic.algebra.calculus import (
+    gradient,
+    pairing,
+    total_derivative,
+)
+from lagrangian.symbolic.algebra.content import ByContent
+from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
+from lagrangian.symbolic.algebra.graph import degree, partials
+from lagrangian.symbolic.algebra.inputs import check_lookalikes, listed, written
+from lagrangian.symbolic.mechanics.constraints import constrain
+
+
+class Lagrangian(ByContent):
+    """`L = exp(damping) (T - V)`: a kinetic energy, a potential and a damping factor.
+
+    Two that were written alike are equal; so are symmetries, and their laws.
+
+    >>> from lagrangian.symbolic.algebra.coordinates import coordinates
+    >>> x = coordinates("x")
+    >>> Lagrangian(x.dot**2/2, x**2/2) == Lagrangian(x.dot**2/2, x**2/2)
+    True
+
+    Args:
+        T: kinetic energy, a SymPy expression in coordinates, velocities and `lg.time`.
+        V: potential energy; may depend on velocities (magnetic fields, rotating
+            frames).
+        damping: sigma(t). `mu/m * lg.time` gives the friction mu of a learning rule.
+        forces: generalised forces Q by coordinate, beside those that V gives; they act
+            in the equations with the damping factor divided out.
+        dissipation: Rayleigh's function R of the velocities, a force -dR/d(qdot).
+        constraints: expressions that are to be zero, in coordinates (holonomic) or
+            linear in velocities. Each gets a multiplier, whose force is J^T lambda.
+        coordinates: their order; by default all that occur, in natural order of name.
+
+    Raises:
+        InvalidLagrangian: a coordinate without inertia (its velocity is not in `T`), a
+            derivative above the first, a damping that is no function of time alone,
+            text, or a symbol that has the name of a coordinate or of time and is not
+            it.
+    """
+
+    def __init__(
+        self,
+        T: Any,
+        V: Any = 0,
+        *,
+        damping: Any = 0,
+        forces: Mapping[Any, Any] | None = None,
+        dissipation: Any = 0,
+        constraints: Sequence[Any] = (),
+        coordinates: Sequence[Coordinate] | None = None,
+    ):
+        self.T, self.V = written(T, "T"), written(V, "V")
+        self.damping = written(damping, "damping")
+        self.dissipation = written(dissipation, "dissipation")
+        if forces is not None and not isinstance(forces, Mapping):
+            raise InvalidLagrangian(
+                f"`forces` is of type {type(forces).__name__}; expected a mapping from "
+                "coordinates to forces, such as `{x: -x.dot}`."
+            )
+        self.forces = {q: written(Q, "forces") for q, Q in (forces or {}).items()}
+        found = jets(sp.Tuple(self.T, self.V, self.dissipation, *self.forces.values()))
+        bases = list(dict.fromkeys(c.base for c in found))
+        self.coordinates: tuple[Any, ...] = (
+            listed(coordinates, "coordinates") if coordinates else tuple(bases)
+        )
+        self._validate(found, bases)
+        held = [written(c, "constraints") for c in listed(constraints, "constraints")]
+        parts = {
+            "T": self.T,
+            "V": self.V,
+            "damping": self.damping,
+            "forces": sp.Tuple(*self.forces.values()),
+            "dissipation": self.dissipation,
+            "constraints": sp.Tuple(*held),
+        }
+        check_lookalikes(parts, self.coordinates)
+        #: Names that the user gave, which no symbol of the engine's is to print as.
+        symbols: set[Any] = set(sp.Tuple(*parts.values()).free_symbols)
+        self.names = {s.name for s in symbols}
+        self.constraints = constrain(held, self.coordinates, self.names)
+
+    def _validate(self, found: list[Any], bases: list[Any]) -> None:
+        if not self.coordinates:
+            raise InvalidLagrangian(
+                "`T` and `V` contain no coordinates. "
+                'Make them with `q = lg.coordinates("q")` and use `q` and `q.dot`, '
+                "which are symbols, not functions of time."
+            )
+        if stray := [
+            q for q in self.coordinates if not isinstance(q, Coordinate) or q.order
+        ]:
+            raise InvalidLagrangian(
+                f"`coordinates` has {_names(stray)}, which is no coordinate. "
+                'Make one with `q = lg.coordinates("q")`.'
+            )
+        if len(set(self.coordinates)) < len(self.coordinates):
+            raise InvalidLagrangian(
+                f"`coordinates` names one twice: {_names(self.coordinates)}."
+            )
+        if stray := [b for b in bases if b not in self.coordinates]:
+            raise InvalidLagrangian(
+                f"`coordinates` leaves out {_names(stray)}, which `T` or `V` contains."
+            )
+        if stray := [q for q in self.forces if q not in self.coordinates]:
+            raise InvalidLagrangian(
+                f"`forces` acts on {_names(stray)}, which is no coordinate here. The "
+                f"coordinates are {_names(self.coordinates)}."
+            )
+        if high := [c for c in found if c.order > 1]:
+            raise InvalidLagrangian(
+                f"`T` or `V` contains {_names(high)}, above the first derivative. "
+                "Write `lg.HigherOrderLagrangian(T - V)`."
+            )
+        moving = set(jets(self.T, order=1))
+        inert = [q for q in self.coordinates if q.dot not in moving]
+        if inert:
+            name = inert[0].name
+            raise InvalidLagrangian(
+                f"no inertia in {_names(inert)}: `T` does not contain "
+                f"{_names([q.dot for q in inert])}. Add a kinetic term such as "
+                f"`m*{name}.dot**2/2`, or, if `{name}` is a constant, make it with "
+                f'`sympy.Symbol("{name}")`.'
+            )
+        if self.damping.free_symbols and jets(self.damping):
+            raise InvalidLagrangian(
+                f"`damping` is {self.damping}, which depends on coordinates. "
+                "Pass a function of `lg.time` and parameters."
+            )
+
+    def _content(self) -> tuple[Any, ...]:
+        parts = (self.T, self.V, self.damping, self.dissipation, self.coordinates)
+        forces = frozenset(self.forces.items())
+        return (Lagrangian, *parts, forces, self.constraints.expressions)
+
+    def __repr__(self) -> str:
+        factor = "" if self.damping == 0 else f"exp({self.damping})*"
+        return f"Lagrangian: L = {factor}[({self.T}) - ({self.V})]"
+
+    def _repr_latex_(self) -> str:
+        factor = "" if self.damping == 0 else f"e^{{{sp.latex(self.damping)}}}"
+        return (
+            rf"$\displaystyle L = {factor}\left[{sp.latex(self.T)}"
+            rf" - \left({sp.latex(self.V)}\right)\right]$"
+        )
+
+    @property
+    def undamped(self) -> Any:
+        """T - V."""
+        return self.T - self.V
+
+    @property
+    def expression(self) -> Any:
+        """The Lagrangian itself, damping factor included."""
+        return sp.exp(self.damping) * self.undamped
+
+    @property
+    def has_blocks(self) -> bool:
+        return any(isinstance(q, Block) for q in self.coordinates)
+
+    @cached_property
+    def _slopes(self) -> dict[Any, list[Any]]:
+        """The terms of d(T - V) by every coordinate and velocity."""
+        symbols = [*self.coordinates, *(q.dot for q in self.coordinates)]
+        return partials(self.undamped, symbols)
+
+    @cached_property
+    def momenta(self) -> dict[Any, Any]:
+        """d(T - V)/d(velocity) by coordinate, without the damping factor."""
+        if self.has_blocks:
+            return {q: gradient(self.undamped, q.dot) for q in self.coordinates}
+        return {q: sp.Add(*self._slopes[q.dot]) for q in self.coordinates}
+
+    @cached_property
+    def _momentum_slopes(self) -> list[dict[Any, list[Any]]]:
+        """For each momentum the terms of its derivatives, one sweep each.
+
+        Of the velocities only those from its own on: the rest follows by symmetry.
+        """
+        velocities = [q.dot for q in self.coordinates]
+        return [
+            partials(p, [*self.coordinates, *velocities[i:], time])
+            for i, p in enumerate(self.momenta.values())
+        ]
+
+    @cached_property
+    def energy(self) -> Any:
+        """<p, qdot> - (T - V), without the damping factor."""
+        velocities = [q.dot for q in self.coordinates]
+        if self.has_blocks:
+            work = (pairing(p, q.dot) for q, p in self.momenta.items())
+            return sp.Add(*work) - self.undamped
+        energy = []
+        for term in sp.Add.make_args(self.undamped):
+            # Euler's theorem: a term of degree k in the velocities gives k - 1 times
+            # itself, so that T + V stays in the form in which it was written.
+            power = degree(term, velocities)
+            if power is None:
+                slopes = partials(term, velocities)
+                energy += [sp.Mul(s, v) for v in velocities for s in slopes[v]]
+                energy.append(-term)
+            else:
+                energy.append((power - 1) * term)
+        return sp.Add(*energy)
+
+    @cached_property
+    def hamiltonian(self) -> Any:
+        """Its `Hamiltonian`, by the Legendre transform."""
+        from lagrangian.symbolic.mechanics.hamiltonian import legendre_transform
+
+        return legendre_transform(self)
+
+    @property
+    def friction_rate(self) -> Any:
+        """sigma'(t)."""
+        return self.damping.diff(time)
+
+    @cached_property
+    def dissipative_forces(self) -> dict[Any, Any]:
+        """-dR/d(qdot) by coordinate."""
+        return {q: -gradient(self.dissipation, q.dot) for q in self.coordinates}
+
+    @cached_property
+    def constraint_forces(self) -> dict[Any, Any]:
+        """J^T lambda by coordinate, in the symbols `constraints.multipliers`."""
+        jacobian, multipliers = self.constraints.jacobian, self.constraints.multipliers
+        return {
+            q: sp.Add(*(jacobian[k, i] * x for k, x in enumerate(multipliers)))
+            for i, q in enumerate(self.coordinates)
+        }
+
+    @cached_property
+    def equations(self) -> list[Any]:
+        """The Euler-Lagrange equations `... = 0`, one per coordinate and in its order.
+
+        The damping factor is divided out:
+        d/dt p + sigma' p - d(T - V)/dq - Q + dR/d(qdot) - J^T lambda = 0.
+        """
+        if self.has_blocks:
+            left = [
+                sp.expand_mul(total_derivative(p) + self.friction_rate * p)
+                - gradient(self.undamped, q)
+                - self.forces.get(q, 0)
+                - self.dissipative_forces[q]
+                for q, p in self.momenta.items()
+            ]
+        else:
+            left = [
+                sp.Add(
+                    *(
+                        sp.Mul(term, q.ddot)
+                        for j, q in enumerate(self.coordinates)
+                        for term in self._inertia(i, j)
+                    ),
+                    *(-term for term in sp.Add.make_args(force)),
+                    -self.constraint_forces[q],
+                )
+                for i, (q, force) in enumerate(
+                    zip(self.coordinates, self.forcing, strict=True)
+                )
+            ]
+        return [sp.Eq(side, 0, evaluate=False) for side in left]
+
+    def _inertia(self, i: int, j: int) -> list[Any]:
+        """The terms of entry (i, j) of the mass matrix."""
+        i, j = min(i, j), max(i, j)
+        return self._momentum_slopes[i][self.coordinates[j].dot]
+
+    @cached_property
+    def mass_matrix(self) -> Any:
+        """M in M qddot = forcing, the Hessian of T - V in the velocities."""
+        self._scalars_only("mass_matrix")
+        size = len(self.coordinates)
+        upper = {
+            (i, j): sp.Add(*self._inertia(i, j))
+            for i in range(size)
+            for j in range(i, size)
+        }
+        return sp.Matrix(size, size, lambda i, j: upper[min(i, j), max(i, j)])
+
+    @cached_property
+    def forcing(self) -> Any:
+        """The right-hand side of M qddot = forcing + J^T lambda, a column."""
+        self._scalars_only("forcing")
+        drift: dict[Any, Any] = {q: -q.dot for q in self.coordinates} | {time: -1}
+        rate = self.friction_rate
+        rows = []
+        for (q, p), slopes in zip(
+            self.momenta.items(), self._momentum_slopes, strict=True
+        ):
+            terms = [*self._slopes[q]]
+            terms += [sp.Mul(term, d) for s, d in drift.items() for term in slopes[s]]
+            if rate != 0:  # SymPy would look for infinities in 0 * p
+                terms += [sp.Mul(-1, rate, term) for term in sp.Add.make_args(p)]
+            terms += [self.forces.get(q, sp.S.Zero), self.dissipative_forces[q]]
+            rows.append(_shortest_sum(terms))
+        return sp.Matrix(rows)
+
+    @cached_property
+    def saddle_point(self) -> tuple[Any, Any]:
+        """The matrix and the column whose solution is (qddot, -lambda)."""
+        constraints = self.constraints
+        if not constraints.expressions:
+            return self.mass_matrix, self.forcing
+        jacobian = constraints.jacobian
+        empty = sp.zeros(jacobian.rows)
+        matrix = sp.Matrix([[self.mass_matrix, jacobian.T], [jacobian, empty]])
+        return matrix, sp.Matrix([*self.forcing, *constraints.curvature])
+
+    def _scalars_only(self, what: str) -> None:
+        if self.has_blocks:
+            raise InvalidLagrangian(
+                f"`{what}` is for scalar coordinates; this Lagrangian has blocks. "
+                "Read `equations` instead."
+            )
+
+
+def _shortest_sum(terms: list[Any]) -> Any:
+    """The sum of the terms, with sums of velocities multiplied out if that is shorter.
+
+    Terms of dL/dq and of dp/dt that cancel may meet as (v + w) x here and as v x + w x
+    there, as in a chain of relative angles.
+    """
+    written = sp.Add(*terms)
+    spread: list[Any] = []
+    for term in sp.Add.make_args(written):
+        factors = sp.Mul.make_args(term)
+        sums = [f for f in factors if f.is_Add and all(map(_is_velocity, f.args))]
+        if sums:
+            others = [f for f in factors if f is not sums[0]]
+            parts = sp.Add.make_args(sums[0])
+            spread += [sp.Mul(*others, part) for part in parts]
+        else:
+            spread.append(term)
+    multiplied_out = sp.Add(*spread)
+    return min(written, multiplied_out, key=lambda x: len(sp.Add.make_args(x)))
+
+
+def _is_velocity(term: Any) -> bool:
+    symbol = term.as_coeff_Mul()[1]
+    return isinstance(symbol, Coordinate) and symbol.order == 1
+
+
+def _names(symbols: Sequence[Any]) -> str:
+    return ", ".join(f"`{s}`" for s in symbols)

@@ -1,0 +1,1 @@
+"""Adaptive step sizes, written and implicit."""

@@ -1,0 +1,1 @@
+"""What learning conserves, and how much of it."""

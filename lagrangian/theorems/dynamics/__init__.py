@@ -1,0 +1,1 @@
+"""How charges move while a network learns."""

@@ -1,1 +1,0 @@
-"""What theorems are made of, beside the file of each: networks, runs, derivations."""

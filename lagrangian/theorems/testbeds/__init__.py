@@ -1,0 +1,1 @@
+"""What several theorems are tried on: an oscillator, small networks."""

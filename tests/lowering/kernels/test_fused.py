@@ -1,0 +1,48 @@
+"""Loops as one kernel: the same numbers, called, compiled, batched, differentiated."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lagrangian.lowering.kernels.fused import fused
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def orbit(q, steps):
+    """Enough work an iteration that XLA would not make it one kernel of itself."""
+
+    def body(_, carry):
+        q, history = carry
+        q = q + 1e-3 * jnp.sin(q[::-1]) * jnp.where(q > 0, q, 1.0)
+        return q, history.at[1:].set(history[:-1]).at[0].set(q)
+
+    return jax.lax.fori_loop(0, steps, body, (q, jnp.zeros((40, *q.shape))))[1].sum(0)
+
+
+Q = jnp.linspace(-1.0, 2.0, 6)
+
+
+def test_it_is_one_kernel():
+    text = jax.jit(fused(orbit)).lower(Q, 10).as_text()
+    assert 'xla_cpu_small_call = "true"' in text
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f: f,
+        jax.jit,
+        lambda f: lambda q, n: jax.vmap(f, (0, None))(jnp.stack([q, q]), n)[1],
+        lambda f: lambda q, n: jax.jit(jax.jacfwd(f))(q, n),
+        lambda f: lambda q, n: jax.jvp(lambda q: f(q, n), (q,), (q,))[1],
+    ],
+)
+def test_it_changes_no_number(transform):
+    expected = transform(orbit)(Q, 50)
+    np.testing.assert_allclose(transform(fused(orbit))(Q, 50), expected, rtol=1e-13)
