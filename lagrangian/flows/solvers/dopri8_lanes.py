@@ -30,6 +30,9 @@ _ORDER = 8
 #: stages then see what is a few hundredths of that wide.
 _LONGEST = 1 / 32
 
+#: The estimate is the error of a method of lower order, and may be so many `tol`.
+_ESTIMATE = 2.0
+
 #: (y, t) to dy/dt, where y is (q, v, integrals) with the lanes as the last axis.
 Field = Callable[[Any, Any], Any]
 
@@ -273,7 +276,7 @@ def _error(
     )[: 2 * n]
     unknown = h * state.noise
     floor = jnp.concatenate([bounds.floor + h * unknown, bounds.floor / h + unknown])
-    allowed = jnp.maximum(bounds.tol * size, floor)
+    allowed = jnp.maximum(_ESTIMATE * bounds.tol * size, floor)
     return largest(jnp.abs(h * missed[: 2 * n]) / (allowed + NOTHING))
 
 
