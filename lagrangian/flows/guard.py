@@ -271,7 +271,7 @@ def _by_jax(flow: Any, terms: Sequence[Any]) -> Callable[..., list[Any]]:
             @jax.vmap
             def along(q: Any, v: Any, t: Any) -> Any:
                 found = [flow.evaluate(term, q, v, t) for term in terms]
-                return [jnp.asarray(x, jnp.float64) for x in found]
+                return [jnp.sum(jnp.asarray(x, jnp.float64)) for x in found]
 
             return [np.asarray(x) for x in along(q, v, jnp.asarray(t))]
 

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
 
@@ -169,8 +170,15 @@ def _with_integrals(flow: Any, rates: tuple[Any, ...]) -> Callable[..., Any]:
     def field(t: Any, state: Any, _: Any) -> Any:
         q, v, _ = state
         slopes = flow.field(t, (q, v), None)
-        values = [flow.evaluate_moving(r, q, v, slopes[1], t) for r in rates]
-        return *slopes, jnp.stack([jnp.asarray(x, float).reshape(()) for x in values])
+        values = [
+            # Blocks with units have a number for each, and a system is their sum.
+            sum(
+                jnp.sum(flow.evaluate_moving(term, q, v, slopes[1], t))
+                for term in sp.Add.make_args(rate)
+            )
+            for rate in rates
+        ]
+        return *slopes, jnp.stack([jnp.asarray(x, float) for x in values])
 
     return field
 
