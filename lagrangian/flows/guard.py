@@ -109,7 +109,8 @@ class Guard:
             path = jax.tree.map(lambda x: x[some], path)
         if self._first(*path, tol, steps) is None:
             return None
-        return self._first(t, q, v, integrals, tol, steps, exactly=True)
+        exactly = bool(np.isfinite(tol))
+        return self._first(t, q, v, integrals, tol, steps, exactly)
 
     def _first(
         self,
