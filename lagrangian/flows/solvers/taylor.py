@@ -414,14 +414,15 @@ def _segments(flow: Any, order: int, count: int, rates: tuple[Any, ...]) -> Any:
     if key not in flow.compiled:
         series = flow.series(rates)
 
-        def begin(y: Any, times: Any, limits: Limits, until: Any) -> Path:
-            path = _start(y, times, series.count)
-            return _segment(series, path, times, limits, order, until)
-
+        @fused
         def go_on(path: Path, times: Any, limits: Limits, until: Any) -> Path:
             return _segment(series, path, times, limits, order, until)
 
-        flow.compiled[key] = tuple(jax.jit(fused(part)) for part in (begin, go_on))
+        def begin(y: Any, times: Any, limits: Limits, until: Any) -> Path:
+            # Outside of the kernel, which cannot hold what takes several threads.
+            return go_on(_start(y, times, series.count), times, limits, until)
+
+        flow.compiled[key] = jax.jit(begin), jax.jit(go_on)
     return flow.compiled[key]
 
 
