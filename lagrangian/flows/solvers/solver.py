@@ -132,12 +132,12 @@ def solve(
         solver = diffrax.Dopri8()
     q, v = jax.tree.map(jnp.asarray, (q, v))
     span = float(times[-1] - times[0])
-    scales = flow.scales(q, v, times[0], span) if hasattr(flow, "scales") else None
-    longest = (
-        demands.max_step if scales is None else min(demands.max_step, span * _LONGEST)
-    )
-    if scales is None:
+    if hasattr(flow, "scales"):
+        scales = flow.scales(q, v, times[0], span)
+        longest = min(demands.max_step, span * _LONGEST)
+    else:
         scales = jax.tree.map(jnp.ones_like, (q, v))
+        longest = demands.max_step
     rates, field = demands.rates, flow.field
     state = (q, v)
     if rates:
@@ -156,11 +156,9 @@ def solve(
         jnp.asarray(longest),
         demands.max_steps,
     )
-    stopped = (
-        ""
-        if succeeded
-        else (OUT_OF_STEPS if int(steps) >= demands.max_steps else NOT_FINITE)
-    )
+    stopped = ""
+    if not succeeded:
+        stopped = OUT_OF_STEPS if int(steps) >= demands.max_steps else NOT_FINITE
     return reached(
         times, *states[:2], states[2] if rates else None, int(steps), stopped
     )

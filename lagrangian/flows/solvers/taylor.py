@@ -390,9 +390,7 @@ class Taylor:
                     path = go_on(path, times, limits, until)
                 # As NumPy's: JAX's arrays are slow to look into.
                 path = jax.tree.map(np.asarray, path)
-                if path.known == len(times):
-                    break
-                if not path.healthy:
+                if not path.healthy and path.known < len(times):
                     moved = float(path.state.now.t[0]) - began
                     stretch = stretch * 2 if moved < stretch else span * _STRETCH
                     path, stopped = _over_kink(flow, path, times, stretch, demands)
