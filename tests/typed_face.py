@@ -22,13 +22,13 @@ lg.noether(system, lg.TimeTranslation(), 3)  # ty: ignore[too-many-positional-ar
 lg.noether(system, lg.TimeTranslation(), nonsense=4)  # ty: ignore[unknown-argument]
 lg.noether(1, lg.TimeTranslation())  # ty: ignore[invalid-argument-type]
 lg.noether(system, 2)  # ty: ignore[invalid-argument-type]
-lg.Sympletic(0.1)  # ty: ignore[unresolved-attribute]
+lg.Sympletic(0.1)  # ty: ignore[missing-attribute]
 
 flow = lg.lower(system)
 path = flow.integrate({x: 1.0}, {x: 0.0}, t=(0, 1))
 assert_type(path, lg.Trajectory)
 flow.integrate({x: 1.0}, {x: 0.0}, t=(0, 1), tol="fine")  # ty: ignore[invalid-argument-type]
-flow.section({x: 1.0}, {x: 0.0}, x, t=(0, 1)).energy_drift.upper()  # ty: ignore[unresolved-attribute]
+flow.section({x: 1.0}, {x: 0.0}, x, t=(0, 1)).energy_drift.upper()  # ty: ignore[missing-attribute]
 lg.lower("text")  # ty: ignore[no-matching-overload]
 
 rule: lg.Rule = lg.HeavyBall(0.1)

@@ -25,7 +25,7 @@ def _for_scalars(name: str, advice: str) -> Callable[..., NoReturn]:
 
     def method(self: Any, *arguments: Any, **options: Any) -> NoReturn:
         raise LagrangianError(
-            f"`{name}` is for scalar coordinates, and this is a flow of blocks. {advice}"
+            f"`{name}` is for scalar coordinates, and this flow is of blocks. {advice}"
         )
 
     method.__name__ = name

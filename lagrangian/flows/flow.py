@@ -9,9 +9,12 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.flows.arguments import (
+    State,
+    Times,
     check_floor,
     check_longest,
     check_parameters,
@@ -26,6 +29,7 @@ from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.flows.solvers.flow_map import Settings, flow_map
 from lagrangian.flows.solvers.solver import (
     Demands,
+    Solver,
     by_diffrax,
     check_solver,
     solve,
@@ -205,13 +209,13 @@ class Flow:
 
     def integrate(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
-        solver: Any = None,
+        solver: Solver | diffrax.AbstractSolver | None = None,
         tol: float = 1e-9,
-        atol: Any = None,
+        atol: ArrayLike | None = None,
         max_step: float | None = None,
         points: int = 201,
         max_steps: int = 1_000_000,
