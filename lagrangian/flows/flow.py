@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import diffrax
 import jax
@@ -44,6 +44,8 @@ from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
+_F = TypeVar("_F", bound="Flow")
+
 
 class Flow:
     """The motion of one Lagrangian with its parameters; made by `lower`.
@@ -79,7 +81,7 @@ class Flow:
         return tuple(self.parameters.values()), self.structure
 
     @classmethod
-    def tree_unflatten(cls, structure: Structure, leaves: Any) -> Self:
+    def tree_unflatten(cls: type[_F], structure: Structure, leaves: Any) -> _F:
         flow = object.__new__(cls)
         flow.structure = structure
         flow.parameters = dict(zip(structure.symbols, leaves, strict=True))
@@ -106,7 +108,7 @@ class Flow:
         known = {**self.structure.fixed, **self.parameters}
         return {s: known[s] for s in self.structure.order}
 
-    def with_parameters(self, parameters: Mapping[Any, Any]) -> Self:
+    def with_parameters(self: _F, parameters: Mapping[Any, Any]) -> _F:
         """The same flow with other values for some parameters, traced ones included.
 
         Raises:
