@@ -19,9 +19,9 @@ from lagrangian.symbolic.exact.function_ring import FunctionRing
 from lagrangian.symbolic.exact.generators import OutsideRing
 from lagrangian.symbolic.exact.null_space import Solution, echelon
 from lagrangian.symbolic.laws.determining import Equations, Unknown
+from lagrangian.symbolic.laws.noether import Law, noether
 from lagrangian.symbolic.laws.on_shell import is_constant
-from lagrangian.symbolic.laws.shell import Shell
-from lagrangian.symbolic.laws.symmetries import FoundSymmetry, Symmetries
+from lagrangian.symbolic.laws.symmetries import Symmetries
 from lagrangian.symbolic.laws.usual_names import name_of
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
@@ -218,8 +218,8 @@ class _Check:
 
     def __init__(self, lagrangian: Lagrangian):
         self.lagrangian = lagrangian
-        self.shell, self.slopes = Shell(lagrangian), Slopes(lagrangian.expression)
-        self.found: list[FoundSymmetry] = []
+        self.slopes = Slopes(lagrangian.expression)
+        self.found: list[Law] = []
         self.unverified: list[Symmetry] = []
         self.complete = True
 
@@ -234,12 +234,12 @@ class _Check:
             self.unverified.append(symmetry)
             return
         # Written as the factor times what it multiplies.
-        factor = sp.exp(lagrangian.damping)
-        bare = sp.expand_mul(boundary / factor)
-        charge = sp.Add(*(lagrangian.momenta[q] * d for q, d in xi.items()))
-        charge = factor * sp.expand_mul(charge - tau * lagrangian.energy - bare)
-        if is_constant(self.shell, charge):
-            self.found.append(FoundSymmetry(symmetry, factor * bare, charge))
+        factor = lagrangian.factor
+        boundary = factor * sp.expand_mul(boundary / factor)
+        symmetry = Symmetry(xi, tau, symmetry.name, boundary=boundary)
+        law = noether(lagrangian, symmetry)
+        if is_constant(lagrangian, factor * law.charge):
+            self.found.append(law)
         else:
             self.complete = False
 
