@@ -25,7 +25,7 @@ def source(expressions: Mapping[str, Any], inputs: Iterable[Any]) -> str:
     """
     inputs = list(inputs)
     written = [sp.sympify(e) for e in expressions.values()]
-    symbols = [*inputs, *sp.Tuple(*written).free_symbols]
+    symbols: list[Any] = [*inputs, *sp.Tuple(*written).free_symbols]
     taken = {*map(sp.sstr, symbols), *(s.name for s in symbols), *expressions}
     names = (f"x{i}" for i in count())
     fresh = (sp.Symbol(name) for name in names if name not in taken)

@@ -198,19 +198,10 @@ def _without_tau(
 def _complement(
     space: list[Solution], inside: list[Solution], ring: FunctionRing
 ) -> list[Solution]:
-    """A basis of the space modulo a part of it."""
-    taken = echelon(inside, ring)
-    pivots = {min(vector): vector for vector in taken}
-    rest = []
-    for vector in space:
-        left = dict(vector)
-        for pivot, other in pivots.items():
-            if factor := left.get(pivot):
-                for k, value in other.items():
-                    left[k] = left.get(k, ring.field.zero) - factor * value
-        if left := {k: value for k, value in left.items() if value}:
-            rest.append(left)
-    return echelon(rest, ring)
+    """A basis of the space modulo a part of it, in echelon form."""
+    taken = {min(vector) for vector in echelon(inside, ring)}
+    both = echelon([*inside, *space], ring)
+    return [vector for vector in both if min(vector) not in taken]
 
 
 class _Check:
