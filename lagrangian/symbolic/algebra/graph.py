@@ -153,6 +153,23 @@ def degree(node: Any, symbols: Collection[Any]) -> Any | None:
     return powers[0] if len(set(powers)) == 1 else None
 
 
+def legendre(expression: Any, velocities: Collection[Any]) -> Any:
+    """<dL/dv, v> - L, with T + V in the form in which T - V was written.
+
+    By Euler's theorem a term of degree k in the velocities gives k - 1 times itself.
+    """
+    parts = []
+    for term in sp.Add.make_args(expression):
+        power = degree(term, velocities)
+        if power is None:
+            slopes = partials(term, velocities)
+            parts += [sp.Mul(s, v) for v in velocities for s in slopes[v]]
+            parts.append(-term)
+        else:
+            parts.append((power - 1) * term)
+    return sp.Add(*parts)
+
+
 def shortest_sum(terms: list[Any]) -> Any:
     """The sum of the terms, with sums of velocities multiplied out if that is shorter.
 

@@ -59,7 +59,7 @@ class PowerSeries:
             weight: of each power.
             written: how each derivative is to be written, such as `sympy.expand`.
         """
-        powers = [self]
+        powers: list[PowerSeries] = [self]
 
         def coefficient(n: int) -> Any:
             while len(powers) <= n:

@@ -19,7 +19,7 @@ from lagrangian.symbolic.algebra.calculus import (
 )
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
-from lagrangian.symbolic.algebra.graph import degree, partials, shortest_sum
+from lagrangian.symbolic.algebra.graph import legendre, partials, shortest_sum
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, listed, written
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.exact.equations import solved_singly
@@ -160,18 +160,7 @@ class Lagrangian(ByContent):
         if self.has_blocks:
             work = (pairing(p, q.dot) for q, p in self.momenta.items())
             return sp.Add(*work) - self.undamped
-        energy = []
-        for term in sp.Add.make_args(self.undamped):
-            # Euler's theorem: a term of degree k in the velocities gives k - 1 times
-            # itself, so that T + V stays in the form in which it was written.
-            power = degree(term, velocities)
-            if power is None:
-                slopes = partials(term, velocities)
-                energy += [sp.Mul(s, v) for v in velocities for s in slopes[v]]
-                energy.append(-term)
-            else:
-                energy.append((power - 1) * term)
-        return sp.Add(*energy)
+        return legendre(self.undamped, velocities)
 
     @cached_property
     def hamiltonian(self) -> Any:
