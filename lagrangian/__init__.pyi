@@ -75,6 +75,8 @@ from .learning.rules.mirror import (
 )
 from .learning.rules.rule import (
     Rule as Rule,
+    friction as friction,
+    mass as mass,
 )
 from .learning.training.run import (
     Record as Record,
@@ -138,6 +140,14 @@ from .symbolic.laws.backward_error import (
     Recursion as Recursion,
     modified_flow as modified_flow,
 )
+from .symbolic.laws.discrete import (
+    Steps as Steps,
+    gain as gain,
+    learning_rate as learning_rate,
+    momentum as momentum,
+    role as role,
+    weight_decay as weight_decay,
+)
 from .symbolic.laws.find import (
     find_symmetries as find_symmetries,
 )
@@ -147,14 +157,12 @@ from .symbolic.laws.noether import (
     noether as noether,
 )
 from .symbolic.laws.symmetries import (
-    FoundSymmetry as FoundSymmetry,
     Symmetries as Symmetries,
 )
 from .symbolic.mechanics.bregman import (
     bregman_lagrangian as bregman_lagrangian,
 )
 from .symbolic.mechanics.field_theory import (
-    Current as Current,
     FieldTheory as FieldTheory,
 )
 from .symbolic.mechanics.hamiltonian import (
@@ -167,6 +175,9 @@ from .symbolic.mechanics.higher_order import (
 )
 from .symbolic.mechanics.lagrangian import (
     Lagrangian as Lagrangian,
+)
+from .symbolic.mechanics.theory import (
+    Theory as Theory,
 )
 from .theorems.catalogue import (
     verify as verify,

@@ -44,7 +44,9 @@ class LoweredLaw:
             self._terms["source"] = law.oscillator.source
         coordinates = law.lagrangian.coordinates
         symbols = [*coordinates, *(q.dot for q in coordinates), time]
-        expressions = {f"{name} term of the law": e for name, e in self._terms.items()}
+        expressions: dict[str, Any] = {
+            f"{name} term of the law": e for name, e in self._terms.items()
+        }
         self._solves = self._needs_solution()
         if self._solves:
             symbols += self._solution_symbols

@@ -21,23 +21,13 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.lowering.functions import FUNCTIONS
-from lagrangian.lowering.kernels.fused import smallest, total
+from lagrangian.lowering.groups import Group, group_of
+from lagrangian.lowering.kernels.fused import total
 from lagrangian.lowering.kernels.linear_solve import invert
 from lagrangian.lowering.recurrences import ONE, Form, Node, Recurrences, combine
 
-#: Terms of a convolution that are added at a time.
-_BLOCK = 4
 #: Up to so many places, linear forms are gathered by slices, which compile slowly.
 _SLICED = 128
-
-#: Functions that are constant far out: how much their argument may change within a
-#: step, and from where on they are constant to rounding.
-_SATURATING: dict[Any, tuple[float, float]] = {
-    **{sp.exp: (3.0, 745.0), sp.sech: (1.0, 745.0), sp.csch: (1.0, 745.0)},
-    **{sp.tanh: (1.0, 20.0), sp.coth: (1.0, 20.0)},
-    **{sp.erf: (1.0, 27.0), sp.erfc: (1.0, 27.0)},
-}
 
 
 class Expansion(NamedTuple):
@@ -116,7 +106,7 @@ class TaylorSeries:
             residual.append(combine([(ONE, right[i]), *lagged]))
         integrands = [recurrences.add(rate, "rate of a law") for rate in rates]
 
-        self._nodes = sorted(recurrences.nodes, key=lambda n: (_group(n), _run(n)))
+        self._nodes = sorted(recurrences.nodes, key=lambda n: (_group(n), n.run))
         early = [node for node in self._nodes if not node.late]
         late = [node for node in self._nodes if node.late]
         keys = [ONE, *inputs, *early, *unknowns, *late]
@@ -139,10 +129,7 @@ class TaylorSeries:
 
     def _lower(self, values: Mapping[Any, Any]) -> None:
         self._values = dict(values)
-        groups = [
-            Group(kind, lagged, list(nodes))
-            for (_, _, kind, lagged), nodes in groupby(self._nodes, _group)
-        ]
+        groups = [group_of(list(some)) for _, some in groupby(self._nodes, _group)]
         self.groups = [group for group in groups if not group.late]
         self.late = [group for group in groups if group.late]
         entries, right, residual, integrands = self._forms
@@ -235,15 +222,8 @@ def _started(groups: Sequence[Group], z: Any) -> tuple[Any, list[Any]]:
     return z, starts
 
 
-def _group(node: Node) -> tuple[bool, int, str, bool]:
-    return node.late, node.level, node.kind, node.lagged
-
-
-def _run(node: Node) -> tuple[str, int]:
-    """The order within a group: integrals of the same function side by side."""
-    if node.kind != "integral":
-        return "", 0
-    return str(node.function), len(node.arguments)
+def _group(node: Node) -> tuple[bool, int, str]:
+    return node.late, node.level, type(node).__name__
 
 
 class _Linear:
@@ -293,162 +273,3 @@ def _apply(inverse: Any, right: Any) -> Any:
     if inverse.ndim == 2:
         return inverse * right
     return total(inverse * right, axis=1)
-
-
-class Group:
-    """Nodes of one level and kind.
-
-    Its history is two arrays of shape (rows, nodes, lanes): the coefficients of the
-    left factors from the first, and of the right ones in reverse, so that the
-    convolution of order k is a product of the one with a slice of the other.
-    """
-
-    def __init__(self, kind: str, lagged: bool, nodes: list[Node]):
-        self.kind, self.lagged, self.nodes = kind, lagged, nodes
-        self.late = nodes[0].late
-        rooms = [_room(node) for node in nodes]
-        self.watched = np.array([i for i, room in enumerate(rooms) if room], int)
-        self.rooms = np.array([room for room in rooms if room]).reshape(-1, 2, 1)
-
-    def lower(self, linear: Any, values: Mapping[Any, Any]) -> None:
-        self.left = linear([node.left for node in self.nodes])
-        self.right = linear([node.right for node in self.nodes])
-        if self.kind == "quotient":
-            self.numerator = linear([node.numerator for node in self.nodes])
-        if self.kind == "power":
-            exponents = evaluate([node.exponent for node in self.nodes], values)
-            self.exponents = jnp.asarray(exponents, jnp.float64)[:, None]
-        if self.kind == "integral":
-            self.functions = [
-                (
-                    function,
-                    [linear([n.arguments[i] for n in run]) for i in range(arity)],
-                )
-                for function, arity, run in _runs(self.nodes)
-            ]
-
-    def start(self, z: Any) -> tuple[Any, Any]:
-        """The coefficients of order 0, and what later orders need of them."""
-        left = self.left(z)
-        if self.kind == "quotient":
-            value = self.numerator(z) / left
-        elif self.kind == "power":
-            value = left**self.exponents
-        elif self.kind == "integral":
-            value = jnp.concatenate(
-                [
-                    jnp.zeros_like(left[: len(arguments[0].rows)])
-                    if function is None
-                    else FUNCTIONS[function](*(a(z) for a in arguments))
-                    for function, arguments in self.functions
-                ]
-            )
-        elif self.lagged:
-            value = jnp.zeros_like(left)
-        else:
-            value = left * self.right(z)
-        return value, left
-
-    def first(self, z: Any, left: Any, order: int) -> Any:
-        """The history with the coefficients of order 0 in it."""
-        rows = order + 1
-        # Behind the last row are zeros for what is left of a block.
-        lefts = jnp.zeros((rows + _BLOCK, *left.shape))
-        if self.kind == "product" and not self.lagged:
-            lefts = lefts.at[0].set(left)
-        rights = jnp.zeros((2 * rows + _BLOCK, *left.shape))
-        rights = rights.at[rows].set(self.right(z))
-        divisor = 1 / left if self.kind in ("quotient", "power") else left
-        return lefts, rights, divisor
-
-    def next(self, z: Any, history: Any, k: Any, order: int) -> tuple[Any, Any]:
-        """The coefficients of order k >= 1."""
-        lefts, rights, divisor = history
-        left = self.left(z)
-        if self.kind == "integral":
-            left = k * left
-        lefts = jax.lax.dynamic_update_index_in_dim(lefts, left, k, 0)
-        if not self.lagged:
-            rights = jax.lax.dynamic_update_index_in_dim(
-                rights, self.right(z), order + 1 - k, 0
-            )
-        value = self._convolved(lefts, rights, k, order)
-        if self.kind == "quotient":
-            value = (self.numerator(z) - value) * divisor
-        elif self.kind == "power":
-            value = value * divisor / k
-        elif self.kind == "integral":
-            value = value / k
-        return value, (lefts, rights, divisor)
-
-    def _convolved(self, lefts: Any, rights: Any, k: Any, order: int) -> Any:
-        """The sum over j <= k of left_j right_{k-j}, a few terms at a time.
-
-        One term at a time would be a chain of additions, and all of them at once mostly
-        zeros: this is a third faster than either.
-        """
-
-        def block(i: Any, total: Any) -> Any:
-            first = i * _BLOCK
-            left = jax.lax.dynamic_slice_in_dim(lefts, first, _BLOCK, 0)
-            right = jax.lax.dynamic_slice_in_dim(
-                rights, order + 1 - k + first, _BLOCK, 0
-            )
-            if self.kind == "power":
-                j = first + jnp.arange(float(_BLOCK))[:, None, None]
-                right = right * ((self.exponents + 1) * j - k)
-            terms = left * right
-            return total + sum(terms[j] for j in range(_BLOCK))
-
-        zero = jnp.zeros(lefts.shape[1:])
-        return jax.lax.fori_loop(0, k // _BLOCK + 1, block, zero)
-
-    def finish(self, z: Any, history: Any, k: Any, order: int) -> Any:
-        """The history with the right factors of order k, once all are known."""
-        if not self.lagged:
-            return history
-        lefts, rights, divisor = history
-        rights = jax.lax.dynamic_update_index_in_dim(
-            rights, self.right(z), order + 1 - k, 0
-        )
-        return lefts, rights, divisor
-
-    def reach(self, left: Any, history: Any, order: int) -> Any:
-        """How far the functions that can hide a feature stay resolved, in units.
-
-        A pulse exp(-x^2) far from its centre, or 1/(1 + x^2), is too small for the
-        series of the motion to show it, which would step over it. What it is a function
-        of does show: see `_room`. Its terms of order 1 and 2 may fill that room.
-        """
-        least, share = self.rooms[:, 0], self.rooms[:, 1]
-        lefts, _, _ = history
-        first, second = (jnp.abs(lefts[k, self.watched]) for k in (1, 2))
-        if self.kind == "integral":
-            second = second / 2
-        size = jnp.abs(left[self.watched])
-        if self.kind == "integral":
-            room = jnp.maximum(least, (size - share) / 2)
-        else:
-            room = share * size
-        return jnp.minimum(smallest(room / first), jnp.sqrt(smallest(room / second)))
-
-
-def _room(node: Node) -> tuple[float, float] | None:
-    """How much the argument or the divisor of a node may change within a step.
-
-    For exp(B) and its like, the first number; or, where |B| exceeds the second by more,
-    half of the excess, as the function is constant to rounding there. For quotients and
-    powers, a share of the divisor or the base. None: as much as it likes.
-    """
-    if node.kind in ("quotient", "power"):
-        return 0.0, 1.0
-    return _SATURATING.get(node.function) if node.kind == "integral" else None
-
-
-def _runs(nodes: Sequence[Node]) -> list[tuple[Any, int, list[Node]]]:
-    """Neighbouring nodes of the same function together, with its number of arguments.
-
-    The second part of a function of two arguments has none, and starts from zero.
-    """
-    runs = groupby(nodes, lambda node: (node.function, len(node.arguments)))
-    return [(function, arity, list(run)) for (function, arity), run in runs]

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.fields import real_parts
-from lagrangian.symbolic.mechanics.field_theory import Current
+from lagrangian.symbolic.laws.noether import Law
 
 
 class FieldTrajectory:
@@ -59,13 +58,13 @@ class FieldTrajectory:
         """The integral of an expression over the domain at each time."""
         return self._along(lambda q, v, t: self.flow.integral(expression, q, v, t))
 
-    def charge(self, current: Current) -> np.ndarray:
-        """The charge of a current at each time: the integral of J^t.
+    def charge(self, law: Law) -> np.ndarray:
+        """The charge of a law at each time: the integral of J^t.
 
         On a periodic domain its rate is the integral of the divergence, if the current
-        itself is periodic: `path.integral(current.divergence)`.
+        itself is periodic: `path.integral(law.divergence)`.
         """
-        return self.integral(current.components[time])
+        return self.integral(law.charge)
 
     @property
     def energy(self) -> np.ndarray:

@@ -20,6 +20,7 @@ from lagrangian.flows.solvers.compositions import (
 )
 from lagrangian.flows.solvers.solver import Demands, Solution
 from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.kernels.linear_solve import solve_dense
 from lagrangian.symbolic.algebra.coordinates import time
 
 #: Newton's method stops below this relative change: the next one, its square, would be
@@ -209,26 +210,6 @@ def newton(residual: Callable[[Any], Any], guess: Any, scale: Any) -> Any:
     x, change, _ = body((guess, None, 0))
     carry = jax.lax.while_loop(unfinished, body, (x, change, 1))
     return jnp.where(unfinished((*carry[:2], 0)), jnp.nan, carry[0])
-
-
-def solve_dense(matrix: Any, right: Any) -> Any:
-    """matrix^-1 right by Gauss's elimination with partial pivoting.
-
-    In place of LAPACK's, which cannot be called from within one kernel.
-    """
-    size = len(right)
-    work = jnp.concatenate([matrix, right[:, None]], 1)
-
-    def eliminate(k: Any, work: Any) -> Any:
-        candidates = jnp.where(jnp.arange(size) < k, -1.0, jnp.abs(work[:, k]))
-        pivot = jnp.argmax(candidates)
-        row, other = work[pivot], work[k]
-        work = work.at[pivot].set(other)
-        row = row / row[k]
-        factors = work[:, k].at[k].set(0.0)
-        return (work - factors[:, None] * row).at[k].set(row)
-
-    return jax.lax.fori_loop(0, size, eliminate, work)[:, size]
 
 
 def _weighted(matrix: np.ndarray, rows: Any) -> Any:
