@@ -36,9 +36,9 @@ class IntegrationFailed(LagrangianError, RuntimeError):
     `trajectory` holds what was computed until then.
     """
 
-    def __init__(self, message: str, trajectory: Any = None):
+    def __init__(self, message: str, trajectory: object = None):
         super().__init__(message)
-        self.trajectory = trajectory
+        self.trajectory: Any = trajectory
 
 
 class TrainingStopped(LagrangianError, RuntimeError):
@@ -48,10 +48,10 @@ class TrainingStopped(LagrangianError, RuntimeError):
     everything recorded before it.
     """
 
-    def __init__(self, message: str, step: int, run: Any):
+    def __init__(self, message: str, step: int, run: object):
         super().__init__(message)
         self.step = step
-        self.run = run
+        self.run: Any = run
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -18,6 +18,8 @@ from lagrangian.symbolic.algebra.coordinates import Coordinate, time
 
 #: Positions or velocities: numbers (or arrays) by coordinate, or in their order.
 State: TypeAlias = Mapping[Any, Any] | ArrayLike | Sequence[Any]
+#: What holds the numbers of a state.
+Array: TypeAlias = jax.Array | np.ndarray
 #: Output times, or the start and end of an interval of them.
 Times: TypeAlias = Sequence[float] | np.ndarray | jax.Array
 
