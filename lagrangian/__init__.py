@@ -74,6 +74,7 @@ _LAYERS = {
     "lagrangian.theorems.theorem": ("Verification",),
     "lagrangian.errors": (
         "CannotLower",
+        "CannotSave",
         "IntegrationFailed",
         "InvalidLagrangian",
         "InvalidSymmetry",
