@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import time
 import warnings
 from collections.abc import Callable, Generator
@@ -141,6 +142,21 @@ def _why(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
         return f"{error.filename} is no folder"
     return error.strerror or str(error) or type(error).__name__
+
+
+def read_regular(path: Path, most: int) -> bytes | None:
+    """The bytes of a file, at most one more than `most`; None if it is no regular file.
+
+    It is opened without waiting, as a pipe without a writer would have it.
+
+    Raises:
+        OSError: the operating system refuses.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return None
+        return file.read(most + 1)
 
 
 def remove_unfinished(folder: Path, name: str = "", older: float = 0.0) -> None:

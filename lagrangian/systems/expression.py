@@ -39,6 +39,8 @@ CONSTANTS: dict[str, Value] = {"pi": PI}
 #: Longer, deeper or larger than anybody writes by hand. The time in which SymPy decides
 #: the sign of functions inside of functions is exponential in their depth.
 MAX_CHARACTERS, MAX_DEPTH, MAX_CALLS = 20_000, 50, 6
+#: The derivatives of a product of n factors have n^2.
+MAX_FACTORS = 300
 
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -192,7 +194,17 @@ class _Parser:
             if operator.text == "/":
                 factor = self._made(operator.position, power, factor, MINUS_ONE)
             factors += [*sign, factor]
-        return factors[0] if len(factors) == 1 else self._made(start, multiply, factors)
+        if len(factors) == 1:
+            return factors[0]
+        product = self._made(start, multiply, factors)
+        count = sum(bool(f.free_symbols) for f in product.expression.args)
+        if product.expression.is_Mul and count > MAX_FACTORS:
+            raise self._error(
+                f"a product of {count} different factors; at most {MAX_FACTORS} are "
+                "derived in reasonable time. Build the expression in Python.",
+                start,
+            )
+        return product
 
     def signed(self) -> list[Value]:
         """The factors -1, if there is an odd number of minus signs, and the power."""
