@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lagrangian.errors import CannotSave, LagrangianError
 
@@ -54,6 +54,25 @@ def write_atomically(
             raise
         _sync_folder(path.parent)
     return path
+
+
+def write_figure(path: Path, draw: Callable[[], Any]) -> str:
+    """Save what `draw` makes, a Matplotlib figure; says so, or why there is none.
+
+    Figures come last: without Matplotlib no result is lost.
+
+    Raises:
+        CannotSave: the operating system refuses.
+    """
+    try:
+        figure = draw()
+    except ModuleNotFoundError as error:
+        return (
+            f"There is no figure, for which {error.name} is needed: "
+            "`pip install 'lagrangian[demo]'`."
+        )
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+    return f"Wrote {path}."
 
 
 def opened(path: Path, *, new: bool = True) -> BinaryIO:
@@ -140,7 +159,9 @@ def check_writable(path: str | os.PathLike[str], argument: str) -> None:
 def _why(error: OSError) -> str:
     """The system's words, but for a file where a folder is needed."""
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
-        return f"{error.filename} is no folder"
+        path = Path(os.fsdecode(error.filename))
+        files = [p for p in (path, *path.parents) if p.exists() and not p.is_dir()]
+        return f"{files[0] if files else path} is no folder"
     return error.strerror or str(error) or type(error).__name__
 
 
