@@ -7,6 +7,7 @@ way. A fault is named by the path that the user knows.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -165,19 +166,20 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-def read_regular(path: Path, most: int) -> bytes | None:
-    """The bytes of a file, at most one more than `most`; None if it is no regular file.
-
-    It is opened without waiting, as a pipe without a writer would have it.
+def open_regular(path: Path) -> BinaryIO:
+    """A file to read from; a pipe or a device, which might never end, is none.
 
     Raises:
-        OSError: the operating system refuses.
+        OSError: the operating system refuses, or it is no regular file.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return None
-        return file.read(most + 1)
+    kind = os.fstat(handle).st_mode
+    if stat.S_ISREG(kind):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def remove_unfinished(folder: Path, name: str = "", older: float = 0.0) -> None:

@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TextIO
 
 from lagrangian.errors import LagrangianError
 
@@ -35,7 +34,7 @@ def shell() -> Generator[None, None, None]:
             stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show
+            warnings.showwarning = _show  # ty: ignore[invalid-assignment]
             yield
     finally:
         logging.getLogger().removeHandler(handler)
@@ -45,14 +44,7 @@ def shell() -> Generator[None, None, None]:
             os.environ["MPLBACKEND"] = backend
 
 
-def _show(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show(message: Warning | str, *_: object, **__: object) -> None:
     print(f"lagrangian: note: {' '.join(str(message).split())}", file=sys.stderr)
 
 

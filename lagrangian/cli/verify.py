@@ -120,7 +120,8 @@ def _subject(options: argparse.Namespace) -> Any:
     from lagrangian.networks.datasets import DATASETS, make_dataset
     from lagrangian.networks.digits import cross_entropy
     from lagrangian.networks.networks import default_network, mean_square
-    from lagrangian.networks.user import load_data, load_model, make_model
+    from lagrangian.networks.user import load_model, make_model
+    from lagrangian.networks.user_data import load_data
 
     chosen = options.data or DEFAULT_DATA
     if chosen in DATASETS:

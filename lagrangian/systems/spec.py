@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.files import read_regular
+from lagrangian.files import open_regular
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 from lagrangian.systems.budget import OverBudget, limited_calls
@@ -88,12 +88,10 @@ class _Spec:
     @classmethod
     def read(cls, path: Path) -> _Spec:
         try:
-            # A pipe or a device might never end.
-            data = read_regular(path, MAX_BYTES)
+            with open_regular(path) as file:
+                data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise InvalidSpec(f"`{path}` cannot be read: {error.strerror}.") from None
-        if data is None:
-            raise InvalidSpec(f"`{path}` is no regular file. Pass a .toml file.")
         if len(data) > MAX_BYTES:
             raise InvalidSpec(
                 f"`{path}` has more than {MAX_BYTES} bytes; at most that many are read."
