@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower, LagrangianError, nearest
-from lagrangian.flows.arguments import real_array
+from lagrangian.flows.arguments import is_traced, real_array
 from lagrangian.flows.flow import Flow
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.algebra.blocks import Applied
@@ -19,6 +20,7 @@ from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
 
 
+@jax.tree_util.register_pytree_node_class
 class BlockFlow(Flow):
     """A flow of blocks: q and v are dictionaries of arrays by block name."""
 
@@ -60,6 +62,12 @@ class BlockFlow(Flow):
         expression = self.exponents.expression(expression)
         return evaluate([expression], values, self.losses)[0]
 
+    def sizes(self, state: Any) -> Any:
+        """The largest size of each block, in the layout of the state."""
+        return jax.tree.map(
+            lambda x: jnp.full(x.shape, jnp.abs(x).max(initial=0.0)), state
+        )
+
     def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
         flat = evaluate(
             [part for parts in self._explicit.values() for part in parts],
@@ -91,6 +99,9 @@ class BlockFlow(Flow):
             )
         arrays = {}
         for name in names:
+            if is_traced(by_name[name]):
+                arrays[name] = by_name[name]
+                continue
             array = real_array(by_name[name])
             if array is None or not np.isfinite(array).all():
                 raise LagrangianError(
@@ -99,6 +110,9 @@ class BlockFlow(Flow):
                 )
             arrays[name] = jnp.asarray(array)
         return arrays
+
+    def _pack_traced(self, state: Any, what: str) -> Any:
+        return self._pack(state, what)
 
     def _check_start(self, q: Any, v: Any, t: Any) -> None:
         for name, array in q.items():

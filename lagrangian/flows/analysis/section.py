@@ -24,6 +24,7 @@ from lagrangian.flows.solvers.taylor import (
     order_for,
     start,
 )
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 
 #: Into how many parts a step is cut to look for a change of sign or a turn.
@@ -44,6 +45,29 @@ def find_crossings(
 ) -> Solution:
     """See `ScalarFlow.section`."""
     order, n, rates = order_for(demands.tol), len(q), demands.rates
+    settings = (expression, direction, count, order, rates)
+    limits = limits_for(demands.tol, n, span[1] - span[0])._replace(
+        floor=demands.atol[:, None], longest=demands.max_step
+    )
+    arguments = *map(float, span), limits, demands.max_steps
+    found, known, steps, healthy = run(_search, settings, flow, q, v, *arguments)
+    t, y = (np.asarray(x)[: int(known)] for x in found)
+    stopped = "" if healthy else NOT_FINITE
+    if healthy and int(steps) >= demands.max_steps:
+        stopped = OUT_OF_STEPS
+    parts = y[:, :n], y[:, n : 2 * n], y[:, 2 * n : 2 * n + len(rates)]
+    return reached(t, *parts, int(steps), stopped)
+
+
+def _search(
+    flow: Any,
+    expression: Any,
+    direction: int,
+    count: int,
+    order: int,
+    rates: tuple[Any, ...],
+) -> Any:
+    n = len(flow.lagrangian.coordinates)
     try:
         # With its integral carried along, steps are so short that the surface, too, is
         # resolved, however fast it waves.
@@ -55,14 +79,15 @@ def find_crossings(
         value = flow.evaluate(expression, q, v, t)
         return jnp.asarray(value, jnp.float64).reshape(())
 
-    def run(y: Any, begin: Any, end: Any, limits: Limits, max_steps: Any) -> Any:
+    def search(q: Any, v: Any, begin: Any, end: Any, limits: Limits, most: Any) -> Any:
+        y = jnp.concatenate([q, v, jnp.zeros(series.integrals)])
         state = start(y[:, None], begin[None], end[None], n)
         found = jnp.zeros(count), jnp.zeros((count, len(y)))
 
         def unfinished(carry: Any) -> Any:
             state, _, _, known, steps, healthy = carry
             arrived = (state.now.t[0] >= end) & (state.taken[0] == 0)
-            return ~arrived & (known < count) & (steps < max_steps) & healthy
+            return ~arrived & (known < count) & (steps < most) & healthy
 
         def body(carry: Any) -> Any:
             state, found, number, known, steps, _ = carry
@@ -138,22 +163,7 @@ def find_crossings(
         )
         return found, known, steps, healthy
 
-    key = ("section", expression, direction, count, order, rates)
-    if key not in flow.compiled:
-        flow.compiled[key] = jax.jit(fused(run))
-    limits = limits_for(demands.tol, n, span[1] - span[0])._replace(
-        floor=demands.atol[:, None], longest=demands.max_step
-    )
-    y = np.concatenate([q, v, np.zeros(series.integrals)])
-    found, known, steps, healthy = flow.compiled[key](
-        y, *map(float, span), limits, demands.max_steps
-    )
-    t, y = (np.asarray(x)[: int(known)] for x in found)
-    stopped = "" if healthy else NOT_FINITE
-    if healthy and int(steps) >= demands.max_steps:
-        stopped = OUT_OF_STEPS
-    parts = y[:, :n], y[:, n : 2 * n], y[:, 2 * n : 2 * n + len(rates)]
-    return reached(t, *parts, int(steps), stopped)
+    return fused(search)
 
 
 def _bisect(value: Any, first: Any, last: Any, left: Any) -> Any:
