@@ -64,7 +64,7 @@ class TrainingStopped(LagrangianError, RuntimeError):
     everything recorded before it.
     """
 
-    def __init__(self, message: str, step: int, run: Any):
+    def __init__(self, message: str, step: int = 0, run: Any = None):
         super().__init__(message)
         self.step = step
         self.run = run

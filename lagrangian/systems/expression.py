@@ -60,6 +60,9 @@ class InvalidExpression(LagrangianError, ValueError):
         super().__init__(f"{message}\n{pointer(text.split(chr(10))[row], column)}")
         self.message, self.text, self.position = message, text, position
 
+    def __reduce__(self) -> tuple[Any, ...]:  # an error comes back from a worker, too
+        return type(self), (self.message, self.text, self.position)
+
 
 def _column(text: str, position: int) -> int:
     return position - (text.rfind("\n", 0, position) + 1)

@@ -121,9 +121,7 @@ def in_words(rule: Rule) -> str:
 
 
 def _named(value: Any) -> str:
-    if not callable(value):
-        return _ADDRESS.sub("", repr(value))
-    return str(getattr(value, "__qualname__", type(value).__name__))
+    return getattr(value, "__qualname__", None) or _ADDRESS.sub("", repr(value))
 
 
 def _terms(observation: Observation) -> str:

@@ -14,6 +14,7 @@ import sympy as sp
 
 from lagrangian.errors import CannotSave, LagrangianError
 from lagrangian.files import write_atomically
+from lagrangian.learning import pickled  # noqa: F401 - its models have such functions
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 from lagrangian.symbolic.laws.noether import Law

@@ -253,6 +253,62 @@ def test_a_run_that_is_ended_goes_on_bit_for_bit(tmp_path, name):
     same(small_run(400, checkpoint=tmp_path)[1], whole, law)
 
 
+KILLS = """
+import hashlib, os, random, shutil, signal, sys, time
+from pathlib import Path
+from lagrangian.learning.training import checkpoint, train
+from test_checkpoint import small_run
+
+checkpoint.INTERVAL = 0.0
+train._chunk_length = lambda steps: 10
+random.seed(0)
+root = Path(sys.argv[1])
+
+def start(folder):
+    child = os.fork()  # JAX has started no thread here
+    if not child:
+        law, run = small_run(600, checkpoint=folder, progress=False)
+        parts = run.losses.tobytes(), run[law].quantity.tobytes()
+        digest = hashlib.sha256(b"".join(parts)).hexdigest()
+        (root / f"{folder.name}.digest").write_text(digest)
+        os._exit(0)
+    return child
+
+began = time.monotonic()
+os.waitpid(start(root / "whole"), 0)
+longest, number, kills = time.monotonic() - began, 0, 0
+while kills < int(sys.argv[2]):
+    child = start(root / str(number))
+    end = time.monotonic() + random.uniform(0, 1.2 * longest)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+            break
+        time.sleep(0.002)
+    else:
+        number += 1
+assert not os.waitpid(start(root / str(number)), 0)[1]
+"""
+
+
+def survive(kills, tmp_path):
+    """Runs that are killed at random until so many kills are done, and then end."""
+    subprocess.run(
+        [sys.executable, "-c", KILLS, str(tmp_path), str(kills)],
+        cwd=Path(__file__).parent,
+        check=True,
+    )
+    digests = {f.stem: f.read_text() for f in tmp_path.glob("*.digest")}
+    assert set(digests.values()) == {digests.pop("whole")} and digests
+
+
+@pytest.mark.slow
+def test_200_kills_at_random_lose_nothing(tmp_path):
+    survive(200, tmp_path)
+
+
 def test_a_handler_of_the_users_and_nohup_stay():
     with ending_in_order():
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
