@@ -57,6 +57,16 @@ def test_the_size_is_known_before_anything_is_read(tmp_path, reads_nothing):
         load_data(folder)
 
 
+def test_without_the_limit_the_data_would_be_read(tmp_path, reads_nothing, monkeypatch):
+    """The control of the above."""
+    monkeypatch.setattr(user_data, "_check_size", lambda path, sizes: list(sizes))
+    large = header_of((2**30, 2))
+    path = archive(tmp_path / "a.npz", inputs=large, targets=LABELS)
+    with pytest.raises(lg.LagrangianError) as raised:
+        load_data(path)
+    assert str(raised.value.__cause__) == "the data were read"
+
+
 @pytest.mark.parametrize("dtype", ["<f8", "|u1", "|S1000"])
 def test_what_is_within_the_limit_is_read_and_what_is_not_is_not(
     tmp_path, dtype, monkeypatch

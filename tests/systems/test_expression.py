@@ -13,6 +13,7 @@ from lagrangian.systems.expression import (
     MAX_CALLS,
     MAX_CHARACTERS,
     MAX_DEPTH,
+    MAX_FACTORS,
     InvalidExpression,
     parse_expression,
 )
@@ -121,6 +122,7 @@ def test_the_caret_is_in_its_own_line_and_a_long_line_is_cut():
         ("x^" * (MAX_DEPTH + 1) + "x", "levels of parentheses"),
         ("sin(" * (MAX_CALLS + 1) + "x", "functions inside of one another"),
         ("x" * (MAX_CHARACTERS + 1), "characters; at most"),
+        ("*".join(f"(x+{i})" for i in range(MAX_FACTORS + 1)), "different factors"),
     ],
 )
 def test_absurd_depth_and_size_are_refused(text, message):
@@ -135,6 +137,8 @@ def test_what_is_just_within_the_limits_is_read():
     assert calls.count(sp.tanh) == MAX_CALLS
     long = parse_expression(" + ".join(["x"] * (MAX_CHARACTERS // 4)), NAMES)
     assert long == MAX_CHARACTERS // 4 * x
+    product = parse_expression("*".join(["(x + 1)"] * 2000), NAMES)
+    assert product == (x + 1) ** 2000
 
 
 LEAVES = st.one_of(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import lagrangian as lg
 from lagrangian import files
+from lagrangian.flows.ensembles import chunks, memory
 from lagrangian.flows.ensembles import ensemble as module
-from lagrangian.flows.ensembles import memory
 from lagrangian.flows.ensembles.chunks import save_chunk, saved_chunk
 
 STATES = np.arange(6.0).reshape(3, 2), np.ones((3, 2))
@@ -39,6 +39,14 @@ def test_a_chunk_of_other_members_is_computed_anew(tmp_path):
     assert saved_chunk(tmp_path, 1, STATES) is None
     assert saved_chunk(tmp_path, 0, (STATES[0] + 1e-15, STATES[1])) is None
     assert saved_chunk(tmp_path, 0, STATES) is not None
+
+
+def test_without_what_it_says_of_itself_it_would_be_taken(tmp_path, monkeypatch):
+    """The control of the above."""
+    monkeypatch.setattr(chunks, "_about", lambda *_: "any")
+    save_chunk(tmp_path, 0, STATES, PARTS)
+    (tmp_path / "000001.npz").write_bytes((tmp_path / "000000.npz").read_bytes())
+    assert saved_chunk(tmp_path, 1, STATES) is not None
 
 
 def archive(**arrays):
