@@ -167,34 +167,40 @@ def _integrate(
 
     Prints the equations before.
     """
-    from lagrangian.flows.lower import lower
-
     print(f"{system.name}: {system.description}")
-    # Hundreds of coordinates take minutes; Ctrl-C ends them.
-    with tqdm(
-        bar_format="{elapsed} deriving {desc}", delay=2, disable=None, leave=False
-    ) as bar:
-        count = len(system.lagrangian.coordinates)
-        bar.set_description_str(f"the equations of {count} coordinates")
+    count = len(system.lagrangian.coordinates)
+    with _stage(f"deriving the equations of {count} coordinates"):
         equations = system.lagrangian.equations
     for equation in equations:
         print(f"  {equation.lhs} = 0")
     try:
-        path = lower(system.lagrangian, system.parameters).integrate(
-            system.positions,
-            system.velocities,
-            (0.0, options.t or system.t),
-            tol=options.tol or system.tol,
-            atol=options.atol,
-            max_step=options.max_step,
-            max_steps=options.max_steps,
-            points=options.points,
-            solver=_solver(options.solver),
-            project=options.project,
-        )
+        with _stage("compiling and integrating"):
+            return _path(system, options), None
     except IntegrationFailed as error:
         return error.trajectory, error
-    return path, None
+
+
+def _stage(what: str) -> Any:
+    """Says on a terminal what takes its time; hundreds of coordinates take minutes."""
+    shape = {"bar_format": "{desc} (Ctrl-C ends it)", "desc": what}
+    return tqdm(**shape, disable=None, leave=False)
+
+
+def _path(system: System, options: argparse.Namespace) -> Any:
+    from lagrangian.flows.lower import lower
+
+    return lower(system.lagrangian, system.parameters).integrate(
+        system.positions,
+        system.velocities,
+        (0.0, options.t or system.t),
+        tol=options.tol or system.tol,
+        atol=options.atol,
+        max_step=options.max_step,
+        max_steps=options.max_steps,
+        points=options.points,
+        solver=_solver(options.solver),
+        project=options.project,
+    )
 
 
 def _print_end(path: Any) -> None:

@@ -88,6 +88,12 @@ def test_a_used_flow_its_path_and_its_ensemble(flow, way):
     np.testing.assert_array_equal(WAYS[way](many).q, many.q)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_the_flow_of_a_network(way):
+    flow = lg.network_flow(Network(), cross_entropy, DATA, lg.HeavyBall(0.1, 0.9))
+    assert repr(WAYS[way](flow)) == repr(flow)
+
+
 RULES = [
     lg.HeavyBall(0.1, 0.9),
     lg.Adam(0.1),
