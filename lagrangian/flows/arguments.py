@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from lagrangian.errors import CannotLower, LagrangianError, nearest
 from lagrangian.symbolic.algebra.blocks import LinearMap
 from lagrangian.symbolic.algebra.coordinates import Coordinate, time
+
+#: Positions or velocities: numbers (or arrays) by coordinate, or in their order.
+State: TypeAlias = Mapping[Any, Any] | ArrayLike | Sequence[Any]
+#: Output times, or the start and end of an interval of them.
+Times: TypeAlias = Sequence[float] | np.ndarray | jax.Array
 
 
 def is_traced(*things: Any) -> bool:

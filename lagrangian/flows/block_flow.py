@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,28 @@ from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
 
 
+def _for_scalars(name: str, advice: str) -> Callable[..., NoReturn]:
+    """A method that scalar coordinates have and blocks have not, and says so."""
+
+    def method(self: Any, *arguments: Any, **options: Any) -> NoReturn:
+        raise LagrangianError(
+            f"`{name}` is for scalar coordinates, and this flow is of blocks. {advice}"
+        )
+
+    method.__name__ = name
+    return method
+
+
 @jax.tree_util.register_pytree_node_class
 class BlockFlow(Flow):
     """A flow of blocks: q and v are dictionaries of arrays by block name."""
+
+    ensemble = _for_scalars("ensemble", "Call `jax.vmap` on `integrate`.")
+    section = _for_scalars("section", "Look for changes of sign along a path.")
+    flow_map = _for_scalars("flow_map", "`integrate` is a JAX function.")
+    lyapunov_exponents = _for_scalars(
+        "lyapunov_exponents", "`jax.linearize` of `integrate` has its tangents."
+    )
 
     @cached_property
     def _explicit(self) -> dict[Any, tuple[Any, Any]]:

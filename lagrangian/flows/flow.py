@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.flows.arguments import (
+    State,
+    Times,
     check_floor,
     check_longest,
     check_parameters,
@@ -26,6 +29,7 @@ from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.flows.solvers.flow_map import Settings, flow_map
 from lagrangian.flows.solvers.solver import (
     Demands,
+    Solver,
     by_diffrax,
     check_solver,
     solve,
@@ -39,6 +43,8 @@ from lagrangian.lowering.exponents import Exponents
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
+
+_F = TypeVar("_F", bound="Flow")
 
 
 class Flow:
@@ -75,7 +81,7 @@ class Flow:
         return tuple(self.parameters.values()), self.structure
 
     @classmethod
-    def tree_unflatten(cls, structure: Structure, leaves: Any) -> Self:
+    def tree_unflatten(cls: type[_F], structure: Structure, leaves: Any) -> _F:
         flow = object.__new__(cls)
         flow.structure = structure
         flow.parameters = dict(zip(structure.symbols, leaves, strict=True))
@@ -102,7 +108,7 @@ class Flow:
         known = {**self.structure.fixed, **self.parameters}
         return {s: known[s] for s in self.structure.order}
 
-    def with_parameters(self, parameters: Mapping[Any, Any]) -> Self:
+    def with_parameters(self: _F, parameters: Mapping[Any, Any]) -> _F:
         """The same flow with other values for some parameters, traced ones included.
 
         Raises:
@@ -205,13 +211,13 @@ class Flow:
 
     def integrate(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
-        solver: Any = None,
+        solver: Solver | diffrax.AbstractSolver | None = None,
         tol: float = 1e-9,
-        atol: Any = None,
+        atol: ArrayLike | None = None,
         max_step: float | None = None,
         points: int = 201,
         max_steps: int = 1_000_000,

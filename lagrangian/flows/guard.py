@@ -272,12 +272,14 @@ def _by_jax(charge: Any) -> Callable[..., list[Any]]:
     def values(flow: Any, t: Any, q: Any, v: Any) -> list[Any]:
         with jax.enable_x64(True):
 
-            @jax.vmap
-            def along(q: Any, v: Any, t: Any) -> Any:
-                found = [flow.evaluate(term, q, v, t) for term in terms]
+            def at(state: Any) -> Any:
+                found = [flow.evaluate(term, *state) for term in terms]
                 return [jnp.sum(jnp.asarray(x, jnp.float64)) for x in found]
 
-            found = along(q, v, jnp.asarray(t))
+            states = q, v, jnp.asarray(t)
+            # Networks are large: one state after another.
+            each = jax.lax.map if isinstance(q, dict) else lambda f, x: jax.vmap(f)(x)
+            found = each(at, states)
             return found if is_traced(found) else [np.asarray(x) for x in found]
 
     return values

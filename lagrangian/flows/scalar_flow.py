@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.errors import (
     CannotLower,
@@ -19,6 +20,8 @@ from lagrangian.errors import (
 from lagrangian.flows.analysis.lyapunov import lyapunov_exponents
 from lagrangian.flows.analysis.section import find_crossings
 from lagrangian.flows.arguments import (
+    State,
+    Times,
     check_longest,
     check_tolerance,
     initial_state,
@@ -45,6 +48,7 @@ from lagrangian.lowering.kernels.linear_solve import solve_in_lanes, solve_mass
 from lagrangian.lowering.source import source
 from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.inputs import written
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
@@ -200,16 +204,16 @@ class ScalarFlow(Flow):
 
     def ensemble(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
         tol: float = 1e-6,
-        atol: Any = None,
+        atol: ArrayLike | None = None,
         max_step: float | None = None,
         record: Mapping[str, Any] | None = None,
         laws: Sequence[Law] = (),
-        devices: Any = None,
+        devices: Sequence[jax.Device] | jax.sharding.Mesh | None = None,
         save: str | os.PathLike[str] | None = None,
         progress: bool = True,
         max_steps: int = 100_000,
@@ -264,9 +268,9 @@ class ScalarFlow(Flow):
 
     def flow_map(
         self,
-        q: Any,
-        v: Any,
-        t: Any,
+        q: ArrayLike,
+        v: ArrayLike,
+        t: Sequence[ArrayLike],
         *,
         tol: float = 1e-12,
         max_step: float | None = None,
@@ -301,15 +305,15 @@ class ScalarFlow(Flow):
 
     def section(
         self,
-        q0: Any,
-        v0: Any,
-        surface: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        surface: Expression,
+        t: Times,
         *,
         direction: int = 1,
         count: int = 1000,
         tol: float = 1e-12,
-        atol: Any = None,
+        atol: ArrayLike | None = None,
         max_step: float | None = None,
         max_steps: int = 10_000_000,
     ) -> Trajectory:
@@ -382,9 +386,9 @@ class ScalarFlow(Flow):
 
     def lyapunov_exponents(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
         interval: float = 1.0,
         tol: float = 1e-10,

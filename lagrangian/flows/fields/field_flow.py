@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +13,17 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower, InvalidLagrangian, LagrangianError
-from lagrangian.flows.arguments import check_tolerance, output_times, whole_number
+from lagrangian.flows.arguments import (
+    State,
+    Times,
+    check_tolerance,
+    output_times,
+    whole_number,
+)
 from lagrangian.flows.fields.field_trajectory import FieldTrajectory
 from lagrangian.flows.fields.periodic import PeriodicDomain
 from lagrangian.flows.guard import Balance, Guard
-from lagrangian.flows.solvers.solver import Demands, solve, stopped_early
+from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
 from lagrangian.flows.structure import kept
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_mass
@@ -277,11 +283,11 @@ class FieldFlow:
 
     def integrate(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
-        solver: Any = None,
+        solver: Solver | diffrax.AbstractSolver | None = None,
         tol: float = 1e-9,
         points: int = 201,
         max_steps: int = 1_000_000,

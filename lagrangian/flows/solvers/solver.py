@@ -13,6 +13,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
+from lagrangian.flows.solvers.projected import Projected
 
 
 class Demands(NamedTuple):
@@ -100,6 +101,16 @@ def _solve(
         slopes = field(t, jax.tree.map(jnp.multiply, y, scales), None)
         return jax.tree.map(jnp.divide, slopes, scales)
 
+    settle: Any = getattr(motion, "settle", None)
+
+    def settled(y: Any, t: Any) -> Any:
+        q, v, *integrals = jax.tree.map(jnp.multiply, y, scales)
+        on = settle(jnp.concatenate([q, v])[:, None], jnp.reshape(t, 1))[:, 0]
+        state = *jnp.split(on, 2), *integrals
+        return jax.tree.map(jnp.divide, state, scales)
+
+    if settle is not None:
+        solver = Projected(solver, settled)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(scaled),
         solver,
@@ -117,6 +128,10 @@ def _solve(
     )
     succeeded = solution.result == diffrax.RESULTS.successful
     states = jax.tree.map(jnp.multiply, solution.ys, scales)
+    if settle is not None:  # a step's end is read off its interpolant
+        q, v, *integrals = states
+        on = settle(jnp.concatenate([q.T, v.T]), times).T
+        states = *jnp.split(on, 2, axis=1), *integrals
     return states, succeeded, solution.stats["num_steps"]
 
 
