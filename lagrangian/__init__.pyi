@@ -6,6 +6,7 @@ Read when the package is imported, and by editors and type checkers.
 from . import errors as errors, rules as rules
 from .errors import (
     CannotLower as CannotLower,
+    CannotSave as CannotSave,
     IntegrationFailed as IntegrationFailed,
     InvalidLagrangian as InvalidLagrangian,
     InvalidSymmetry as InvalidSymmetry,
