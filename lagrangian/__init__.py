@@ -57,6 +57,7 @@ _LAYERS = {
     "lagrangian.flows.solvers.rattle": ("Rattle",),
     "lagrangian.flows.ensembles.ensemble": ("Ensemble",),
     "lagrangian.learning.rules.rule": ("Rule",),
+    "lagrangian.learning.rules.read.read": ("rule",),
     "lagrangian.learning.rules.heavy_ball": ("HeavyBall",),
     "lagrangian.learning.rules.adaptive": ("Adam", "Lion", "RMSProp"),
     "lagrangian.learning.rules.mirror": ("MirrorDescent", "NaturalGradient"),

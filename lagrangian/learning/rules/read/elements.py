@@ -39,6 +39,7 @@ class State:
         before, after: its symbols.
         update: `after` in terms of everything else.
         start: where it starts, in terms of q.
+        scalar: whether it is one number, and not one for every element.
     """
 
     name: str
@@ -46,6 +47,7 @@ class State:
     after: Any
     update: Any
     start: Any
+    scalar: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Reading:
         updates: for each array the expressions of its elements, in `Element`s.
         states, starts: likewise of every field of the state, after a step and at first.
         evaluation: what the other symbols of these stand for.
-        arguments: the arrays of symbols, in the order of the jaxpr's arguments.
+        before: the symbols of the state, before the step.
+        arguments: all arrays of symbols, in the order of the jaxpr's arguments.
     """
 
     traced: Traced
@@ -104,6 +107,7 @@ class Reading:
     states: list[Any]
     starts: list[Any]
     evaluation: Evaluation
+    before: list[Any]
     arguments: list[Any] = field(repr=False)
 
 
@@ -135,7 +139,7 @@ def read_elements(traced: Traced) -> Reading:
     arguments = [*gradients, *before, *parameters, *given]
     renaming = _Renaming(traced, second, before, named, starts)
     parts = {leaf: renaming.part(leaf, array) for leaf, array in updates.items()}
-    return Reading(traced, parts, updates, named, starts, second, arguments)
+    return Reading(traced, parts, updates, named, starts, second, before, arguments)
 
 
 def _symbols(family: str, shape: tuple[int, ...], **assumptions: Any) -> Any:
@@ -230,7 +234,9 @@ class _Renaming:
     def _part(self, leaf: str, update: Any) -> Part:
         sums: dict[Any, tuple[str, Any, str]] = {}
         symbols = self._everything(update)
-        opaque = [self.evaluation.opaque[s] for s in symbols if s in self.evaluation.opaque]
+        opaque = [
+            self.evaluation.opaque[s] for s in symbols if s in self.evaluation.opaque
+        ]
         noise = any(s in self.evaluation.noise for s in symbols)
         opaque = tuple(dict.fromkeys(opaque))
         if any(o for o in opaque):
@@ -309,8 +315,7 @@ class _Renaming:
         if rest and owner != leaf:
             raise _NotAlike
         if len(symbol.index) > len(index) or (
-            len(symbol.index) == len(index)
-            and not self._broadcast(symbol, index)
+            len(symbol.index) == len(index) and not self._broadcast(symbol, index)
         ):
             raise _NotAlike
         name += prime
@@ -362,9 +367,11 @@ class _Renaming:
             for symbol in term.free_symbols & set(self.evaluation.reductions):
                 places = [*map(self._place, self.evaluation.reductions[symbol].terms)]
                 axes = range(min(map(len, places)))
-                found.add(tuple(
-                    places[0][a] for a in axes if len({p[a] for p in places}) == 1
-                ))
+                found.add(
+                    tuple(
+                        places[0][a] for a in axes if len({p[a] for p in places}) == 1
+                    )
+                )
         return max(found, key=len, default=())
 
     def _states(self, leaf: str, update: Any, sums: Any) -> tuple[State, ...]:
@@ -401,7 +408,7 @@ class _Renaming:
         after = EngineSymbol(field_.name + "'", real=True)
         where = self._shared(leaf, written, sums)
         first = self._shared(leaf, start, sums)
-        return State(field_.name, before, after, where, first)
+        return State(field_.name, before, after, where, first, old.shape == ())
 
 
 def _owners(expression: Any, evaluation: Evaluation) -> Iterator[str]:

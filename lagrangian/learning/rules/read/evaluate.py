@@ -116,7 +116,9 @@ class Evaluation:
             if name in CONTROL:
                 return CONTROL[name](self, inputs, parameters)
             if inner is not None:
-                return self._run(inner.jaxpr, list(map(constant_array, inner.consts)), inputs)
+                return self._run(
+                    inner.jaxpr, list(map(constant_array, inner.consts)), inputs
+                )
             if name == "div" and not _is_float(equation.outvars[0]):
                 name = "div of integers"
             if name not in PRIMITIVES:
@@ -289,8 +291,7 @@ def _draws(equation: Any) -> bool:
     if inner is None or equation.primitive.name in CONTROL:
         return False
     return _has_random(inner.jaxpr) and all(
-        not _is_float(v) or not v.aval.shape
-        for v in equation.invars
+        not _is_float(v) or not v.aval.shape for v in equation.invars
     )
 
 

@@ -20,7 +20,14 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.learning.rules.read.convex import is_increasing
-from lagrangian.learning.rules.read.elements import Part, State, count, g, is_nonnegative, q
+from lagrangian.learning.rules.read.elements import (
+    Part,
+    State,
+    count,
+    g,
+    is_nonnegative,
+    q,
+)
 from lagrangian.learning.rules.read.linear import (
     Filter,
     coefficients,
@@ -69,6 +76,8 @@ class Kind:
         slope: phi, a function of `P`, and of `LENGTH` if it is one of the length.
         output: the factors of u per learning rate, in terms of g, q and the states.
         exact: whether that is so from the first step on, without noise.
+        starts_full: whether averages that start at zero are made up for.
+        update: u without noise, and without what happens almost nowhere.
     """
 
     name: str
@@ -84,6 +93,8 @@ class Kind:
     slope: Any = None
     output: Mapping[Any, Any] | None = None
     exact: bool = True
+    starts_full: bool = False
+    update: Any = None
     filter: Filter | None = None
 
 
@@ -104,13 +115,14 @@ def kind_of(part: Part) -> Kind:
             return Kind("none", "it does not move")
         return Kind("none", "it does not depend on the gradient")
     fixed, frozen = linear_states(part, True), linear_states(typical, False)
-    return (
+    kind = (
         _euclidean(update, fixed, part)
         or _convex(update, part, fixed)
         or _metric(update, part, fixed, frozen)
         or _convex_at_q(update)
         or Kind("none", _why(update, part, frozen))
     )
+    return replace(kind, update=update)
 
 
 def _typical(part: Part) -> Any:
@@ -136,13 +148,14 @@ def _why(update: Any, part: Part, frozen: Any) -> str:
     if update.free_symbols & {s.before for s in part.states if s.before.is_integer}:
         return f"its steps differ by the counter `{counters[0]}`"
     if coefficients_of_decay(update)[0] == -1:
-        return "it sets q anew in every step, from averages that it keeps (dual averaging)"
+        return (
+            "it sets q anew in every step, from averages that it keeps (dual averaging)"
+        )
     known = {v for s in frozen for v in (s.before, s.after)}
     other = sorted(
         s.name
         for s in part.states
-        if not {s.before, s.after} & known
-        and {s.before, s.after} & update.free_symbols
+        if not {s.before, s.after} & known and {s.before, s.after} & update.free_symbols
     )
     if other and g not in update.free_symbols:
         return f"it moves by `{other[0]}`, which is no average of gradients"
@@ -213,8 +226,10 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
         coupled=coupled,
         decoupled=decoupled,
         output={v: ratio(f, rate) for v, f in found.output.items()},
-        exact=update == part.update and all(
-            ratio(f, rate).is_number for f in found.output.values()
+        exact=update == part.update
+        and all(ratio(f, rate).is_number for f in found.output.values()),
+        starts_full=any(
+            _has_power(f, pole) for f in found.output.values() for pole in found.poles
         ),
         filter=found,
     )

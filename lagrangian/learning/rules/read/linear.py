@@ -127,6 +127,7 @@ class Filter:
 
     def late(self) -> Filter:
         """The same long after the start, when averages are full."""
+
         def told(expression: Any) -> Any:
             return forgotten(expression, self.poles)
 
@@ -270,9 +271,7 @@ def _filter_of(expression: Any, states: Sequence[State], with_q: bool) -> Filter
 def _needed(output: Mapping[Any, Any], states: Sequence[State]) -> list[State]:
     pending, found = set(output), []
     while True:
-        new = [
-            s for s in states if s not in found and {s.before, s.after} & pending
-        ]
+        new = [s for s in states if s not in found and {s.before, s.after} & pending]
         if not new:
             return [s for s in states if s in found]
         found += new

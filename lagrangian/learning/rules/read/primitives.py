@@ -159,7 +159,9 @@ def _truncated(value: Any) -> Any:
     raise NoSymbolicForm("rounding to an integer")
 
 
-def _broadcast(_: Any, x: Any, *, shape: Any, broadcast_dimensions: Any, **__: Any) -> Any:
+def _broadcast(
+    _: Any, x: Any, *, shape: Any, broadcast_dimensions: Any, **__: Any
+) -> Any:
     between = [1] * len(shape)
     for axis, target in enumerate(broadcast_dimensions):
         between[target] = x.shape[axis]
@@ -289,7 +291,9 @@ def _cumulative(operation: Callable[..., Any]) -> Callable[..., Any]:
             here = [slice(None)] * x.ndim
             before = list(here)
             here[axis], before[axis] = slice(k, k + 1), slice(k - 1, k)
-            out[tuple(here)] = _each(operation)(None, out[tuple(before)], x[tuple(here)])
+            out[tuple(here)] = _each(operation)(
+                None, out[tuple(before)], x[tuple(here)]
+            )
         return np.flip(out, axis) if reverse else out
 
     return apply

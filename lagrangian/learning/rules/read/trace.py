@@ -29,12 +29,14 @@ class Field:
         name: what it is called, with a number where two are called alike.
         leaf: the parameter array to which it belongs; None for one of the whole tree.
         shape, dtype: as traced.
+        prefix: where in the state it is, or the tree of which it is a leaf.
     """
 
     name: str
     leaf: str | None
     shape: tuple[int, ...]
     dtype: Any
+    prefix: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def _fields(state: Any, q: Any) -> tuple[Field, ...]:
         numbers = taken.setdefault(name, {})
         number = numbers.setdefault(prefix, len(numbers) + 1)
         name = name if number == 1 else f"{name}_{number}"
-        fields.append(Field(name, owner, leaf.shape, leaf.dtype))
+        fields.append(Field(name, owner, leaf.shape, leaf.dtype, prefix))
     return tuple(fields)
 
 
@@ -207,6 +209,19 @@ def _owner(
             if found is not None and (end > start or shapes[found] == shape):
                 return keys[:start], found, keys[end:]
     return keys, None, ()
+
+
+def subtree(state: Any, prefix: tuple[str, ...]) -> Any:
+    """What lies in a state at the `prefix` of a field."""
+    for key in prefix:
+        if isinstance(state, Mapping):
+            named = {str(k): v for k, v in state.items()}
+            state = named[key]
+        elif hasattr(state, key):
+            state = getattr(state, key)
+        else:
+            state = state[int(key)]
+    return state
 
 
 def _forms(tree: Any) -> Any:
