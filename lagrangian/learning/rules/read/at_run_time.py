@@ -78,7 +78,7 @@ class Step:
             return step_count(self.reading, self.before)
         if symbol in part.sums:
             return self._sum(leaf, *part.sums[symbol])
-        state = part.state(symbol)
+        (state,) = (s for s in part.states if symbol in (s.before, s.after))
         where = self.before if symbol == state.before else self.after
         arrays = field_arrays(self.reading, state.name, where)
         return arrays[""] if state.scalar and "" in arrays else arrays[leaf]

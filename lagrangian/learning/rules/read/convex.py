@@ -44,7 +44,7 @@ def positive_side(slope: Any, P: Any, length: Any) -> list[Piece] | None:
         for interval in where.args if isinstance(where, sp.Union) else (where,):
             if isinstance(interval, sp.Interval):
                 found.append(Piece(value, interval.inf, interval.sup))
-            elif not isinstance(interval, sp.FiniteSet | type(sp.S.EmptySet)):
+            elif not interval.is_FiniteSet and not interval.is_empty:
                 return None
     return sorted(found, key=lambda piece: piece.start)
 

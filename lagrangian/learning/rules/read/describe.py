@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import sympy as sp
 
 from lagrangian.learning.rules.read.convex import kinetic_energy
-from lagrangian.learning.rules.read.elements import Part
+from lagrangian.learning.rules.read.elements import Part, Reading
 from lagrangian.learning.rules.read.kinds import LENGTH, Kind, P
 from lagrangian.learning.rules.read.symmetries import NAMES, Kept, symmetries_of
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
-
-if TYPE_CHECKING:
-    from lagrangian.learning.rules.read.rules import ReadRule
 
 #: Of an expression that is shown; all of it is in `rule.reading`.
 _WIDTH = 240
@@ -30,33 +27,38 @@ _CALLED = {
 }
 
 
-def groups(rule: ReadRule) -> list[tuple[list[str], Part, Kind]]:
+#: Kinds that have a kinetic energy.
+_MOVING = "euclidean", "metric", "convex"
+
+Kinds = Mapping[str, Kind]
+
+
+def groups(reading: Reading, kinds: Kinds) -> list[tuple[list[str], Part, Kind]]:
     """The arrays that are updated alike, with what was read and derived of them."""
     found: list[tuple[list[str], Part, Kind]] = []
-    for leaf, part in rule.reading.parts.items():
+    for leaf, part in reading.parts.items():
         for leaves, known, _ in found:
             if known.form == part.form:
                 leaves.append(leaf)
                 break
         else:
-            found.append(([leaf], part, rule.kinds[leaf]))
+            found.append(([leaf], part, kinds[leaf]))
     return found
 
 
-def summary(rule: ReadRule) -> str:
+def summary(reading: Reading, kinds: Kinds) -> str:
     """The rule in a few words."""
-    names = dict.fromkeys(_CALLED[kind.name] for _, _, kind in groups(rule))
-    rate = (
-        rule.kind.rate if rule.kind.name in ("euclidean", "metric", "convex") else None
-    )
-    told = "" if rate is None or len(rule.kinds) == 0 else f", eta = {_cut(rate)}"
-    return f"the optax rule ({' and '.join(names)}{told})"
+    found = [kind for _, _, kind in groups(reading, kinds)]
+    names = " and ".join(dict.fromkeys(_CALLED[kind.name] for kind in found))
+    rates = {kind.rate for kind in found if kind.name in _MOVING}
+    rate = f", eta = {_cut(rates.pop())}" if len(rates) == 1 else ""
+    return f"the optax rule ({names}{rate})"
 
 
-def describe(rule: ReadRule, latex: bool = False) -> Iterator[str]:
+def describe(reading: Reading, kinds: Kinds) -> Iterator[str]:
     """The lines that `print` shows."""
-    found = groups(rule)
-    yield f"{summary(rule)[4].upper()}{summary(rule)[5:]}"
+    found = groups(reading, kinds)
+    yield summary(reading, kinds).removeprefix("the ").capitalize()
     for leaves, part, kind in found:
         if len(found) > 1:
             yield f"{', '.join(leaves)}:"
@@ -71,13 +73,14 @@ def _lines(part: Part, kind: Kind) -> Iterator[str]:
         if rest := part.states[3:]:
             yield f"  and {', '.join(s.name for s in rest)}"
     yield f"  kinetic energy: {kinetic(kind)}"
-    if kind.name in ("euclidean", "metric", "convex"):
+    if kind.name in _MOVING:
         yield f"  {_numbers(kind)}"
     covector = kind.covector
     if covector.state is not None:
         kept = covector.state.name
-        force = _force(covector.decay)
-        yield f"  balance: p' = {covector.memory} p + {covector.gain} {force}, p = {kept}"
+        gain = "" if covector.gain == 1 else f"{covector.gain} "
+        force = f"{gain}{_force(covector.decay)}"
+        yield f"  balance: p' = {covector.memory} p + {force}, p = {kept}"
     found = symmetries_of(part)
     if found is not None:
         yield f"  keeps {kept_names(found) or 'none of the symmetries'}"

@@ -74,13 +74,6 @@ class Part:
     noise: bool
     nonnegative: frozenset[Any] = frozenset()
 
-    def state(self, symbol: Any) -> State | None:
-        """The state of which `symbol` is the value before or after the step."""
-        for state in self.states:
-            if symbol in (state.before, state.after):
-                return state
-        return None
-
     @property
     def form(self) -> Any:
         """What two arrays that are updated alike have in common."""

@@ -147,7 +147,8 @@ class Evaluation:
     def _renamed(self, array: Any) -> Any:
         """Count the elements, and rename those that have a name."""
         out = np.empty_like(array)
-        for index, element in np.ndenumerate(array):
+        for index in np.ndindex(array.shape):
+            element: Any = array[index]
             self._count += 1
             out[index] = element
             if not element.args:

@@ -20,18 +20,18 @@ def exact(value: Any) -> Any:
     >>> exact(np.float32(0.9)), exact(np.float32(1 - 0.999)), exact(np.float32(np.pi))
     (9/10, 1/1000, pi)
     """
-    value = np.asarray(value)[()]
-    if isinstance(value, np.bool_):
-        return sp.true if value else sp.false
-    if isinstance(value, np.integer):
-        return sp.Integer(int(value))
-    if not isinstance(value, np.float16 | np.float32 | np.float64):
-        value = np.float32(value)  # bfloat16 and its like
-    if math.isnan(value):
+    number: Any = np.asarray(value)[()]
+    if isinstance(number, np.bool_):
+        return sp.true if number else sp.false
+    if isinstance(number, np.integer):
+        return sp.Integer(int(number))
+    if not isinstance(number, (np.float16, np.float32, np.float64)):  # noqa: UP038
+        number = np.float32(number)  # bfloat16 and its like
+    if math.isnan(number):
         return sp.nan
-    if math.isinf(value):
-        return sp.oo if value > 0 else -sp.oo
-    for number in _NAMED:
-        if abs(value) == value.dtype.type(float(number)):
-            return number if value > 0 else -number
-    return sp.Rational(np.format_float_scientific(value, unique=True))
+    if math.isinf(number):
+        return sp.oo if number > 0 else -sp.oo
+    for named in _NAMED:
+        if abs(number) == number.dtype.type(float(named)):
+            return named if number > 0 else -named
+    return sp.Rational(np.format_float_scientific(number, unique=True))

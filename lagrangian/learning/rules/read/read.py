@@ -40,7 +40,7 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
       trace' = g + 9*trace/10
       kinetic energy: T = m/2 |v|^2
       eta = 1/10, m = 19/20 eta, mu = 1/10
-      balance: p' = 9/10 p + 1 grad f, p = trace
+      balance: p' = 9/10 p + grad f, p = trace
       keeps rotation, permutation, translation
       breaks scale and rescale (the size of a move does not follow that of q)
 

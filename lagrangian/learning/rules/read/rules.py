@@ -17,9 +17,10 @@ from lagrangian.learning.rules.adaptive import AdaptiveRule
 from lagrangian.learning.rules.euclidean import EuclideanRule
 from lagrangian.learning.rules.read.at_run_time import Step, field_arrays
 from lagrangian.learning.rules.read.describe import describe, summary
-from lagrangian.learning.rules.read.elements import Part, Reading, count, g, q
+from lagrangian.learning.rules.read.elements import Part, Reading, count, q
+from lagrangian.learning.rules.read.elements import g as slope
 from lagrangian.learning.rules.read.kinds import Covector, Kind, coefficients_of_decay
-from lagrangian.learning.rules.read.linear import ratio
+from lagrangian.learning.rules.read.linear import Filter, ratio
 from lagrangian.learning.rules.read.settled import (
     averages,
     caught_up,
@@ -30,7 +31,6 @@ from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.pytrees import named_leaves
 from lagrangian.symbolic.algebra.blocks import Block, EngineBlock
-from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.laws.backward_error import Average, Recursion
@@ -59,17 +59,14 @@ class ReadRule(Rule):
     kinds: dict[str, Kind]
 
     def __repr__(self) -> str:
-        return summary(self)
+        return summary(self.reading, self.kinds)
 
     def __str__(self) -> str:
-        return "\n".join(describe(self))
+        return "\n".join(describe(self.reading, self.kinds))
 
     def __format__(self, specification: str) -> str:
         # In a sentence it is named, and not described.
         return format(repr(self), specification)
-
-    def _repr_markdown_(self) -> str:
-        return "\n".join(describe(self, latex=True))
 
     @property
     def kind(self) -> Kind:
@@ -146,18 +143,23 @@ class ReadEuclidean(EuclideanRule, ReadRule):
         return super().initial_velocity(loss)
 
     @property
+    def _filter(self) -> Filter:
+        assert self.kind.filter is not None  # of this kind, all have one
+        return self.kind.filter
+
+    @property
     def _weights(self) -> tuple[Any, Any] | None:
         """(a, b) in u = -eta (a p' + b (grad f + lambda q)) - eta delta q."""
         kind = self.kind
-        found, covector = kind.filter, kind.covector
+        found, covector = self._filter, kind.covector
         if len(found.states) > 1 or not kind.exact:
             return None
         feed = found.feed * found.B[0] if found.states else sp.S.Zero
         rate = kind.rate
-        direct = _per(found.D * found.scale, rate)
+        direct = ratio(found.D * found.scale, rate)
         if not found.states:
             return sp.S.Zero, -direct
-        through, share = _per(found.C[0] * found.factor, rate), found.A[0, 0]
+        through, share = ratio(found.C[0] * found.factor, rate), found.A[0, 0]
         if covector.state is None:
             return None  # a gradient that is kept for one step
         a = -through / share
@@ -177,7 +179,7 @@ class ReadEuclidean(EuclideanRule, ReadRule):
     def recursion(self, loss: Loss | None = None) -> Recursion:
         if loss is None:
             loss = Loss("f", Block("w"))
-        found, covector = self.kind.filter, self.kind.covector
+        found, covector = self._filter, self.kind.covector
         if len(found.states) > 1:
             self._no("recursion with one memory, as it keeps two averages")
         k = gain if covector.gain != 1 else sp.S.One
@@ -188,21 +190,19 @@ class ReadEuclidean(EuclideanRule, ReadRule):
             pull = learning_rate * (loss.gradient(w) + coupled * w)
             shrinking = learning_rate * decoupled * w
             if covector.state is None:
-                direct = _per(found.D * found.scale, self.kind.rate)
+                direct = ratio(found.D * found.scale, self.kind.rate)
                 before = sp.S.Zero
                 if found.states:
-                    before = _per(found.C[0] * found.factor, self.kind.rate)
+                    before = ratio(found.C[0] * found.factor, self.kind.rate)
                     before *= found.feed * found.B[0]
                 moves[w] = direct * pull - shrinking
                 lagged[w] = before * pull
                 continue
             a, b = self._settled_weights()
-            beta = momentum
-            if a == covector.memory:
-                a = momentum
+            a = momentum if a == covector.memory else a
             b = b / covector.gain
             moves[w] = -(a + b) * k * pull - shrinking
-            lagged[w] = b * beta * k * pull + beta * shrinking
+            lagged[w] = momentum * (b * k * pull + shrinking)
         lagged = {w: move for w, move in lagged.items() if move != 0}
         beta = momentum if covector.state is not None else sp.S.Zero
         return Recursion(moves, beta, lagged=lagged)
@@ -210,10 +210,10 @@ class ReadEuclidean(EuclideanRule, ReadRule):
     def _settled_weights(self) -> tuple[Any, Any]:
         weights = self._weights
         if weights is None:
-            found, covector = self.kind.filter.late(), self.kind.covector
+            found, covector = self._filter.late(), self.kind.covector
             feed = found.feed * found.B[0]
-            a = -_per(found.C[0] * found.factor, self.kind.rate) / found.A[0, 0]
-            direct = _per(found.D * found.scale, self.kind.rate)
+            a = -ratio(found.C[0] * found.factor, self.kind.rate) / found.A[0, 0]
+            direct = ratio(found.D * found.scale, self.kind.rate)
             return a * covector.scale, -(direct + a * feed)
         return weights
 
@@ -241,10 +241,10 @@ class ReadMetric(ReadRule, AdaptiveRule):
     def _move(self) -> Any:
         """The update per learning rate, without the decay that acts on q."""
         _, rest = coefficients_of_decay(self.kind.update)
-        return _per(rest, self.kind.rate)
+        return ratio(rest, self.kind.rate)
 
-    def _divided(self, g_: Any) -> Any:
-        return _in_blocks(self._settled, {g: g_})
+    def _divided(self, g: Any) -> Any:
+        return _in_blocks(self._settled, {slope: g})
 
     @property
     def _settled(self) -> Any:
@@ -261,26 +261,26 @@ class ReadMetric(ReadRule, AdaptiveRule):
         coupled = self.kind.coupled
         if coupled == 0:
             return self._move, self.part
-        put = {g: g - coupled * q}
+        put = {slope: slope - coupled * q}
         states = tuple(
             replace(s, update=sp.expand(s.update.xreplace(put)))
             for s in self.part.states
         )
         return sp.expand(self._move.xreplace(put)), replace(self.part, states=states)
 
-    def _averaged(self, name: str, g_: Any) -> tuple[Any, dict[Any, Average]]:
+    def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
         if self.kind.name == "convex":
             # A sign is that of g, until an entry of g changes its own.
-            return self._settled.xreplace({g: g_}), {}
+            return self._settled.xreplace({slope: g}), {}
         move, part = self._forced
         move, kept = filled(move), averages(part)
         blocks = {a: EngineBlock(f"{a.name.rstrip(chr(39))}({name})") for a in kept}
-        known = {g, *kept}
+        known = {slope, *kept}
         if not move.free_symbols <= known or any(
             not e.free_symbols <= known for _, e in kept.values()
         ):
             self._no("recursion in averages of the gradient alone")
-        put = {**blocks, g: g_}
+        put = {**blocks, slope: g}
         used = {a for a in kept if a in move.free_symbols}
         return _in_blocks(move, put), {
             blocks[a]: Average(kept[a][0], _in_blocks(kept[a][1], put)) for a in used
@@ -397,10 +397,6 @@ def rate_of(kind: Kind) -> float | Callable[[Any], Any]:
     if kind.rate.is_number:
         return float(kind.rate)
     return ReadSchedule(kind.rate)
-
-
-def _per(expression: Any, rate: Any) -> Any:
-    return ratio(expression, rate)
 
 
 def _float(value: Any) -> Any:

@@ -98,8 +98,6 @@ def longer(part: Part, move: Any) -> float:
     for k in range(last):
         values[count] = np.float64(k)
         for state, rule in zip(order, rules, strict=True):
-            values.setdefault(state.after, np.float64(0.0))
-        for state, rule in zip(order, rules, strict=True):
             values[state.after] = rule(*(values.get(s, 0.0) for s in symbols))
         moves[k] = moved(*(values[s] for s in symbols))
         for state in order:
