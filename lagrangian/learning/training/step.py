@@ -81,7 +81,7 @@ class TrainingStep:
             "next trace": self.rule.covector(new_state, gradient, parameters),
             "update": updates,
             "trace": self.rule.trace(state),
-            "metric": self.rule.metric_at(new_state, gradient, state, parameters),
+            "metric": self.rule.metric(new_state, gradient, state),
         }
         count = optax.safe_increment(count)
         return (count, new_parameters, new_rest, new_state), states

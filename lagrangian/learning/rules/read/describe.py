@@ -91,7 +91,8 @@ def _lines(part: Part, kind: Kind) -> Iterator[str]:
 def kinetic(kind: Kind) -> str:
     """The kinetic energy in a line."""
     if kind.name == "euclidean":
-        return "T = m/2 |v|^2"
+        told = ", m below zero: it extrapolates, and no second-order flow follows it"
+        return "T = m/2 |v|^2" + (told if kind.runs_away else "")
     if kind.name == "metric":
         return f"T = m/2 <v, D v>, D = {_cut(kind.metric)}"
     if kind.name == "convex":
@@ -148,6 +149,21 @@ def _broken(found: dict[str, Kept]) -> str:
 def _cut(expression: Any) -> str:
     text = str(expression)
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+
+
+def kinetic_latex(part: Part, kind: Kind) -> str:
+    """The kinetic energy in LaTeX; empty where there is none."""
+    if kind.name == "euclidean":
+        return r"T = \frac{m}{2} |v|^2"
+    if kind.name == "metric":
+        metric = latex_of(kind.metric, part)
+        return rf"T = \frac{{m}}{{2}} \langle v, D v \rangle,\quad D = {metric}"
+    if kind.name == "convex":
+        try:
+            return f"T = {sp.latex(legendre(kind), symbol_names={speed: '|v|'})}"
+        except NotImplementedError:
+            return ""
+    return ""
 
 
 def latex_of(expression: Any, part: Part) -> str:

@@ -131,7 +131,7 @@ def read_elements(traced: Traced) -> Reading:
     updates = dict(zip(leaves, moved, strict=True))
     arguments = [*gradients, *before, *parameters, *given]
     renaming = _Renaming(traced, second, before, named, starts)
-    parts = {leaf: renaming.part(leaf, array) for leaf, array in updates.items()}
+    parts = renaming.parts(updates)
     return Reading(traced, parts, updates, named, starts, second, before, arguments)
 
 
@@ -218,21 +218,20 @@ class _Renaming:
                 if isinstance(old[index], sp.Symbol):
                     self._next[old[index]] = new[index]
 
-    def part(self, leaf: str, update: Any) -> Part:
-        """How an array is updated, twice: the first time tells sums from means."""
-        self._averaged.clear()
-        part = self._part(leaf, update)
-        return self._part(leaf, update) if self._averaged else part
+    def parts(self, updates: Mapping[str, Any]) -> dict[str, Part]:
+        """How each array is updated, twice: the first time tells sums from means."""
+        found = {leaf: self._part(leaf, array) for leaf, array in updates.items()}
+        if not self._averaged:
+            return found
+        return {leaf: self._part(leaf, array) for leaf, array in updates.items()}
 
     def _part(self, leaf: str, update: Any) -> Part:
         sums: dict[Any, tuple[str, Any, str]] = {}
         symbols = self._everything(update)
-        opaque = [
-            self.evaluation.opaque[s] for s in symbols if s in self.evaluation.opaque
-        ]
+        opaque = [o for s, o in self.evaluation.opaque.items() if s in symbols]
         noise = any(s in self.evaluation.noise for s in symbols)
         opaque = tuple(dict.fromkeys(opaque))
-        if any(o for o in opaque):
+        if opaque:
             return Part(leaf, None, (), {}, opaque, noise)
         try:
             shared = self._shared(leaf, update, sums)

@@ -250,6 +250,8 @@ def _is_float(variable: Any) -> bool:
 
 def constant_array(value: Any) -> Any:
     """Numbers as exact ones, in an array of object dtype."""
+    if jax.dtypes.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key):
+        return _filled(value.shape, lambda: EngineSymbol("key"))
     array = np.asarray(value)
     out = np.empty(array.shape, object)
     for index in np.ndindex(array.shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,11 @@ def exact(value: Any) -> Any:
     >>> exact(np.float32(0.9)), exact(np.float32(1 - 0.999)), exact(np.float32(np.pi))
     (9/10, 1/1000, pi)
     """
-    number: Any = np.asarray(value)[()]
+    return _exact(np.asarray(value)[()])
+
+
+@lru_cache(maxsize=1024)
+def _exact(number: Any) -> Any:
     if isinstance(number, np.bool_):
         return sp.true if number else sp.false
     if isinstance(number, np.integer):

@@ -95,7 +95,20 @@ class Kind:
     exact: bool = True
     starts_full: bool = False
     update: Any = None
+
+    @property
+    def runs_away(self) -> bool:
+        """Whether the mass is not above zero, so that no second-order flow follows.
+
+        Of what extrapolates, whose gradients are newer than the move.
+        """
+        return bool(self.age <= -sp.Rational(1, 2))
+
     filter: Filter | None = None
+
+
+#: Of what is only a part of a rule.
+UPHILL = "it moves along the gradient, and not down: chain it with `optax.scale(-eta)`"
 
 
 def kind_of(part: Part) -> Kind:
@@ -139,7 +152,10 @@ def _unreadable(part: Part) -> Kind:
         return Kind(
             "opaque", f"no symbolic form: {first.primitive} in {first.place}{more}"
         )
-    return Kind("opaque", "its elements are updated in different ways")
+    return Kind(
+        "opaque",
+        "its elements are not updated alike, or its state is laid out otherwise",
+    )
 
 
 def _why(update: Any, part: Part, frozen: Any) -> str:
@@ -182,7 +198,8 @@ def _verdict(node: Any, nonnegative: frozenset[Any]) -> Any:
         return None
     symbols = node.free_symbols
     if isinstance(node, sp.Eq | sp.Ne):
-        if symbols == {count} or not all(s.is_integer for s in symbols):
+        first = count in node.args and symbols == {count}
+        if first or not all(s.is_integer for s in symbols):
             return sp.false if isinstance(node, sp.Eq) else sp.true
         return None
     large, small = node.gts, node.lts
@@ -209,10 +226,10 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
     rate, rest = factored(response)
     if rest != 1:
         return None
-    covector = _covector(found)
+    covector = _covector(found, states)
     rate = -rate * (1 - covector.memory) / covector.gain
-    if rate.is_number and rate <= 0:
-        return None
+    if not _negative(-rate):
+        return Kind("none", UPHILL)
     coupled, move = decays
     decoupled = -move / rate
     if not (coupled.is_number and decoupled.is_number):
@@ -235,9 +252,12 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
     )
 
 
-def _covector(found: Filter) -> Covector:
-    """The first state that only gradients feed, with numbers for weights."""
+def _covector(found: Filter, fixed: Any) -> Covector:
+    """The first of the `fixed` states that only gradients feed."""
+    exact = {s.name: s for s in fixed}
     for i, state in enumerate(found.states):
+        if state.name not in exact:
+            continue
         others = [a for j, a in enumerate(found.A[i, :]) if j != i]
         share, gain = found.A[i, i], found.B[i] * found.feed
         pull = found.K[i]
@@ -264,14 +284,15 @@ def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
         return None
     if not all(p.is_number and abs(p) < 1 for p in found.poles):
         return None
-    covector = _covector(found)
+    covector = _covector(found, fixed)
     late = found.late()
     response = _corrected(found, covector)
     rate, rest = factored(late.response if response is None else response)
     if rest == 1 or rate == 0:
         return None
-    sign = -1 if _negative(rate) else 1
-    rate, rest = sign * rate, -sign * rest
+    if not _negative(rate):
+        return Kind("none", UPHILL)
+    rate = -rate
     decays, age = late.decays, late.age
     if decays is None:
         return None
@@ -363,7 +384,7 @@ def _convex(update: Any, part: Part, states: Any) -> Kind | None:
     return Kind(
         "convex",
         rate=rate,
-        covector=_with_decay(_covector(found), decays[0]),
+        covector=_with_decay(_covector(found, states), decays[0]),
         age=found.age,
         coupled=decays[0],
         decoupled=decoupled,

@@ -226,6 +226,10 @@ def _concatenated(_: Any, *arrays: Any, dimension: Any, **__: Any) -> Any:
     return np.concatenate(arrays, axis=dimension)
 
 
+def _split(_: Any, x: Any, *, sizes: Any, axis: int, **__: Any) -> Any:
+    return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
+
+
 def _iota(_: Any, *, dtype: Any, shape: Any, dimension: Any, **__: Any) -> Any:
     counted = np.arange(shape[dimension]).reshape(
         [-1 if axis == dimension else 1 for axis in range(len(shape))]
@@ -371,6 +375,7 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update,
     "concatenate": _concatenated,
+    "split": _split,
     "iota": _iota,
     "rev": _reversed,
     "pad": _padded,

@@ -56,5 +56,10 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
     """
     traced = trace(tx, parameters)
     reading = read_elements(traced)
-    kinds = {leaf: kind_of(part) for leaf, part in reading.parts.items()}
+    known: dict[Any, Any] = {}  # arrays that are updated alike are of one kind
+    kinds = {}
+    for leaf, part in reading.parts.items():
+        if part.form not in known:
+            known[part.form] = kind_of(part)
+        kinds[leaf] = known[part.form]
     return made(tx, reading, kinds)

@@ -352,7 +352,7 @@ def made(tx: Any, reading: Reading, kinds: dict[str, Kind]) -> ReadRule:
     kind = next(iter(kinds.values()))
     if len(forms) > 1:
         return AnyRule(_common_rate(kinds), tx, reading, kinds)
-    if kind.name == "euclidean":
+    if kind.name == "euclidean" and not kind.runs_away:
         return ReadEuclidean(rate_of(kind), tx, reading, kinds)
     if kind.metric is not None and not _has_parameter(kind):
         return ReadMetric(rate_of(kind), tx, reading, kinds)

@@ -31,6 +31,8 @@ def symmetries_of(part: Part) -> dict[str, Kept] | None:
     """For each of `NAMES` whether an array's update keeps it; None if unreadable."""
     if part.update is None:
         return None
+    if part.update == 0:
+        return dict.fromkeys(NAMES, Kept(True))
     scale = _scale(part)
     return {
         "scale": scale,
@@ -52,11 +54,11 @@ def _scale(part: Part) -> Kept:
     degrees[value] = sp.S.Zero
     for state in part.states:
         degrees[state.before] = degrees[state.after] = sp.Dummy(state.name)
-    equations: list[tuple[Any, str]] = []
+    equations: list[tuple[Any, str, bool]] = []
 
-    def same(left: Any, right: Any, reason: str) -> None:
+    def same(left: Any, right: Any, reason: str, late: bool = False) -> None:
         if left != right:
-            equations.append((left - right, reason))
+            equations.append((left - right, reason, late))
 
     def degree(node: Any) -> Any:
         if node in degrees:
@@ -70,8 +72,8 @@ def _scale(part: Part) -> Kept:
                 same(found, sp.S.Zero, f"`{node}` holds other arrays, too")
             degrees[node] = found
             return found
-        if node.is_Symbol:  # noise
-            raise _Broken(f"the noise `{node}`")
+        if node.is_Symbol:
+            raise _Broken(f"the noise `{node}`" if node.name == "xi" else f"`{node}`")
         if node.is_Mul:
             return sp.Add(*map(degree, node.args))
         if node.is_Pow:
@@ -105,7 +107,8 @@ def _scale(part: Part) -> Kept:
         terms = [t for t in terms if t != 0]
         found = [degree(t) for t in terms]
         for term, other in zip(terms[1:], found[1:], strict=True):
-            same(other, found[0], f"`{_short(terms[0])}` beside `{_short(term)}`")
+            reason = f"`{_short(terms[0])}` beside `{_short(term)}`"
+            same(other, found[0], reason, terms[0].is_number or term.is_number)
         return found[0] if found else sp.S.Zero
 
     try:
@@ -120,12 +123,12 @@ def _scale(part: Part) -> Kept:
     except _Broken as error:
         return Kept(False, str(error))
     unknown = sorted(
-        {d for e, _ in equations for d in e.free_symbols}, key=lambda d: d.name
+        {d for e, _, _ in equations for d in e.free_symbols}, key=lambda d: d.name
     )
-    # Those with a number in them last: what is blamed first is an epsilon.
-    equations.sort(key=lambda e: e[1].startswith(tuple(f"`{n}" for n in "-0123456789")))
+    # What is blamed is what is added last: a number, an epsilon say, beside others.
+    equations.sort(key=lambda e: e[2])
     for until in range(1, len(equations) + 1):
-        known = [e for e, _ in equations[:until]]
+        known = [e for e, _, _ in equations[:until]]
         if unknown and sp.linsolve(known, unknown) is sp.S.EmptySet:
             return Kept(False, equations[until - 1][1])
         if not unknown and known[-1] != 0:
