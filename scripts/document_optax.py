@@ -189,9 +189,8 @@ def _made(name: str, make: Callable[..., Any]) -> Any:
     return make(**needed)
 
 
-def section(name: str, tx: Any) -> str:
+def section(name: str, rule: Any) -> str:
     """What is read of a transformation, as a part of the page."""
-    rule = lg.rule(tx)
     formulas = [
         f"$$ {kinetic_latex(part, kind)} $$\n"
         for _, part, kind in groups(rule.reading, rule.kinds)
@@ -201,9 +200,8 @@ def section(name: str, tx: Any) -> str:
     return f"## {name}\n\n{text}```text\n{rule!s}\n```\n"
 
 
-def row(name: str, tx: Any) -> str:
+def row(name: str, rule: Any) -> str:
     """The same in a line of the table."""
-    rule = lg.rule(tx)
     cells = []
     for leaves, part, kind in groups(rule.reading, rule.kinds):
         found = symmetries_of(part)
@@ -222,16 +220,16 @@ PREAMBLE = f"""\
 
 Written by `python scripts/document_optax.py` from the code of optax
 {optax.__version__}: `lg.rule(tx)` reads each transformation, and what stands here is
-derived from what was read, with a learning rate of 1/100 where one is asked for. What is
-a part of a rule only (`scale_by_adam`, `clip`) is chained with `optax.scale(-0.01)`.
+derived from what was read, with a learning rate of 1/100 where one is asked for. What
+is a part of a rule only (`scale_by_adam`, `clip`) is chained with `optax.scale(-0.01)`.
 
-g is the gradient of an element, q the element, k the number of the step from zero, v the
-velocity in the time t = sum of learning rates; a prime is the value after the step.
+g is the gradient of an element, q the element, k the number of the step from zero, v
+the velocity in the time t = sum of learning rates; a prime is the value after the step.
 `sum(g**2; tree)` is one number for the whole tree, `sum(g**2)` one for each array. The
 kinds: *euclidean*, linear in the gradients of the past; *metric*, linear with averages
 held fixed; *convex*, T being the Legendre transform of a function of the covector;
-*none*; *opaque*, without a symbolic form. A symmetry is kept if the update commutes with
-it. The exact discrete law holds for every one of them.
+*none*; *opaque*, without a symbolic form. A symmetry is kept if the update commutes
+with it. The exact discrete law holds for every one of them.
 
 """
 
@@ -244,9 +242,9 @@ def page() -> str:
             rows.append(f"| {name} | refused | - | {reason} |")
             continue
         print(name)
-        tx = transformation(name, make)
-        rows.append(row(name, tx))
-        sections.append(section(name, tx))
+        rule = lg.rule(transformation(name, make))
+        rows.append(row(name, rule))
+        sections.append(section(name, rule))
     head = [
         "| transformation | kinetic energy | keeps | why none |",
         "| --- " * 4 + "|",

@@ -168,7 +168,7 @@ def _settled(before: Any, after: Any, start: Any) -> Any:
             continue
         if _is_constant(first) and new in (old, first):
             out[index] = first
-        elif before.shape == () and first is sp.true and new is sp.false:
+        elif before.shape == () and first in (sp.true, 1) and new in (sp.false, 0):
             out[index] = sp.Eq(count, 0)  # says that it is the first step
         elif before.shape == () and old.is_integer and new == old + 1 and first == 0:
             out[index] = count

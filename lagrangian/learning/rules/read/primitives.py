@@ -107,6 +107,8 @@ def _at_most(a: Any, b: Any) -> Any:
 
 
 def _equal(a: Any, b: Any) -> Any:
+    if _is_truth(a) and b in (0, 1):
+        return a if b == 1 else sp.Not(a)
     if isinstance(a, sp.logic.boolalg.BooleanAtom) or isinstance(
         b, sp.logic.boolalg.BooleanAtom
     ):

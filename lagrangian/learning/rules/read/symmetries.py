@@ -113,6 +113,9 @@ def _scale(part: Part) -> Kept:
 
     try:
         for state in part.states:
+            if state.start != 0:
+                reason = f"`{state.name}` starts at {state.start}"
+                same(degree(state.start), degrees[state.after], reason)
             if state.update != 0:
                 same(degree(state.update), degrees[state.after], f"`{state.name}`")
         same(

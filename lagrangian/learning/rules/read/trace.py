@@ -17,6 +17,8 @@ from lagrangian.lowering.pytrees import named_leaves
 
 #: Of an axis of the arrays that are traced.
 _FEW = 2
+#: What fields are not called: the gradient, the parameter, the loss, the step, noise.
+TAKEN = ("g", "q", "f", "k", "xi")
 #: Further arguments of `update`, by which it is tried.
 _EXTRA = (), ("value",), ("value", "grad", "value_fn"), ("obj_fn",)
 
@@ -191,7 +193,8 @@ def _fields(state: Any, q: Any) -> tuple[Field, ...]:
         prefix, owner, rest = _owner(keys, leaf.shape, paths, shapes)
         words = [key for key in prefix if not key.isdigit()]
         name = words[-1].rstrip("_") if words else "state"
-        name += "".join(rest)
+        name = "".join(c if c.isalnum() else "_" for c in name) + "".join(rest)
+        name += "_kept" if name in TAKEN else ""
         numbers = taken.setdefault(name, {})
         number = numbers.setdefault(prefix, len(numbers) + 1)
         name = name if number == 1 else f"{name}_{number}"
