@@ -174,12 +174,6 @@ class Rule(ABC):
         """The diagonal metric of a step, as a pytree; None for the Euclidean one."""
         return None
 
-    def metric_at(
-        self, new_state: Any, gradient: Any, state: Any, parameters: Any
-    ) -> Any | None:
-        """`metric`, of a rule whose metric depends on the parameters as well."""
-        return self.metric(new_state, gradient, state)
-
     def of(self, block: Block) -> Rule:
         """The rule as it treats one block: itself, but for one made of several."""
         return self

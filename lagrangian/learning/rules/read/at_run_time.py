@@ -8,7 +8,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lagrangian.learning.rules.read.elements import Part, Reading, count, g, q
+from lagrangian.learning.rules.read.elements import Reading
+from lagrangian.learning.rules.read.part import Part, count, g
 from lagrangian.learning.rules.read.trace import subtree
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.pytrees import named_leaves
@@ -49,15 +50,11 @@ def step_count(reading: Reading, state: Any) -> Any:
 
 @dataclass
 class Step:
-    """The arrays of a step: gradients, parameters, states before and after it.
-
-    Parameters may be None where no expression has them.
-    """
+    """The arrays of a step: gradients, and the states before and after it."""
 
     reading: Reading
     parts: Mapping[str, Part]
     gradient: Mapping[str, Any]
-    parameters: Mapping[str, Any] | None
     before: Any
     after: Any
 
@@ -72,8 +69,6 @@ class Step:
     def _value(self, leaf: str, part: Part, symbol: Any) -> Any:
         if symbol == g:
             return self.gradient[leaf]
-        if symbol == q and self.parameters is not None:
-            return self.parameters[leaf]
         if symbol == count:
             return step_count(self.reading, self.before)
         if symbol in part.sums:

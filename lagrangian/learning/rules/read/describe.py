@@ -8,8 +8,9 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.learning.rules.read.convex import kinetic_energy
-from lagrangian.learning.rules.read.elements import Part, Reading
-from lagrangian.learning.rules.read.kinds import LENGTH, Kind, P
+from lagrangian.learning.rules.read.elements import Reading
+from lagrangian.learning.rules.read.kind import LENGTH, Kind, P
+from lagrangian.learning.rules.read.part import Part
 from lagrangian.learning.rules.read.symmetries import NAMES, Kept, symmetries_of
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 

@@ -15,14 +15,10 @@ import numpy as np
 import sympy as sp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from lagrangian.learning.rules.read.control import CONTROL
 from lagrangian.learning.rules.read.exact_numbers import exact
-from lagrangian.learning.rules.read.primitives import (
-    CONTROL,
-    PRIMITIVES,
-    RANDOM,
-    NoSymbolicForm,
-    chosen,
-)
+from lagrangian.learning.rules.read.primitives import PRIMITIVES, RANDOM, chosen
+from lagrangian.learning.rules.read.shapes import NoSymbolicForm
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 
 #: Iterations of one loop that are written out.

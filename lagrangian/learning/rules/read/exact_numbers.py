@@ -21,10 +21,11 @@ def exact(value: Any) -> Any:
     >>> exact(np.float32(0.9)), exact(np.float32(1 - 0.999)), exact(np.float32(np.pi))
     (9/10, 1/1000, pi)
     """
-    return _exact(np.asarray(value)[()])
+    number: Any = np.asarray(value)[()]
+    return _exact(number)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)  # 1 is equal to True
 def _exact(number: Any) -> Any:
     if isinstance(number, np.bool_):
         return sp.true if number else sp.false

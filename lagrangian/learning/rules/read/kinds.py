@@ -13,20 +13,17 @@ With u the update of an element and t = sum of learning rates:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sympy as sp
 
-from lagrangian.learning.rules.read.convex import is_increasing
-from lagrangian.learning.rules.read.elements import (
-    Part,
-    State,
-    count,
-    g,
-    is_nonnegative,
-    q,
+from lagrangian.learning.rules.read.convex_kind import convex, convex_at_q
+from lagrangian.learning.rules.read.kind import (
+    Covector,
+    Kind,
+    coefficients_of_decay,
+    covector_of,
 )
 from lagrangian.learning.rules.read.linear import (
     Filter,
@@ -36,76 +33,8 @@ from lagrangian.learning.rules.read.linear import (
     linear_states,
     ratio,
 )
-from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
-
-#: The covector of which an update is a function.
-P = EngineSymbol("P", real=True)
-#: Its length over an array or the tree.
-LENGTH = EngineSymbol("|P|", positive=True)
-
-
-@dataclass(frozen=True)
-class Covector:
-    """p' = memory p + gain (grad f + decay q), in numbers.
-
-    Attributes:
-        state: the field that keeps it, times `scale`; None for the gradient itself.
-    """
-
-    state: State | None
-    memory: Any
-    gain: Any
-    decay: Any
-    scale: Any = sp.S.One
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What was derived of one array's update.
-
-    Attributes:
-        name: "euclidean", "metric", "convex", "none" or "opaque".
-        reason: in words, where there is no kinetic energy.
-        rate: the learning rate, a function of `count`.
-        covector: of the balance.
-        age: tau, in steps.
-        response: H/(-eta): what a constant gradient of one moves, per learning rate.
-        coupled, decoupled: the weight decays through the gradient and past it.
-        metric: D, of a metric; P/phi(P) of a convex function.
-        momentum: P as a combination of the gradient and of averages.
-        slope: phi, a function of `P`, and of `LENGTH` if it is one of the length.
-        output: the factors of u per learning rate, in terms of g, q and the states.
-        exact: whether that is so from the first step on, without noise.
-        starts_full: whether averages that start at zero are made up for.
-        update: u without noise, and without what happens almost nowhere.
-    """
-
-    name: str
-    reason: str = ""
-    rate: Any = sp.S.One
-    covector: Covector = Covector(None, sp.S.Zero, sp.S.One, sp.S.Zero)
-    age: Any = sp.S.Zero
-    response: Any = sp.S.One
-    coupled: Any = sp.S.Zero
-    decoupled: Any = sp.S.Zero
-    metric: Any = None
-    momentum: Any = None
-    slope: Any = None
-    output: Mapping[Any, Any] | None = None
-    exact: bool = True
-    starts_full: bool = False
-    update: Any = None
-
-    @property
-    def runs_away(self) -> bool:
-        """Whether the mass is not above zero, so that no second-order flow follows.
-
-        Of what extrapolates, whose gradients are newer than the move.
-        """
-        return bool(self.age <= -sp.Rational(1, 2))
-
-    filter: Filter | None = None
-
+from lagrangian.learning.rules.read.part import Part, count, g
+from lagrangian.learning.rules.read.typical import typical
 
 #: Of what is only a part of a rule.
 UPHILL = "it moves along the gradient, and not down: chain it with `optax.scale(-eta)`"
@@ -115,34 +44,22 @@ def kind_of(part: Part) -> Kind:
     """Derive what an array's update is."""
     if part.update is None:
         return _unreadable(part)
-    update = _typical(part)
-    typical = replace(
-        part,
-        states=tuple(
-            replace(s, update=almost_everywhere(s.update, part.nonnegative))
-            for s in part.states
-        ),
-    )
+    usual = typical(part)
+    update = usual.update
     if not update.free_symbols - {count}:
         if update == 0:
             return Kind("none", "it does not move")
         return Kind("none", "it does not depend on the gradient")
-    fixed, frozen = linear_states(part, True), linear_states(typical, False)
+    fixed, frozen = linear_states(part, True), linear_states(usual, False)
     kind = (
         _euclidean(update, fixed, part)
-        or _convex(update, part, fixed)
+        or convex(update, part, fixed)
         or _metric(update, part, fixed, frozen)
-        or _convex_at_q(update)
+        or _geometry(update)
+        or convex_at_q(update)
         or Kind("none", _why(update, part, frozen))
     )
     return replace(kind, update=update)
-
-
-def _typical(part: Part) -> Any:
-    """The update without noise, and without what happens almost nowhere."""
-    noise = {s: sp.S.Zero for s in part.update.free_symbols if s.name == "xi"}
-    update = part.update.xreplace(noise if part.noise else {})
-    return almost_everywhere(update, part.nonnegative)
 
 
 def _unreadable(part: Part) -> Kind:
@@ -178,41 +95,6 @@ def _why(update: Any, part: Part, frozen: Any) -> str:
     return "it is no gradient of a convex function of a covector"
 
 
-#: Below this, a threshold guards against a division by zero.
-_GUARD = sp.Rational(1, 10**5)
-
-
-def almost_everywhere(expression: Any, nonnegative: frozenset[Any]) -> Any:
-    """Without what happens at the first step, near zero, or where numbers are equal."""
-    if not expression.has(sp.core.relational.Relational):
-        return expression
-
-    def is_rare(node: Any) -> bool:
-        return _verdict(node, nonnegative) is not None
-
-    return expression.replace(is_rare, lambda node: _verdict(node, nonnegative))
-
-
-def _verdict(node: Any, nonnegative: frozenset[Any]) -> Any:
-    if not isinstance(node, sp.core.relational.Relational):
-        return None
-    symbols = node.free_symbols
-    if isinstance(node, sp.Eq | sp.Ne):
-        first = count in node.args and symbols == {count}
-        if first or not all(s.is_integer for s in symbols):
-            return sp.false if isinstance(node, sp.Eq) else sp.true
-        return None
-    large, small = node.gts, node.lts
-    if symbols == {count} and count in (large, small):
-        number = small if large == count else large
-        return sp.true if large == count else sp.false if number <= 1 else None
-    if small.is_number and 0 <= small <= _GUARD and not large.is_number:
-        return sp.true if is_nonnegative(large, nonnegative) else None
-    if large.is_number and 0 <= large <= _GUARD and not small.is_number:
-        return sp.false if is_nonnegative(small, nonnegative) else None
-    return None
-
-
 def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
     found = filter_of(update, states, True)
     if found is None or not found.stable:
@@ -226,7 +108,7 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
     rate, rest = factored(response)
     if rest != 1:
         return None
-    covector = _covector(found, states)
+    covector = covector_of(found, states)
     rate = -rate * (1 - covector.memory) / covector.gain
     if not _negative(-rate):
         return Kind("none", UPHILL)
@@ -252,29 +134,6 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
     )
 
 
-def _covector(found: Filter, fixed: Any) -> Covector:
-    """The first of the `fixed` states that only gradients feed."""
-    exact = {s.name: s for s in fixed}
-    for i, state in enumerate(found.states):
-        if state.name not in exact:
-            continue
-        others = [a for j, a in enumerate(found.A[i, :]) if j != i]
-        share, gain = found.A[i, i], found.B[i] * found.feed
-        pull = found.K[i]
-        if any(others) or not all(x.is_number for x in (share, gain, pull)):
-            continue
-        if gain == 0 or not 0 < share < 1:
-            continue
-        if gain < 0:  # the learning rate is in the trace
-            return Covector(state, share, sp.S.One, pull / gain, gain)
-        return Covector(state, share, gain, pull / gain)
-    decay = sp.S.Zero
-    if not found.states and found.D != 0:
-        share = ratio(found.E, found.D * found.scale)
-        decay = share if share.is_number else decay
-    return Covector(None, sp.S.Zero, sp.S.One, decay)
-
-
 def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
     for with_q in (True, False):
         found = filter_of(update, frozen, with_q)
@@ -284,7 +143,7 @@ def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
         return None
     if not all(p.is_number and abs(p) < 1 for p in found.poles):
         return None
-    covector = _covector(found, fixed)
+    covector = covector_of(found, fixed)
     late = found.late()
     response = _corrected(found, covector)
     rate, rest = factored(late.response if response is None else response)
@@ -311,6 +170,25 @@ def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
         output=found.output,
         filter=found,
     )
+
+
+def _geometry(update: Any) -> Kind | None:
+    """A metric of q itself, and weight decay through it: -eta (g + lambda q)/D(q)."""
+    if update.free_symbols != {g, q}:
+        return None
+    own = update.xreplace({g: sp.S.Zero})
+    pull = coefficients(sp.expand(update - own), [g])
+    if not pull:
+        return None
+    decay = ratio(own, pull[g]) / q
+    if not decay.is_number:
+        return None
+    rate, rest = factored(pull[g])
+    if not _negative(rate):
+        return Kind("none", UPHILL)
+    covector = Covector(None, sp.S.Zero, sp.S.One, decay)
+    metric = 1 / rest
+    return Kind("metric", rate=-rate, covector=covector, coupled=decay, metric=metric)
 
 
 def g_matters(found: Filter) -> bool:
@@ -340,150 +218,3 @@ def _corrected(found: Filter, covector: Covector) -> Any:
 
 def _has_power(expression: Any, base: Any) -> bool:
     return any(p.base == base and p.exp.has(count) for p in expression.atoms(sp.Pow))
-
-
-def _convex(update: Any, part: Part, states: Any) -> Kind | None:
-    past = coefficients_of_decay(update)
-    move, rest = past
-    combination = _argument(rest, states)
-    if combination is None:
-        return None
-    found = filter_of(combination, states, True)
-    if found is None or not found.stable:
-        return None
-    response = found.response
-    if response == 0 or not response.is_number:
-        return None
-    decays = found.decays
-    if decays is None or decays[1] != 0 or not decays[0].is_number:
-        return None
-    combination = sp.expand(combination / response)
-    slope = _in_covector(rest, combination)
-    length = None
-    if slope is None:
-        return None
-    allowed = {P, count}
-    sums = [s for s in slope.free_symbols if s in part.sums]
-    if sums:
-        radial = _radial(slope, sums, part, combination)
-        if radial is None:
-            return None
-        (slope, length), allowed = radial, {P, LENGTH, count}
-    elif any(s in part.sums for s in rest.free_symbols):
-        return None
-    if not slope.free_symbols <= allowed | _settled_states(part):
-        return None
-    if coefficients(slope, [P]) and not sums:
-        return None  # linear: a metric
-    rate, slope = _rate_and_slope(-slope)
-    if slope is None or not is_increasing(slope, P, LENGTH):
-        return None
-    decoupled = sp.cancel(-move / rate)
-    if not decoupled.is_number:
-        return None
-    return Kind(
-        "convex",
-        rate=rate,
-        covector=_with_decay(_covector(found, states), decays[0]),
-        age=found.age,
-        coupled=decays[0],
-        decoupled=decoupled,
-        metric=_unsigned(P / slope).xreplace({P: combination, LENGTH: length}),
-        momentum=combination,
-        slope=slope,
-        filter=found,
-    )
-
-
-def _convex_at_q(update: Any) -> Kind | None:
-    """A convex function of the gradient that is another one at every q (mirrors)."""
-    if update.free_symbols != {g, q} or update.xreplace({g: sp.S.Zero}) != 0:
-        return None
-    slope = -update.xreplace({g: P})
-    if not slope.diff(P).is_positive:
-        return None
-    return Kind("convex", momentum=g, slope=slope, metric=-g / update)
-
-
-def _unsigned(expression: Any) -> Any:
-    """x/sign(x) as |x|."""
-    signs = {s: s.args[0] / sp.Abs(s.args[0]) for s in expression.atoms(sp.sign)}
-    return expression.xreplace(signs)
-
-
-def _with_decay(covector: Covector, decay: Any) -> Covector:
-    if covector.state is None and decay != 0:
-        return Covector(None, sp.S.Zero, sp.S.One, decay)
-    return covector
-
-
-def _settled_states(part: Part) -> set[Any]:
-    """Averages that are given when the step is made: a step size of each element."""
-    return {v for s in part.states for v in (s.before, s.after)}
-
-
-def coefficients_of_decay(update: Any) -> tuple[Any, Any]:
-    """(factor, rest): what q adds to an update by itself."""
-    terms = sp.Add.make_args(update)
-    own = [t for t in terms if q in t.free_symbols and (t / q).free_symbols <= {count}]
-    move = sp.Add(*(t / q for t in own))
-    return move, sp.Add(*(t for t in terms if t not in own))
-
-
-def _argument(rest: Any, states: Any) -> Any:
-    """The linear combination of which all else is a function."""
-    symbols = {v for s in states for v in (s.before, s.after)} | {g}
-    present = rest.free_symbols & symbols
-    if present == {g} and q not in rest.free_symbols:
-        return g
-    if len(present) == 1 and q not in rest.free_symbols:
-        return present.pop()
-    variables = [g, q, *symbols - {g}]
-    largest = None
-    for node in sp.preorder_traversal(rest):
-        if isinstance(node, sp.Add) and (found := coefficients(node, variables)):
-            if all(f.is_number for f in found.values()) and found.keys() & symbols:
-                largest = node
-                break
-    if largest is None and present == {g}:
-        return g
-    return largest
-
-
-def _in_covector(rest: Any, combination: Any) -> Any:
-    """The expression with P in the place of its argument; None if more is left."""
-    variables = sorted(combination.free_symbols, key=lambda s: (s != g, s.name))
-    pivot = variables[0]
-    found = coefficients(combination, variables)
-    if not found:
-        return None
-    others = sp.Add(*(f * v for v, f in found.items() if v != pivot))
-    told = rest.xreplace({pivot: sp.expand((P - others) / found[pivot])})
-    if told.free_symbols & set(variables):
-        told = sp.expand(told)
-    return None if told.free_symbols & set(variables) - {P} - ({q} - {pivot}) else told
-
-
-def _radial(slope: Any, sums: Any, part: Part, combination: Any) -> Any:
-    """The slope as a function of |P|, and |P|, where the only sum in it is of P^2."""
-    if len(sums) != 1:
-        return None
-    kind, term, _ = part.sums[sums[0]]
-    if kind not in ("sum", "mean"):
-        return None
-    share = sp.cancel(term / combination**2)
-    if not (share.is_number and share > 0):
-        return None
-    factor = coefficients(slope, [P])
-    if not factor:
-        return None
-    told = P * factor[P].xreplace({sums[0]: share * LENGTH**2})
-    return told, sp.sqrt(sums[0] / share)
-
-
-def _rate_and_slope(slope: Any) -> tuple[Any, Any]:
-    """(eta, phi): with the numbers in front, if phi then has a plain scale."""
-    rate, rest = factored(slope)
-    if rate.is_number and rate < 0:
-        rate, rest = -rate, -rest
-    return (rate, rest) if rate != 0 else (rate, None)

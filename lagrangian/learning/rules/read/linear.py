@@ -9,14 +9,13 @@ from typing import Any
 
 import sympy as sp
 
-from lagrangian.learning.rules.read.elements import Part, State, count, g, q
+from lagrangian.learning.rules.read.part import Part, State, count, g, q
 
 
 def coefficients(expression: Any, variables: Iterable[Any]) -> dict[Any, Any] | None:
     """The factors of the variables in a linear expression; None if it is none.
 
-    >>> from lagrangian.learning.rules.read.elements import g, q
-    >>> coefficients(3 * g - q / 2, [g, q]), coefficients(g * q, [g, q])
+    >>>     >>> coefficients(3 * g - q / 2, [g, q]), coefficients(g * q, [g, q])
     ({g: 3, q: -1/2}, None)
     """
     variables = list(variables)

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from lagrangian.learning.rules.read import shapes
+from lagrangian.learning.rules.read.shapes import NoSymbolicForm
 
-class NoSymbolicForm(Exception):
-    """Raised for what the table does not have; says what that is."""
 
-
-def _each(function: Callable[..., Any]) -> Callable[..., Any]:
+def each(function: Callable[..., Any]) -> Callable[..., Any]:
     """Element by element, over arrays that broadcast."""
 
     def apply(_: Any, *arrays: Any, **__: Any) -> Any:
@@ -76,15 +75,15 @@ def _told(expression: Any, condition: Any, case: int) -> Any:
 
 def _select(_: Any, which: Any, *cases: Any, **__: Any) -> Any:
     if len(cases) != 2:
-        return _select_n(which, cases)
+        return select_n(which, cases)
     no, yes = cases
-    return _each(chosen)(None, which, yes, no)
+    return each(chosen)(None, which, yes, no)
 
 
-def _select_n(which: Any, cases: Any) -> Any:
+def select_n(which: Any, cases: Any) -> Any:
     out = cases[-1]
     for k, case in reversed(list(enumerate(cases[:-1]))):
-        out = _each(lambda w, a, b, k=k: chosen(sp.Eq(w, k), a, b))(
+        out = each(lambda w, a, b, k=k: chosen(sp.Eq(w, k), a, b))(
             None, which, case, out
         )
     return out
@@ -142,7 +141,7 @@ def _logical(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    return _each(lambda *values: function(*map(_number, values)))
+    return each(lambda *values: function(*map(_number, values)))
 
 
 def _converted(_: Any, x: Any, *, new_dtype: Any, **__: Any) -> Any:
@@ -154,100 +153,11 @@ def _converted(_: Any, x: Any, *, new_dtype: Any, **__: Any) -> Any:
             return sp.floor(value) if value.is_nonnegative else _truncated(value)
         return value
 
-    return _each(convert)(None, x)
+    return each(convert)(None, x)
 
 
 def _truncated(value: Any) -> Any:
     raise NoSymbolicForm("rounding to an integer")
-
-
-def _broadcast(
-    _: Any, x: Any, *, shape: Any, broadcast_dimensions: Any, **__: Any
-) -> Any:
-    between = [1] * len(shape)
-    for axis, target in enumerate(broadcast_dimensions):
-        between[target] = x.shape[axis]
-    return np.broadcast_to(x.reshape(between), shape)
-
-
-def _transposed(_: Any, x: Any, *, permutation: Any, **__: Any) -> Any:
-    return np.transpose(x, permutation)
-
-
-def _reshaped(_: Any, x: Any, *, new_sizes: Any, **__: Any) -> Any:
-    return x.reshape(new_sizes)
-
-
-def _squeezed(_: Any, x: Any, *, dimensions: Any, **__: Any) -> Any:
-    return np.squeeze(x, axis=tuple(dimensions))
-
-
-def _expanded(_: Any, x: Any, *, dimensions: Any, **__: Any) -> Any:
-    return np.expand_dims(x, tuple(dimensions))
-
-
-def _sliced(
-    _: Any, x: Any, *, start_indices: Any, limit_indices: Any, strides: Any, **__: Any
-) -> Any:
-    strides = strides or [1] * x.ndim
-    rows = zip(start_indices, limit_indices, strides, strict=True)
-    return x[tuple(slice(*row) for row in rows)]
-
-
-def _indices(values: Any) -> list[int]:
-    numbers = [v[()] if isinstance(v, np.ndarray) else v for v in values]
-    if not all(getattr(n, "is_Integer", False) for n in numbers):
-        raise NoSymbolicForm("an index that is computed")
-    return [int(n) for n in numbers]
-
-
-def _dynamic_slice(_: Any, x: Any, *starts: Any, slice_sizes: Any, **__: Any) -> Any:
-    begins = [
-        min(max(b, 0), n - size)
-        for b, n, size in zip(_indices(starts), x.shape, slice_sizes, strict=True)
-    ]
-    return x[
-        tuple(slice(b, b + size) for b, size in zip(begins, slice_sizes, strict=True))
-    ]
-
-
-def _dynamic_update(_: Any, x: Any, update: Any, *starts: Any, **__: Any) -> Any:
-    out = np.array(x, object)
-    begins = [
-        min(max(b, 0), n - size)
-        for b, n, size in zip(_indices(starts), x.shape, update.shape, strict=True)
-    ]
-    where = tuple(
-        slice(b, b + size) for b, size in zip(begins, update.shape, strict=True)
-    )
-    out[where] = update
-    return out
-
-
-def _concatenated(_: Any, *arrays: Any, dimension: Any, **__: Any) -> Any:
-    return np.concatenate(arrays, axis=dimension)
-
-
-def _split(_: Any, x: Any, *, sizes: Any, axis: int, **__: Any) -> Any:
-    return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
-
-
-def _iota(_: Any, *, dtype: Any, shape: Any, dimension: Any, **__: Any) -> Any:
-    counted = np.arange(shape[dimension]).reshape(
-        [-1 if axis == dimension else 1 for axis in range(len(shape))]
-    )
-    return np.vectorize(sp.Integer, otypes=[object])(np.broadcast_to(counted, shape))
-
-
-def _reversed(_: Any, x: Any, *, dimensions: Any, **__: Any) -> Any:
-    return np.flip(x, axis=tuple(dimensions))
-
-
-def _padded(_: Any, x: Any, value: Any, *, padding_config: Any, **__: Any) -> Any:
-    if any(low < 0 or high < 0 or inner for low, high, inner in padding_config):
-        raise NoSymbolicForm("pad")
-    widths = [(low, high) for low, high, _ in padding_config]
-    return np.pad(x, widths, constant_values=value[()])
 
 
 def _reduce(kind: str) -> Callable[..., Any]:
@@ -297,9 +207,7 @@ def _cumulative(operation: Callable[..., Any]) -> Callable[..., Any]:
             here = [slice(None)] * x.ndim
             before = list(here)
             here[axis], before[axis] = slice(k, k + 1), slice(k - 1, k)
-            out[tuple(here)] = _each(operation)(
-                None, out[tuple(before)], x[tuple(here)]
-            )
+            out[tuple(here)] = each(operation)(None, out[tuple(before)], x[tuple(here)])
         return np.flip(out, axis) if reverse else out
 
     return apply
@@ -353,13 +261,13 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "le": _plain(_at_most),
     "gt": _plain(lambda a, b: _less(b, a)),
     "ge": _plain(lambda a, b: _at_most(b, a)),
-    "eq": _each(_equal),
-    "ne": _each(lambda a, b: sp.Not(_equal(a, b))),
-    "and": _each(_logical(sp.And)),
-    "or": _each(_logical(sp.Or)),
-    "xor": _each(_logical(sp.Xor)),
-    "not": _each(_logical(sp.Not)),
-    "is_finite": _each(lambda a: sp.true),
+    "eq": each(_equal),
+    "ne": each(lambda a, b: sp.Not(_equal(a, b))),
+    "and": each(_logical(sp.And)),
+    "or": each(_logical(sp.Or)),
+    "xor": each(_logical(sp.Xor)),
+    "not": each(_logical(sp.Not)),
+    "is_finite": each(lambda a: sp.true),
     "select_n": _select,
     "convert_element_type": _converted,
     "copy": lambda e, x, **_: x,
@@ -368,19 +276,19 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "reduce_precision": lambda e, x, **_: x,
     "device_put": lambda e, *x, **_: list(x),
     "optimization_barrier": lambda e, *x, **_: list(x),
-    "broadcast_in_dim": _broadcast,
-    "transpose": _transposed,
-    "reshape": _reshaped,
-    "squeeze": _squeezed,
-    "expand_dims": _expanded,
-    "slice": _sliced,
-    "dynamic_slice": _dynamic_slice,
-    "dynamic_update_slice": _dynamic_update,
-    "concatenate": _concatenated,
-    "split": _split,
-    "iota": _iota,
-    "rev": _reversed,
-    "pad": _padded,
+    "broadcast_in_dim": shapes.broadcast,
+    "transpose": shapes.transposed,
+    "reshape": shapes.reshaped,
+    "squeeze": shapes.squeezed,
+    "expand_dims": shapes.expanded,
+    "slice": shapes.sliced,
+    "dynamic_slice": shapes.dynamic_slice,
+    "dynamic_update_slice": shapes.dynamic_update,
+    "concatenate": shapes.concatenated,
+    "split": shapes.split,
+    "iota": shapes.iota,
+    "rev": shapes.reversed,
+    "pad": shapes.padded,
     "reduce_sum": _reduce("sum"),
     "reduce_max": _reduce("max"),
     "reduce_min": _reduce("min"),
@@ -396,60 +304,3 @@ RANDOM = frozenset(
     "random_bits random_seed random_wrap random_unwrap random_split random_fold_in "
     "random_gamma threefry2x32".split()
 )
-
-
-def _cond(evaluation: Any, inputs: Any, parameters: Any) -> list[Any]:
-    which, *operands = inputs
-    branches = [evaluation.closed(b, operands) for b in parameters["branches"]]
-    if len(branches) == 2:
-        no, yes = branches
-        return [
-            _each(chosen)(None, np.broadcast_to(which, a.shape), a, b)
-            for a, b in zip(yes, no, strict=True)
-        ]
-    return [
-        _select_n(np.broadcast_to(which, cases[0].shape), cases)
-        for cases in zip(*branches, strict=True)
-    ]
-
-
-def _scan(evaluation: Any, inputs: Any, parameters: Any) -> list[Any]:
-    length, fixed = parameters["length"], parameters["num_consts"]
-    carried = parameters["num_carry"]
-    if length > evaluation.longest_loop:
-        raise NoSymbolicForm(f"scan over {length} steps")
-    constants, carry = inputs[:fixed], inputs[fixed : fixed + carried]
-    rows, collected = inputs[fixed + carried :], []
-    order = reversed(range(length)) if parameters["reverse"] else range(length)
-    for k in order:
-        out = evaluation.closed(
-            parameters["jaxpr"], [*constants, *carry, *(r[k] for r in _arrays(rows))]
-        )
-        carry = out[:carried]
-        collected.append(out[carried:])
-    if parameters["reverse"]:
-        collected.reverse()
-    stacked = [np.stack(column) for column in zip(*collected, strict=True)]
-    return [*carry, *stacked]
-
-
-def _arrays(rows: Any) -> list[Any]:
-    """Arrays whose rows are arrays, those without an axis also."""
-    return [[np.asarray(r, object).reshape(row.shape[1:]) for r in row] for row in rows]
-
-
-def _while(evaluation: Any, inputs: Any, parameters: Any) -> list[Any]:
-    first, second = parameters["cond_nconsts"], parameters["body_nconsts"]
-    asked, done = inputs[:first], inputs[first : first + second]
-    carry = inputs[first + second :]
-    for _ in range(evaluation.longest_loop):
-        (on,) = evaluation.closed(parameters["cond_jaxpr"], [*asked, *carry])
-        if on[()] is sp.false:
-            return carry
-        if on[()] is not sp.true:
-            raise NoSymbolicForm("while, a loop that ends when its values say so,")
-        carry = evaluation.closed(parameters["body_jaxpr"], [*done, *carry])
-    raise NoSymbolicForm("while, a loop of many steps,")
-
-
-CONTROL: dict[str, Callable[..., Any]] = {"cond": _cond, "scan": _scan, "while": _while}

@@ -6,7 +6,8 @@ from typing import Any
 
 from lagrangian.learning.rules.read.elements import read_elements
 from lagrangian.learning.rules.read.kinds import kind_of
-from lagrangian.learning.rules.read.rules import ReadRule, made
+from lagrangian.learning.rules.read.read_rule import ReadRule
+from lagrangian.learning.rules.read.rules import made
 from lagrangian.learning.rules.read.trace import trace
 
 

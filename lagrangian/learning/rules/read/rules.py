@@ -4,312 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
-import jax
 import jax.numpy as jnp
-import optax
 import sympy as sp
-from optax import GradientTransformation
 
-from lagrangian.errors import LagrangianError
-from lagrangian.learning.rules.adaptive import AdaptiveRule
-from lagrangian.learning.rules.euclidean import EuclideanRule
-from lagrangian.learning.rules.read.at_run_time import Step, field_arrays
-from lagrangian.learning.rules.read.describe import describe, summary
-from lagrangian.learning.rules.read.elements import Part, Reading, count, q
-from lagrangian.learning.rules.read.elements import g as slope
-from lagrangian.learning.rules.read.kinds import Covector, Kind, coefficients_of_decay
-from lagrangian.learning.rules.read.linear import Filter, ratio
-from lagrangian.learning.rules.read.settled import (
-    averages,
-    caught_up,
-    filled,
-    longer,
-)
+from lagrangian.learning.rules.read.elements import Reading
+from lagrangian.learning.rules.read.euclidean import ReadEuclidean
+from lagrangian.learning.rules.read.geometry import ReadGeometry
+from lagrangian.learning.rules.read.kind import Covector, Kind
+from lagrangian.learning.rules.read.metric import ReadMetric
+from lagrangian.learning.rules.read.part import Part, count, q, value
+from lagrangian.learning.rules.read.read_rule import ReadRule
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.lowering.pytrees import named_leaves
-from lagrangian.symbolic.algebra.blocks import Block, EngineBlock
+from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Loss
-from lagrangian.symbolic.laws.backward_error import Average, Recursion
-from lagrangian.symbolic.laws.discrete import (
-    gain,
-    learning_rate,
-    momentum,
-    role,
-    weight_decay,
-)
+from lagrangian.symbolic.laws.backward_error import Recursion
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class ReadRule(Rule):
-    """A rule of which everything was read from an optax transformation.
-
-    Attributes:
-        transformation: the optax transformation.
-        reading: its update in symbols, array by array (`reading.parts`).
-        kinds: what was derived of each array.
-    """
-
-    transformation: GradientTransformation
-    reading: Reading
-    kinds: dict[str, Kind]
-
-    def __repr__(self) -> str:
-        return summary(self.reading, self.kinds)
-
-    def __str__(self) -> str:
-        return "\n".join(describe(self.reading, self.kinds))
-
-    def __format__(self, specification: str) -> str:
-        # In a sentence it is named, and not described.
-        return format(repr(self), specification)
-
-    @property
-    def kind(self) -> Kind:
-        """Of the first array; of all where they are updated alike."""
-        return next(iter(self.kinds.values()))
-
-    @property
-    def part(self) -> Part:
-        return self.reading.parts[next(iter(self.kinds))]
-
-    @property
-    def _covector(self) -> Covector:
-        return self.kind.covector
-
-    @property
-    def memory(self) -> float:
-        return float(self._covector.memory)
-
-    @property
-    def gain(self) -> float:
-        return float(self._covector.gain)
-
-    @property
-    def coupled_decay(self) -> float:
-        return float(self._covector.decay)
-
-    def optax(self) -> GradientTransformation:
-        return optax.with_extra_args_support(self.transformation)
-
-    def trace(self, state: Any) -> Any | None:
-        kept, scale = self._covector.state, self._covector.scale
-        if kept is None:
-            return None
-        arrays = field_arrays(self.reading, kept.name, state)
-        if scale == 1:
-            return arrays
-        return {name: a / float(scale) for name, a in arrays.items()}
-
-    def covector(self, new_state: Any, gradient: Any, parameters: Any) -> Any:
-        kept = self.trace(new_state)
-        if kept is not None:
-            return kept
-        decay = self.coupled_decay
-        if not decay:
-            return gradient
-        return jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
-
-    def _no(self, what: str) -> NoReturn:
-        raise LagrangianError(
-            f"{self!r} has no {what}: {self.kind.reason or 'its metric moves'}. Its "
-            "discrete law is exact all the same."
-        )
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class ReadEuclidean(EuclideanRule, ReadRule):
-    """A rule that was found to be linear in the gradients of the past."""
-
-    @property
-    def decoupled_decay(self) -> float:
-        return float(self.kind.decoupled)
-
-    @property
-    def coupled_decay(self) -> float:
-        return float(self.kind.coupled)
-
-    @property
-    def _lag(self) -> float:
-        return float(self.kind.age * (1 - self.kind.covector.memory))
-
-    def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
-        if self.kind.starts_full:
-            return self.gradient_flow(loss)
-        return super().initial_velocity(loss)
-
-    @property
-    def _filter(self) -> Filter:
-        assert self.kind.filter is not None  # of this kind, all have one
-        return self.kind.filter
-
-    @property
-    def _weights(self) -> tuple[Any, Any] | None:
-        """(a, b) in u = -eta (a p' + b (grad f + lambda q)) - eta delta q."""
-        kind = self.kind
-        found, covector = self._filter, kind.covector
-        if len(found.states) > 1 or not kind.exact:
-            return None
-        feed = found.feed * found.B[0] if found.states else sp.S.Zero
-        rate = kind.rate
-        direct = ratio(found.D * found.scale, rate)
-        if not found.states:
-            return sp.S.Zero, -direct
-        through, share = ratio(found.C[0] * found.factor, rate), found.A[0, 0]
-        if covector.state is None:
-            return None  # a gradient that is kept for one step
-        a = -through / share
-        return a * covector.scale, -(direct + a * feed)
-
-    def velocity(self, block: Block) -> Any:
-        weights = self._weights
-        if weights is None:
-            return super().velocity(block)
-        a, b = map(_float, weights)
-        gradient = role(block, "gradient") + self.coupled_decay * block
-        move = a * role(block, "next trace") if a else sp.S.Zero
-        if b:
-            move += b * gradient
-        return -move - self.decoupled_decay * block
-
-    def recursion(self, loss: Loss | None = None) -> Recursion:
-        if loss is None:
-            loss = Loss("f", Block("w"))
-        found, covector = self._filter, self.kind.covector
-        if len(found.states) > 1:
-            self._no("recursion with one memory, as it keeps two averages")
-        k = gain if covector.gain != 1 else sp.S.One
-        coupled = weight_decay if self.kind.coupled else sp.S.Zero
-        decoupled = weight_decay if self.kind.decoupled else sp.S.Zero
-        moves, lagged = {}, {}
-        for w in loss.blocks:
-            pull = learning_rate * (loss.gradient(w) + coupled * w)
-            shrinking = learning_rate * decoupled * w
-            if covector.state is None:
-                direct = ratio(found.D * found.scale, self.kind.rate)
-                before = sp.S.Zero
-                if found.states:
-                    before = ratio(found.C[0] * found.factor, self.kind.rate)
-                    before *= found.feed * found.B[0]
-                moves[w] = direct * pull - shrinking
-                lagged[w] = before * pull
-                continue
-            a, b = self._settled_weights()
-            a = momentum if a == covector.memory else a
-            b = b / covector.gain
-            moves[w] = -(a + b) * k * pull - shrinking
-            lagged[w] = momentum * (b * k * pull + shrinking)
-        lagged = {w: move for w, move in lagged.items() if move != 0}
-        beta = momentum if covector.state is not None else sp.S.Zero
-        return Recursion(moves, beta, lagged=lagged)
-
-    def _settled_weights(self) -> tuple[Any, Any]:
-        weights = self._weights
-        if weights is None:
-            found, covector = self._filter.late(), self.kind.covector
-            feed = found.feed * found.B[0]
-            a = -ratio(found.C[0] * found.factor, self.kind.rate) / found.A[0, 0]
-            direct = ratio(found.D * found.scale, self.kind.rate)
-            return a * covector.scale, -(direct + a * feed)
-        return weights
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class ReadMetric(ReadRule, AdaptiveRule):
-    """A rule with a metric that is made of the state: T = <v, D v>/2, D held fixed."""
-
-    @property
-    def _decay(self) -> tuple[float, bool]:
-        kind = self.kind
-        if kind.decoupled.is_number and kind.decoupled != 0:
-            return float(kind.decoupled), True
-        return float(kind.coupled), False
-
-    @property
-    def coupled_decay(self) -> float:
-        return float(self._covector.decay)
-
-    @property
-    def _mass_in_steps(self) -> float:
-        return 0.5 + float(self.kind.age)
-
-    @property
-    def _move(self) -> Any:
-        """The update per learning rate, without the decay that acts on q."""
-        _, rest = coefficients_of_decay(self.kind.update)
-        return ratio(rest, self.kind.rate)
-
-    def _divided(self, g: Any) -> Any:
-        return _in_blocks(self._settled, {slope: g})
-
-    @property
-    def _settled(self) -> Any:
-        """The move once the averages have met nothing but one gradient."""
-        move, part = self._forced
-        settled = caught_up(part, move)
-        if settled is None:
-            self._no("gradient flow")
-        return settled
-
-    @property
-    def _forced(self) -> tuple[Any, Part]:
-        """The move, and the part, with g for what the gradient is with its decay."""
-        coupled = self.kind.coupled
-        if coupled == 0:
-            return self._move, self.part
-        put = {slope: slope - coupled * q}
-        states = tuple(
-            replace(s, update=sp.expand(s.update.xreplace(put)))
-            for s in self.part.states
-        )
-        return sp.expand(self._move.xreplace(put)), replace(self.part, states=states)
-
-    def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
-        if self.kind.name == "convex":
-            # A sign is that of g, until an entry of g changes its own.
-            return self._settled.xreplace({slope: g}), {}
-        move, part = self._forced
-        move, kept = filled(move), averages(part)
-        blocks = {a: EngineBlock(f"{a.name.rstrip(chr(39))}({name})") for a in kept}
-        known = {slope, *kept}
-        if not move.free_symbols <= known or any(
-            not e.free_symbols <= known for _, e in kept.values()
-        ):
-            self._no("recursion in averages of the gradient alone")
-        put = {**blocks, slope: g}
-        used = {a for a in kept if a in move.free_symbols}
-        return _in_blocks(move, put), {
-            blocks[a]: Average(kept[a][0], _in_blocks(kept[a][1], put)) for a in used
-        }
-
-    def start_offset(self, loss: Loss) -> dict[Any, Any]:
-        ahead = longer(self.part, self._move)
-        if not ahead:
-            return super().start_offset(loss)
-        eta = self._eta(None)
-        return {w: eta * ahead * v for w, v in self.gradient_flow(loss).items()}
-
-    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
-        return self.metric_at(new_state, gradient, state, None)
-
-    def metric_at(
-        self, new_state: Any, gradient: Any, state: Any, parameters: Any
-    ) -> Any:
-        gradients = named_leaves(gradient)
-        q_ = None if parameters is None else named_leaves(parameters)
-        parts = {name: self._part_of(name) for name in gradients}
-        step = Step(self.reading, parts, gradients, q_, state, new_state)
-        return {
-            name: jnp.broadcast_to(step(name, self.kind.metric), leaf.shape)
-            for name, leaf in gradients.items()
-        }
-
-    def _part_of(self, name: str) -> Part:
-        return self.reading.parts.get(name, self.part)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -354,14 +67,30 @@ def made(tx: Any, reading: Reading, kinds: dict[str, Kind]) -> ReadRule:
         return AnyRule(_common_rate(kinds), tx, reading, kinds)
     if kind.name == "euclidean" and not kind.runs_away:
         return ReadEuclidean(rate_of(kind), tx, reading, kinds)
-    if kind.metric is not None and not _has_parameter(kind):
+    part = reading.parts[next(iter(kinds))]
+    if kind.metric is None or not kind.rate.free_symbols <= {count}:
+        return AnyRule(rate_of(kind), tx, reading, kinds)
+    if _is_of_q(kind):
+        return ReadGeometry(rate_of(kind), tx, reading, kinds)
+    if not _needed(kind.metric, part) & {q, value}:
         return ReadMetric(rate_of(kind), tx, reading, kinds)
     return AnyRule(rate_of(kind), tx, reading, kinds)
 
 
-def _has_parameter(kind: Kind) -> bool:
-    """Whether it is another metric at every q: then it moves with q itself."""
-    return q in kind.metric.free_symbols
+def _is_of_q(kind: Kind) -> bool:
+    """Whether it has one metric at every q, and no memory."""
+    same = kind.metric.free_symbols == {q} and kind.name == "metric"
+    return same and kind.covector.state is None and kind.decoupled == 0
+
+
+def _needed(expression: Any, part: Part) -> set[Any]:
+    """The symbols that it takes to evaluate an expression, those in sums as well."""
+    found, pending = set(), [expression]  # type: ignore[var-annotated]
+    while pending:
+        new = pending.pop().free_symbols - found
+        found |= new
+        pending += [part.sums[s][1] for s in new if s in part.sums]
+    return found
 
 
 def _common_rate(kinds: dict[str, Kind]) -> Any:
@@ -397,22 +126,3 @@ def rate_of(kind: Kind) -> float | Callable[[Any], Any]:
     if kind.rate.is_number:
         return float(kind.rate)
     return ReadSchedule(kind.rate)
-
-
-def _float(value: Any) -> Any:
-    """1 stays a whole number, so that nothing is multiplied by it."""
-    return int(value) if value.is_Integer else float(value)
-
-
-def _in_blocks(expression: Any, put: dict[Any, Any]) -> Any:
-    """With blocks for symbols, and |x| and sign(x) as blocks are calculated with."""
-    if expression in put:
-        return put[expression]
-    if not expression.args:
-        return expression
-    inside = [_in_blocks(a, put) for a in expression.args]
-    if isinstance(expression, sp.Abs):
-        return sp.sqrt(inside[0] ** 2)
-    if isinstance(expression, sp.sign):
-        return inside[0] / sp.sqrt(inside[0] ** 2)
-    return expression.func(*inside)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from lagrangian.learning.rules.read.elements import Part, State, count, g, q
 from lagrangian.learning.rules.read.linear import coefficients, ratio
+from lagrangian.learning.rules.read.part import Part, State, count, g, q
 
 #: Steps that are followed from the start, at most.
 _LONGEST = 200_000

@@ -12,8 +12,8 @@ from typing import Any
 
 import sympy as sp
 
-from lagrangian.learning.rules.read.elements import Part, count, g, q, value
 from lagrangian.learning.rules.read.linear import coefficients
+from lagrangian.learning.rules.read.part import Part, count, g, q, value
 
 #: In this order.
 NAMES = "scale", "rescale", "rotation", "permutation", "translation"

@@ -8,7 +8,7 @@ import pytest
 import sympy as sp
 
 import lagrangian as lg
-from lagrangian.learning.rules.read.elements import count, value
+from lagrangian.learning.rules.read.part import count, value
 from lagrangian.lowering.pytrees import named_leaves
 
 from .conftest import document
