@@ -55,16 +55,15 @@ class ReadEuclidean(EuclideanRule, ReadRule):
         found, covector = self._filter, kind.covector
         if len(found.states) > 1 or not kind.exact:
             return None
-        feed = found.feed * found.B[0] if found.states else sp.S.Zero
-        rate = kind.rate
-        direct = ratio(found.D * found.scale, rate)
+        direct = -ratio(found.D * found.scale, kind.rate)
         if not found.states:
-            return sp.S.Zero, -direct
-        through, share = ratio(found.C[0] * found.factor, rate), found.A[0, 0]
-        if covector.state is None:
-            return None  # a gradient that is kept for one step
-        a = -through / share
-        return a * covector.scale, -(direct + a * feed)
+            return direct, sp.S.Zero
+        through = -ratio(found.C[0] * found.factor, kind.rate)
+        share, feed = found.A[0, 0], found.feed * found.B[0]
+        if share == 0:  # of what is kept for one step, or not at all
+            return None if through != 0 else (direct / covector.gain, sp.S.Zero)
+        a = through / share
+        return a * covector.scale, direct - a * feed
 
     def velocity(self, block: Block) -> Any:
         weights = self._weights
@@ -90,7 +89,7 @@ class ReadEuclidean(EuclideanRule, ReadRule):
         for w in loss.blocks:
             pull = learning_rate * (loss.gradient(w) + coupled * w)
             shrinking = learning_rate * decoupled * w
-            if covector.state is None:
+            if covector.memory == 0:
                 direct = ratio(found.D * found.scale, self.kind.rate)
                 before = sp.S.Zero
                 if found.states:
@@ -105,7 +104,7 @@ class ReadEuclidean(EuclideanRule, ReadRule):
             moves[w] = -(a + b) * k * pull - shrinking
             lagged[w] = momentum * (b * k * pull + shrinking)
         lagged = {w: move for w, move in lagged.items() if move != 0}
-        beta = momentum if covector.state is not None else sp.S.Zero
+        beta = momentum if covector.memory != 0 else sp.S.Zero
         return Recursion(moves, beta, lagged=lagged)
 
     def _settled_weights(self) -> tuple[Any, Any]:

@@ -92,7 +92,7 @@ def covector_of(found: Filter, fixed: Any) -> Covector:
         pull = found.K[i]
         if any(others) or not all(x.is_number for x in (share, gain, pull)):
             continue
-        if gain == 0 or not 0 < share < 1:
+        if gain == 0 or not 0 <= share < 1:
             continue
         if gain < 0:  # the learning rate is in the trace
             return Covector(state, share, sp.S.One, pull / gain, gain)

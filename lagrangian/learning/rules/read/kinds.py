@@ -29,11 +29,12 @@ from lagrangian.learning.rules.read.linear import (
     Filter,
     coefficients,
     factored,
+    fading,
     filter_of,
     linear_states,
     ratio,
 )
-from lagrangian.learning.rules.read.part import Part, count, g
+from lagrangian.learning.rules.read.part import Part, count, g, q
 from lagrangian.learning.rules.read.typical import typical
 
 #: Of what is only a part of a rule.
@@ -195,11 +196,16 @@ def g_matters(found: Filter) -> bool:
     return found.D != 0 or any(b != 0 for b in found.B)
 
 
+#: Steps at which the sign of a schedule is looked at, which may warm up and end.
+_LOOKED_AT = (0, 1, 2, 5, 10, 100, 1000, 10**5)
+
+
 def _negative(rate: Any) -> bool:
-    number = rate.as_coeff_Mul()[0]
-    if rate.is_number or number != 1:
-        return bool(number < 0)
-    return bool(rate.subs(count, 1000) < 0) if rate.has(count) else False
+    """Whether a move at this rate goes down the gradient, and never up."""
+    if not rate.has(count):
+        return bool(rate < 0)
+    found = [rate.xreplace({count: sp.Integer(k)}) for k in _LOOKED_AT]
+    return all(r <= 0 for r in found) and any(r < 0 for r in found)
 
 
 def _corrected(found: Filter, covector: Covector) -> Any:
@@ -217,4 +223,4 @@ def _corrected(found: Filter, covector: Covector) -> Any:
 
 
 def _has_power(expression: Any, base: Any) -> bool:
-    return any(p.base == base and p.exp.has(count) for p in expression.atoms(sp.Pow))
+    return any(fading(p) == base for p in expression.atoms(sp.Pow))

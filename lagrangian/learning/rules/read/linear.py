@@ -15,7 +15,8 @@ from lagrangian.learning.rules.read.part import Part, State, count, g, q
 def coefficients(expression: Any, variables: Iterable[Any]) -> dict[Any, Any] | None:
     """The factors of the variables in a linear expression; None if it is none.
 
-    >>>     >>> coefficients(3 * g - q / 2, [g, q]), coefficients(g * q, [g, q])
+    >>> from lagrangian.learning.rules.read.part import g, q
+    >>> coefficients(3 * g - q / 2, [g, q]), coefficients(g * q, [g, q])
     ({g: 3, q: -1/2}, None)
     """
     variables = list(variables)
@@ -278,14 +279,25 @@ def _needed(output: Mapping[Any, Any], states: Sequence[State]) -> list[State]:
             pending |= state.update.free_symbols
 
 
+def fading(node: Any) -> Any:
+    """beta < 1 of a power that goes like beta^k with the step k; None of all else.
+
+    >>> from lagrangian.learning.rules.read.part import count
+    >>> fading(sp.Rational(1, 100) ** (count + 1)), fading(count**2)
+    (1/100, None)
+    """
+    if not (isinstance(node, sp.Pow) and node.base.is_number and node.exp.has(count)):
+        return None
+    share = node.base ** node.exp.diff(count)
+    return share if share.is_number and 0 < share < 1 else None
+
+
 def forgotten(expression: Any, poles: Iterable[Any]) -> Any:
     """With beta^k at zero for every beta of `poles`: long after the start."""
-    shares = {p for p in poles if p.is_number and 0 < p < 1}
-
-    def fades(node: Any) -> bool:
-        return isinstance(node, sp.Pow) and node.base in shares and node.exp.has(count)
-
-    return expression.replace(fades, lambda node: sp.S.Zero)
+    shares = set(poles)
+    return expression.replace(
+        lambda node: fading(node) in shares, lambda node: sp.S.Zero
+    )
 
 
 def factored(expression: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from lagrangian.learning.rules.read.linear import coefficients, ratio
+from lagrangian.learning.rules.read.linear import coefficients, fading, ratio
 from lagrangian.learning.rules.read.part import Part, State, count, g, q
 
 #: Steps that are followed from the start, at most.
@@ -18,15 +18,9 @@ _LONGEST = 200_000
 def filled(expression: Any) -> Any:
     """With averages full: beta^k is zero for every number beta below one."""
 
-    def fades(node: Any) -> bool:
-        return (
-            isinstance(node, sp.Pow)
-            and node.base.is_number
-            and 0 < node.base < 1
-            and node.exp.has(count)
-        )
-
-    return expression.replace(fades, lambda node: sp.S.Zero)
+    return expression.replace(
+        lambda node: fading(node) is not None, lambda node: sp.S.Zero
+    )
 
 
 def share_and_source(state: State) -> tuple[Any, Any] | None:
