@@ -105,13 +105,11 @@ def kinetic_energy(slope: Any, P: Any, length: Any, velocity: Any) -> Any:
         raise NotImplementedError("a slope in pieces that depend on the state")
     energy, cases, reached = sp.S.Zero, [], sp.S.Zero  # type: ignore[var-annotated]
 
-    def append(inverse: Any, until: Any) -> None:
+    def append(inverse: Any, until: Any, slope: Any = None) -> None:
         nonlocal energy, reached
         if until == reached:
             return
-        grown = sp.integrate(inverse.xreplace({_v: _w}), (_w, reached, _v))
-        if grown.has(sp.Integral):
-            raise NotImplementedError(f"the integral of {inverse}")
+        grown = _grown(inverse, reached, slope)
         cases.append((energy + grown, _v <= until))
         energy = energy + (grown.xreplace({_v: until}) if until != sp.oo else 0)
         reached = until
@@ -121,7 +119,7 @@ def kinetic_energy(slope: Any, P: Any, length: Any, velocity: Any) -> Any:
         if piece.slope.has(_p):
             last = sp.limit(piece.slope, _p, piece.end, "-")
             last = sp.oo if last.has(sp.oo) else last
-            append(_inverse(piece.slope), last)
+            append(_inverse(piece.slope, last), last, piece.slope)
     if cases and reached == sp.oo:
         cases[-1] = (cases[-1][0], True)
     else:
@@ -129,7 +127,20 @@ def kinetic_energy(slope: Any, P: Any, length: Any, velocity: Any) -> Any:
     return sp.Piecewise(*cases).xreplace({_v: velocity})
 
 
-def _inverse(slope: Any) -> Any:
+def _grown(inverse: Any, start: Any, slope: Any) -> Any:
+    """The integral of the inverse from `start` to v; by that of the slope, if given."""
+    if slope is not None:
+        potential = sp.integrate(slope, _p)
+        if not potential.has(sp.Integral):
+            told = _v * inverse - potential.xreplace({_p: inverse})
+            return told - sp.limit(told, _v, start, "+")
+    grown = sp.integrate(inverse.xreplace({_v: _w}), (_w, start, _v))
+    if grown.has(sp.Integral):
+        raise NotImplementedError(f"the integral of {inverse}")
+    return grown
+
+
+def _inverse(slope: Any, last: Any) -> Any:
     """The covector at which a slope is v: one operation undone after the other."""
     side, value = slope, _v
     while side != _p:
@@ -150,7 +161,9 @@ def _inverse(slope: Any) -> Any:
         side = inside[0]
     if side == _p:
         return value
-    found = [s for s in sp.solve(slope - _v, _p) if s.is_real is not False]
-    if len(found) != 1:
-        raise NotImplementedError(f"the inverse of {slope}")
-    return found[0]
+    tried = last / 2 if last.is_number and last != sp.oo else sp.Rational(3, 2)
+    for found in sp.solve(slope - _v, _p):
+        at = found.xreplace({_v: tried}).evalf(20)
+        if at.is_number and abs(sp.im(at)) < 1e-15 and sp.re(at) > 0:
+            return found
+    raise NotImplementedError(f"the inverse of {slope}")

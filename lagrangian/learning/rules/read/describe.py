@@ -59,7 +59,7 @@ def summary(reading: Reading, kinds: Kinds) -> str:
 def describe(reading: Reading, kinds: Kinds) -> Iterator[str]:
     """The lines that `print` shows."""
     found = groups(reading, kinds)
-    yield summary(reading, kinds).removeprefix("the ").capitalize()
+    yield f"O{summary(reading, kinds).removeprefix('the o')}"
     for leaves, part, kind in found:
         if len(found) > 1:
             yield f"{', '.join(leaves)}:"

@@ -70,6 +70,7 @@ class Evaluation:
             evaluation of the same jaxpr renames.
         names: the symbol by which the element that is the n-th computed is called.
         defined: what the symbols of `names` stand for.
+        squares: what is not negative, as the operation says that made it.
     """
 
     reductions: dict[Any, Reduction] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Evaluation:
     results: dict[Any, list[int]] = field(default_factory=dict)
     names: dict[int, Any] = field(default_factory=dict)
     defined: dict[Any, Any] = field(default_factory=dict)
+    squares: set[Any] = field(default_factory=set)
     _count: int = 0
     _known: dict[Any, Any] = field(default_factory=dict)
     _sizes: dict[Any, int] = field(default_factory=dict)
@@ -127,6 +129,8 @@ class Evaluation:
             as_array(out, v.aval.shape)
             for out, v in zip(outputs, equation.outvars, strict=True)
         ]
+        if _makes_squares(equation):
+            self.squares.update(e for out in outputs for e in out.flat)
         if any(self._size(e) > _LARGEST for out in outputs for e in out.flat):
             return self._unknown(equation, f"{name}, of too many terms")
         return [self._renamed(out) for out in outputs]
@@ -171,7 +175,9 @@ class Evaluation:
         if key not in self._known:
             number = sum(r.kind == kind for r in self.reductions.values()) + 1
             # Of squares: zero only where all of them are, as nowhere on the way.
-            positive = kind == "sum" and all(map(_is_square, terms))
+            positive = kind == "sum" and all(
+                t in self.squares or _is_square(t) for t in terms
+            )
             sign = {"positive": True} if positive else {"real": True}
             symbol = EngineSymbol(f"{kind}_{number}", **sign)
             self.reductions[symbol], self._known[key] = Reduction(kind, terms), symbol
@@ -226,6 +232,15 @@ def _shared_condition(terms: Sequence[Any]) -> Any:
     if any(isinstance(s, Element) for s in condition.free_symbols):
         return None
     return condition
+
+
+def _makes_squares(equation: Any) -> bool:
+    name = equation.primitive.name
+    if name == "mul":
+        return equation.invars[0] is equation.invars[1]
+    if name == "integer_pow":
+        return equation.params["y"] % 2 == 0
+    return name in ("square", "abs", "sqrt", "exp")
 
 
 def _is_square(term: Any) -> bool:

@@ -309,9 +309,9 @@ def factored(expression: Any) -> tuple[Any, Any]:
     expression = sp.Mul(*_apart(expression), evaluate=False)
     for factor in sp.Mul.make_args(expression):
         own = factor.free_symbols <= {count}
-        corrects = factor.atoms(sp.Pow) and any(
-            p.base.is_number and p.exp.has(count) for p in factor.atoms(sp.Pow)
-        )
+        # A power by itself is a rate that decays.
+        inside = factor.atoms(sp.Pow) - {factor}
+        corrects = any(fading(power) is not None for power in inside)
         if own and not corrects:
             rate *= factor
         else:

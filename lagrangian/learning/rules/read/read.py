@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from flax import nnx
+
+from lagrangian.learning.model import split
 from lagrangian.learning.rules.read.elements import read_elements
 from lagrangian.learning.rules.read.kinds import kind_of
 from lagrangian.learning.rules.read.read_rule import ReadRule
@@ -48,13 +51,15 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
     Args:
         tx: an `optax.GradientTransformation`: a chain, a schedule, a mask, an
             optimiser of `optax.contrib`.
-        parameters: a pytree of arrays or shapes, for a transformation that treats them
-            by their structure (masks, labels), such as the model's; a matrix and a
-            vector if None.
+        parameters: a Flax module, or a pytree of arrays or shapes, for a transformation
+            that treats them by their structure (masks, labels); a matrix and a vector
+            if None. `rule.of(block)` is the rule as it treats one of them.
 
     Raises:
         LagrangianError: no transformation, or one that cannot be traced.
     """
+    if isinstance(parameters, nnx.Module):
+        parameters = split(parameters).parameters
     traced = trace(tx, parameters)
     reading = read_elements(traced)
     known: dict[Any, Any] = {}  # arrays that are updated alike are of one kind
