@@ -55,18 +55,8 @@ def test_adam_is_written_as_the_user_wrote_it():
     part = rule.part
     mu, nu = (s.after for s in part.states)
     tenth = sp.Rational(9, 10)
-    expected = (
-        -mu
-        / (
-            1000
-            * (1 - tenth ** (count + 1))
-            * (
-                sp.sqrt(nu / (1 - sp.Rational(999, 1000) ** (count + 1)))
-                + sp.S(10) ** -8
-            )
-        )
-        - q / 10**5
-    )
+    metric = sp.sqrt(nu / (1 - sp.Rational(999, 1000) ** (count + 1))) + sp.S(10) ** -8
+    expected = -mu / (1 - tenth ** (count + 1)) / metric / 1000 - q / 10**5
     assert part.update == expected
     assert part.states[0].update == g / 10 + tenth * part.states[0].before
     assert len(str(rule).splitlines()) <= 10 and "\n" not in f"{rule}"

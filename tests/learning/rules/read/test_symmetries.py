@@ -32,12 +32,11 @@ RULES = {
     "lamb": optax.lamb(0.1, eps=0.0, weight_decay=0.0),
     "global norm": optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)),
     "block rms": optax.chain(optax.clip_by_block_rms(0.1), optax.sgd(0.1)),
-    "adafactor": optax.adafactor(0.1),
+    "adafactor": optax.adafactor(0.1, eps=0.1),
     "novograd": optax.novograd(0.1),
     "polyak": optax.polyak_sgd(),
     "dog": optax.scale_by_distance_over_gradients(),
     "schedule-free": contrib.schedule_free_sgd(0.1),
-    "plateau": optax.chain(optax.sgd(0.1), contrib.reduce_on_plateau()),
 }
 
 
