@@ -153,6 +153,11 @@ class Evaluation:
             out[index] = element
             if not element.args:
                 continue
+            if hidden := element.free_symbols & self.opaque.keys():
+                # Nothing is gained by what is made of it.
+                first = min(hidden, key=lambda s: int(s.name.removeprefix("X_")))
+                out[index] = self._hidden(self.opaque[first])
+                continue
             self.results.setdefault(element, []).append(self._count)
             if (name := self.names.get(self._count)) is not None:
                 self.defined.setdefault(name, element)
@@ -186,13 +191,15 @@ class Evaluation:
     def _unknown(self, equation: Any, primitive: str) -> list[Any]:
         place = _place(equation)
 
-        def symbol() -> Any:
-            number = len(self.opaque) + 1
-            made = EngineSymbol(f"X_{number}", real=True)
-            self.opaque[made] = Opaque(primitive, place)
-            return made
+        return [
+            _filled(v.aval.shape, lambda: self._hidden(Opaque(primitive, place)))
+            for v in equation.outvars
+        ]
 
-        return [_filled(v.aval.shape, symbol) for v in equation.outvars]
+    def _hidden(self, what: Opaque) -> Any:
+        symbol = EngineSymbol(f"X_{len(self.opaque) + 1}", real=True)
+        self.opaque[symbol] = what
+        return symbol
 
     def _random(self, equation: Any) -> list[Any]:
         def symbol() -> Any:
