@@ -27,9 +27,21 @@ def _cond(evaluation: Any, inputs: Any, parameters: Any) -> list[Any]:
     ]
 
 
+def _split_of(parameters: Any) -> tuple[int, int]:
+    """How many of a scan's inputs are constants, and how many are carried."""
+    if "num_consts" in parameters:
+        return parameters["num_consts"], parameters["num_carry"]
+    constants, carry, _ = parameters["ft_in"]  # from JAX 0.11 on: trees of them
+    return _leaves(constants), _leaves(carry)
+
+
+def _leaves(tree: Any) -> int:
+    return 1 if tree is None else sum(map(_leaves, tree))
+
+
 def _scan(evaluation: Any, inputs: Any, parameters: Any) -> list[Any]:
-    length, fixed = parameters["length"], parameters["num_consts"]
-    carried = parameters["num_carry"]
+    length = parameters["length"]
+    fixed, carried = _split_of(parameters)
     if length > evaluation.longest_loop:
         raise NoSymbolicForm(f"scan over {length} steps")
     constants, carry = inputs[:fixed], inputs[fixed : fixed + carried]

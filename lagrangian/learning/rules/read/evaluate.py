@@ -112,7 +112,10 @@ class Evaluation:
         inner = _inner(parameters)
         try:
             if name in CONTROL:
-                return CONTROL[name](self, inputs, parameters)
+                found = CONTROL[name](self, inputs, parameters)
+                if len(found) != len(equation.outvars):
+                    raise NoSymbolicForm(f"{name}, of a form that is not known,")
+                return found
             if inner is not None:
                 return self._run(
                     inner.jaxpr, list(map(constant_array, inner.consts)), inputs

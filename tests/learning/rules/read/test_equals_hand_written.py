@@ -222,3 +222,13 @@ def test_a_run_by_another_chain_than_the_one_read_is_refuted(beta, decay):
     mixed = replace(read, transformation=CHAINS["heavy ball"].optax())
     row = checked(*trained(mixed))
     assert row.verdict == "law fails" and "was not made by the optax rule" in row.reason
+
+
+@pytest.mark.parametrize("order", ["gradient", "second", "modified"])
+def test_the_flows_of_a_network_are_the_same(order):
+    known = lg.HeavyBall(0.02, 0.5, 0.01)
+    ends = []
+    for rule in (known, lg.rule(known.optax())):
+        flow = lg.network_flow({"w": START}, direction, DATA, rule, order)
+        ends.append(flow.integrate((0, 0.2), tol=1e-6, points=2).q["w"][-1])
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-9)
