@@ -31,12 +31,8 @@ def _split_of(parameters: Any) -> tuple[int, int]:
     """How many of a scan's inputs are constants, and how many are carried."""
     if "num_consts" in parameters:
         return parameters["num_consts"], parameters["num_carry"]
-    constants, carry, _ = parameters["ft_in"]  # from JAX 0.11 on: trees of them
-    return _leaves(constants), _leaves(carry)
-
-
-def _leaves(tree: Any) -> int:
-    return 1 if tree is None else sum(map(_leaves, tree))
+    constants, carry, _ = parameters["ft_in"].unpack()  # from JAX 0.11 on
+    return len(constants), len(carry)
 
 
 def _scan(evaluation: Any, inputs: Any, parameters: Any) -> list[Any]:
