@@ -32,8 +32,10 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
 
     `print` shows it in ten lines, with the symmetries of the loss that it keeps. What
     has no symbolic form (a product of matrices, a sort) is named by the primitive and
-    the line of code. Only numbers below the magnitude of 1e-5 that guard a division,
-    and what happens where real numbers are equal, are left out of what is derived.
+    the line of code. Sums of squares are taken to be above zero. Numbers below 1e-5
+    that guard a division, and what happens where real numbers are equal, are left out
+    of what is derived, though not of u. Hyperparameters in the state are read as they
+    start.
 
     >>> import lagrangian as lg
     >>> import optax

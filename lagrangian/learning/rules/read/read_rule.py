@@ -11,7 +11,12 @@ from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.read.at_run_time import field_arrays
-from lagrangian.learning.rules.read.describe import describe, summary
+from lagrangian.learning.rules.read.describe import (
+    describe,
+    groups,
+    kinetic_latex,
+    summary,
+)
 from lagrangian.learning.rules.read.elements import Reading
 from lagrangian.learning.rules.read.kind import Covector, Kind
 from lagrangian.learning.rules.read.part import Part
@@ -37,6 +42,14 @@ class ReadRule(Rule):
 
     def __str__(self) -> str:
         return "\n".join(describe(self.reading, self.kinds))
+
+    def _repr_markdown_(self) -> str:
+        formulas = dict.fromkeys(
+            kinetic_latex(part, kind)
+            for _, part, kind in groups(self.reading, self.kinds)
+        )
+        shown = [rf"$$ {formula} $$" for formula in formulas if formula]
+        return "\n\n".join([*shown, f"```text\n{self!s}\n```"])
 
     def __format__(self, specification: str) -> str:
         # In a sentence it is named, and not described.
