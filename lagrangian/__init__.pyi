@@ -74,6 +74,9 @@ from .learning.rules.mirror import (
     MirrorDescent as MirrorDescent,
     NaturalGradient as NaturalGradient,
 )
+from .learning.rules.read.read import (
+    rule as rule,
+)
 from .learning.rules.rule import (
     Rule as Rule,
     friction as friction,

@@ -112,7 +112,7 @@ class PotentialRule(Rule):
 
     def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
         return {
-            _eta: self._eta(learning_rate),
+            rate_symbol: self._eta(learning_rate),
             weight_decay: self.weight_decay,
         }
 
@@ -138,7 +138,7 @@ class PotentialRule(Rule):
 
 
 #: The learning rate where a Lagrangian divides by it.
-_eta = sp.Symbol("eta", positive=True)
+rate_symbol = sp.Symbol("eta", positive=True)
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class MirrorDescent(PotentialRule):
 
     def lagrangian(self, loss: Loss) -> Lagrangian:
         """The Bregman Lagrangian, in the symbols eta and lambda."""
-        alpha, damping = sp.log(2 / _eta), 2 * time / _eta
+        alpha, damping = sp.log(2 / rate_symbol), 2 * time / rate_symbol
 
         def distance(x: Any) -> Any:
             return Inner(ones, self.potential(x))
@@ -240,17 +240,31 @@ class NaturalGradient(PotentialRule):
 
     def lagrangian(self, loss: Loss) -> Lagrangian:
         """The Lagrangian of the metric, with its force, in eta and lambda."""
-        kinetic, decay, forces = sp.S.Zero, sp.S.Zero, {}
-        for w in loss.blocks:
-            kinetic += Inner(w.dot, self._derivative(2, w) * w.dot)
-            decay += Inner(w, w)
-            force = _eta / 4 * self._derivative(3, w) * w.dot**2
-            if force != 0:
-                forces[w] = force
-        return Lagrangian(
-            _eta / 4 * kinetic,
-            loss + weight_decay / 2 * decay,
-            damping=2 * time / _eta,
-            coordinates=loss.blocks,
-            forces=forces,
+        return geometric_lagrangian(
+            loss, lambda w: self._derivative(2, w), lambda w: self._derivative(3, w)
         )
+
+
+def geometric_lagrangian(
+    loss: Loss, metric: Callable[[Any], Any], slope: Callable[[Any], Any]
+) -> Lagrangian:
+    """m/2 <qdot, D(q) qdot> - F with m = eta/2, for steps that are straight in q.
+
+    Args:
+        loss: opaque.
+        metric, slope: D and its derivative, elementwise, of a block.
+    """
+    kinetic, decay, forces = sp.S.Zero, sp.S.Zero, {}
+    for w in loss.blocks:
+        kinetic += Inner(w.dot, metric(w) * w.dot)
+        decay += Inner(w, w)
+        force = rate_symbol / 4 * slope(w) * w.dot**2
+        if force != 0:
+            forces[w] = force
+    return Lagrangian(
+        rate_symbol / 4 * kinetic,
+        loss + weight_decay / 2 * decay,
+        damping=2 * time / rate_symbol,
+        coordinates=loss.blocks,
+        forces=forces,
+    )
