@@ -11,6 +11,7 @@ each order M_0 x_k = F_k - sum_{j>0} M_j x_{k-j}, so M is inverted once a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -49,17 +50,16 @@ class Expansion(NamedTuple):
 
 
 class TaylorSeries:
-    """The recurrences of one system with numbers for its constants.
+    """The recurrences of one system, and with `at` the numbers for its constants.
 
     Args:
         matrix, forcing: M and F in the equations M x = F. Behind the accelerations, x
             may hold minus the multipliers of constraints.
         positions, velocities: the symbols of the state, of equal number.
         time: the symbol of time.
-        values: a number for every other symbol.
+        values: a number for every other symbol; None to give them by `at`.
         rates: expressions whose integrals over time are carried along.
         unknowns: the symbols by which `rates` may speak of x.
-        settle: brings a state back onto the constraints; kept for the solvers.
 
     Raises:
         CannotLower: a function without a recurrence.
@@ -72,14 +72,15 @@ class TaylorSeries:
         positions: Sequence[Any],
         velocities: Sequence[Any],
         time: Any,
-        values: Mapping[Any, Any],
+        values: Mapping[Any, Any] | None = None,
         rates: Sequence[Any] = (),
         unknowns: Sequence[Any] = (),
-        settle: Callable[[Any, Any], Any] | None = None,
     ):
         self.matrix = matrix
         self.count, self.size = len(positions), matrix.rows
-        self.integrals, self.settle = len(rates), settle
+        self.integrals = len(rates)
+        #: Brings a state back onto the constraints; kept for the solvers.
+        self.settle: Callable[[Any, Any], Any] | None = None
         names = [q.name for q in positions] + ["a constraint"] * matrix.rows
         inputs = [*positions, *velocities, time]
         unknowns = list(unknowns) or [sp.Dummy(f"x{i}") for i in range(self.size)]
@@ -105,22 +106,37 @@ class TaylorSeries:
             residual.append(combine([(ONE, right[i]), *lagged]))
         integrands = [recurrences.add(rate, "rate of a law") for rate in rates]
 
-        nodes = sorted(recurrences.nodes, key=lambda n: (_group(n), n.run))
-        groups = [group_of(list(members)) for _, members in groupby(nodes, _group)]
-        self.groups = [group for group in groups if not group.late]
-        self.late = [group for group in groups if group.late]
-        early, late = (
-            [node for group in some for node in group.nodes]
-            for some in (self.groups, self.late)
-        )
+        self._nodes = sorted(recurrences.nodes, key=lambda n: (_group(n), n.run))
+        early = [node for node in self._nodes if not node.late]
+        late = [node for node in self._nodes if node.late]
         keys = [ONE, *inputs, *early, *unknowns, *late]
         self.rows = {key: row for row, key in enumerate(keys)}
-        self._values = dict(values)
         flat = [entry for row in entries for entry in row]
-        self.entries_at = self._linear(flat)
+        self._forms = flat, right, residual, integrands
+        if values is not None:
+            self._lower(values)
+
+    def at(
+        self,
+        values: Mapping[Any, Any],
+        settle: Callable[[Any, Any], Any] | None = None,
+    ) -> TaylorSeries:
+        """The same recurrences with a number for every constant; traced ones, too."""
+        other = copy(self)
+        other.settle = settle
+        other._lower(values)
+        return other
+
+    def _lower(self, values: Mapping[Any, Any]) -> None:
+        self._values = dict(values)
+        groups = [group_of(list(some)) for _, some in groupby(self._nodes, _group)]
+        self.groups = [group for group in groups if not group.late]
+        self.late = [group for group in groups if group.late]
+        entries, right, residual, integrands = self._forms
+        self.entries_at = self._linear(entries)
         self.forcing_at = self._linear(right)
         self.residual_at = self._linear(residual)
-        self.rates_at = self._linear(integrands) if rates else None
+        self.rates_at = self._linear(integrands) if integrands else None
         for group in groups:
             group.lower(self._linear, self._values)
 
@@ -224,10 +240,13 @@ class _Linear:
             self.rows[i] = [rows[key] for key, _ in terms]
             flat += [coefficient for _, coefficient in terms]
         self.plain = width == 1 and all(c == 1 for c in flat)
-        weights = evaluate(flat, values)
-        if not any(isinstance(w, jax.Array) for w in weights):
-            weights = np.asarray(weights, np.float64)
-        self.weights = jnp.asarray(weights, jnp.float64).reshape(len(forms), width, 1)
+        # The same few come many times.
+        places = {c: i for i, c in enumerate(dict.fromkeys(flat))}
+        weights = evaluate(places, values)
+        known = not any(isinstance(w, jax.Array) for w in weights)
+        each: Any = (np if known else jnp).asarray(weights, np.float64)
+        spread = np.array([places[c] for c in flat], np.int32)
+        self.weights = jnp.asarray(each[spread]).reshape(len(forms), width, 1)
 
     def gross(self, z: Any) -> Any:
         """The sums of the terms' sizes."""

@@ -20,6 +20,7 @@ from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
 from lagrangian.flows.ensembles.records import Record, read_records
 from lagrangian.flows.guard import Guard
+from lagrangian.flows.guard import Path as Looked
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
     RUNNING,
@@ -30,6 +31,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     integrate_lanes,
 )
 from lagrangian.flows.solvers.solver import Demands
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 from lagrangian.version import __version__
 
@@ -215,29 +217,7 @@ def _worker(
     on_cpu = platform == "cpu"
     lanes = LANES if on_cpu else chunk
     max_steps, rates = demands.max_steps, demands.rates
-    key = ("ensemble", chunk, lanes, len(times), max_steps, rates, platform)
-    if key not in flow.compiled:
-        field, settle = flow.lanes_field(rates), flow.settle
-
-        def integrate(*arguments: Any) -> Results:
-            return integrate_lanes(
-                field,
-                *arguments,
-                settle=settle,
-                lanes=lanes,
-                max_steps=max_steps,
-                unrolled=not on_cpu,
-            )
-
-        kernel = fused(integrate) if on_cpu else integrate
-
-        def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
-            t = jnp.full(chunk, times[0])
-            noise = flow.lanes_noise(y, t)
-            return kernel(y, field(y, t), noise, active, times, bounds)
-
-        flow.compiled[key] = jax.jit(from_start)
-    run = flow.compiled[key]
+    settings = (chunk, lanes, max_steps, rates, on_cpu)
     bounds = Bounds(demands.tol, demands.atol[:, None], demands.max_step)
 
     def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:
@@ -245,12 +225,13 @@ def _worker(
         with jax.enable_x64(True), jax.default_device(device):
             y = np.zeros((2 * n + len(rates), chunk))
             y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
-            results = run(y, active, jnp.asarray(times), bounds)
+            arguments = y, active, jnp.asarray(times), bounds
+            results = run(_from_start, settings, flow, *arguments)
             results = jax.tree.map(np.array, results)
             # Members last in the kernel, first for users.
             y = np.transpose(results.y, (2, 0, 1))
             parts = {"status": results.status, "t": results.t, "steps": results.steps}
-            _mark_broken(guard, times, y, parts, active, demands.tol)
+            _mark_broken(flow, guard, times, y, parts, active, demands.tol)
             q, v = y[..., :n], y[..., n : 2 * n]
             if not records:
                 parts |= {"q": q, "v": v}
@@ -264,7 +245,38 @@ def _worker(
     return work
 
 
+def _from_start(
+    flow: Any,
+    chunk: int,
+    lanes: int,
+    max_steps: int,
+    rates: tuple[Any, ...],
+    on_cpu: bool,
+) -> Callable[..., Results]:
+    field, settle = flow.lanes_field(rates), flow.settle
+
+    def integrate(*arguments: Any) -> Results:
+        return integrate_lanes(
+            field,
+            *arguments,
+            settle=settle,
+            lanes=lanes,
+            max_steps=max_steps,
+            unrolled=not on_cpu,
+        )
+
+    kernel = fused(integrate) if on_cpu else integrate
+
+    def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
+        t = jnp.full(chunk, times[0])
+        noise = flow.lanes_noise(y, t)
+        return kernel(y, field(y, t), noise, active, times, bounds)
+
+    return from_start
+
+
 def _mark_broken(
+    flow: Any,
     guard: Guard,
     times: np.ndarray,
     y: np.ndarray,
@@ -285,8 +297,9 @@ def _mark_broken(
     def wrong(members: np.ndarray, rows: Any, exactly: bool = False) -> np.ndarray:
         some = np.moveaxis(y[members][:, rows], 1, 0)  # times first
         at = np.broadcast_to(times[rows, None], some.shape[:2])
-        arrays = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
-        found = guard.missed(*arrays, tol, parts["steps"][members], exactly)
+        path = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
+        steps = parts["steps"][members]
+        found = guard.missed(flow, Looked(*path), tol, steps, exactly)
         return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
 
     for member in done[wrong(done, [0, -1])[-1]]:

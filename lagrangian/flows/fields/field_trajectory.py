@@ -41,6 +41,11 @@ class FieldTrajectory:
         u, v = map(self.evaluate, real_parts(symbol))
         return u - 1j * v if symbol.conjugated else u + 1j * v
 
+    def until(self, index: int) -> FieldTrajectory:
+        """The path before one of its output times."""
+        parts = (x[:index] for x in (self.t, self.q, self.v))
+        return FieldTrajectory(self.flow, *parts, self.steps)
+
     def _along(self, function: Callable[..., Any]) -> np.ndarray:
         with jax.enable_x64(True):
             return np.asarray(jax.vmap(function)(self.q, self.v, jnp.asarray(self.t)))

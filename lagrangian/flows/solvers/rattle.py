@@ -56,9 +56,7 @@ class Rattle:
         self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
     ) -> Solution:
         return solve_in_steps(
-            flow,
-            "rattle",
-            lambda: constrained_trapezoidal(flow),
+            *(flow, constrained_trapezoidal, ()),
             *(q, v, times, self.step, demands.max_steps),
         )
 

@@ -27,6 +27,7 @@ from lagrangian.flows.solvers.solver import (
     Solution,
     reached,
 )
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import either, fused, largest
 from lagrangian.lowering.taylor import TaylorSeries
 
@@ -359,13 +360,13 @@ class Taylor:
     def solve(
         self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
     ) -> Solution:
-        if not hasattr(type(flow), "taylor_series"):
+        if not hasattr(type(flow), "series"):
             raise LagrangianError(
                 "`lg.Taylor` is for scalar coordinates. Leave `solver` out for blocks "
                 "and fields, or pass one of diffrax."
             )
         order, rates = self.order or order_for(demands.tol), demands.rates
-        begin, go_on = _segments(flow, order, len(times), rates)
+        settings = (order, rates)
         n, span = len(q), float(times[-1] - times[0])
         y = np.concatenate([q, v, np.zeros(len(rates))])
         floor = np.asarray(demands.atol, float)[:, None]
@@ -384,10 +385,10 @@ class Taylor:
             while not stopped:
                 if path is None:
                     until = min(_SEGMENT, demands.max_steps)
-                    path = begin(y, times, limits, until)
+                    path = run(_beginning, settings, flow, y, times, limits, until)
                 else:
                     until = min(int(path.steps) + _SEGMENT, demands.max_steps)
-                    path = go_on(path, times, limits, until)
+                    path = run(_going_on, settings, flow, path, times, limits, until)
                 # As NumPy's: JAX's arrays are slow to look into.
                 path = jax.tree.map(np.asarray, path)
                 if not path.healthy and path.known < len(times):
@@ -406,22 +407,26 @@ class Taylor:
         return reached(times[:known], q, v, integrals, steps, stopped)
 
 
-def _segments(flow: Any, order: int, count: int, rates: tuple[Any, ...]) -> Any:
-    """The compiled beginning of a path with `count` output times, and what goes on."""
-    key = ("taylor", order, count, rates)
-    if key not in flow.compiled:
-        series = flow.series(rates)
+def _going_on(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
+    """What goes on with a path until a number of steps."""
+    series = flow.series(rates)
 
-        @fused
-        def go_on(path: Path, times: Any, limits: Limits, until: Any) -> Path:
-            return _segment(series, path, times, limits, order, until)
+    @fused
+    def go_on(path: Path, times: Any, limits: Limits, until: Any) -> Path:
+        return _segment(series, path, times, limits, order, until)
 
-        def begin(y: Any, times: Any, limits: Limits, until: Any) -> Path:
-            # Outside of the kernel, which cannot hold what takes several threads.
-            return go_on(_start(y, times, series.count), times, limits, until)
+    return go_on
 
-        flow.compiled[key] = jax.jit(begin), jax.jit(go_on)
-    return flow.compiled[key]
+
+def _beginning(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
+    """What begins a path."""
+    go_on, n = _going_on(flow, order, rates), len(flow.lagrangian.coordinates)
+
+    def begin(y: Any, times: Any, limits: Limits, until: Any) -> Path:
+        # Outside of the kernel, which cannot hold what takes several threads.
+        return go_on(_start(y, times, n), times, limits, until)
+
+    return begin
 
 
 def _over_kink(

@@ -65,9 +65,7 @@ class Variational:
         self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
     ) -> Solution:
         return solve_in_steps(
-            flow,
-            ("variational", self.order),
-            lambda: galerkin(flow, self.order // 2),
+            *(flow, galerkin, (self.order // 2,)),
             *(q, v, times, self.step, demands.max_steps),
         )
 

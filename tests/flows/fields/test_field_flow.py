@@ -7,6 +7,7 @@ import pytest
 import sympy as sp
 
 import lagrangian as lg
+from lagrangian.flows.fields.field_flow import FieldFlow
 from lagrangian.symbolic.algebra.coordinates import time
 
 TURN = 2 * np.pi
@@ -381,3 +382,41 @@ def test_it_says_what_it_is():
     assert "201 times in [0, 1]" in repr(path)
     assert path.q.shape == (201, 1, 8) and path.q.dtype == np.float64
     assert not jax.config.jax_enable_x64
+
+
+# ------------------------------------------------------------------ what is checked
+
+
+def test_the_same_wave_in_any_unit_of_the_field():
+    """Tolerances are relative to each field's own size."""
+    flow = lg.lower(KLEIN_GORDON, {m: 1.0}, interval=(0, TURN), points=32)
+    paths = [
+        flow.integrate({phi: lambda x, s=s: s * np.cos(x)}, {phi: 0.0}, t=(0, 20))
+        for s in (1.0, 2.0**-40, 2.0**40)
+    ]
+    for path, scale in zip(paths[1:], (2.0**-40, 2.0**40), strict=True):
+        assert path.steps == paths[0].steps
+        np.testing.assert_allclose(path[phi] / scale, paths[0][phi], atol=1e-13)
+
+
+@pytest.mark.parametrize("push", [0, phi * sp.sin(t)], ids=["free", "driven"])
+def test_a_path_keeps_the_balance_of_its_energy_or_is_refused(push, monkeypatch):
+    theory = lg.FieldTheory(KLEIN_GORDON.density.subs(m, 1) + push)
+    flow = lg.lower(theory, interval=(0, TURN), points=16)
+    flow.integrate({phi: np.cos}, {phi: 0.0}, t=(0, 5))
+    right = FieldFlow.acceleration
+    wrong = lambda self, q, v, t=0.0: 1.001 * right(self, q, v, t)
+    monkeypatch.setattr(FieldFlow, "acceleration", wrong)
+    with pytest.raises(lg.IntegrationFailed, match="balance of the energy"):
+        flow.integrate({phi: np.cos}, {phi: 0.0}, t=(0, 5), points=11)
+
+
+def test_a_sweep_over_a_parameter_of_a_field_is_a_vmap():
+    flow = lg.lower(KLEIN_GORDON, {m: 1.0}, interval=(0, TURN), points=8)
+    assert jax.tree.leaves(flow) == [1.0]
+    with jax.enable_x64(True):
+        q, v = jnp.ones((1, 8)), jnp.zeros((1, 8))
+        masses = jnp.array([1.0, 2.0])
+        flows = jax.tree.map(lambda _: masses, flow)
+        found = jax.vmap(lambda flow: flow.acceleration(q, v))(flows)
+    np.testing.assert_allclose(found[:, 0, 0], [-1.0, -4.0])

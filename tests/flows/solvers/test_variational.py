@@ -45,7 +45,7 @@ class RungeKutta:
             lambda q, v, t: jnp.stack([q, v]), repeated(step), lambda x, t: (x[0], x[1])
         )
         arguments = q, v, times, self.step, demands.max_steps
-        return solve_in_steps(flow, "control", lambda: method, *arguments)
+        return solve_in_steps(flow, lambda _: method, (), *arguments)
 
 
 def lowered(system):
