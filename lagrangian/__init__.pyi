@@ -157,8 +157,10 @@ from .symbolic.laws.find import (
 )
 from .symbolic.laws.noether import (
     Law as Law,
-    Oscillator as Oscillator,
     noether as noether,
+)
+from .symbolic.laws.oscillator import (
+    Oscillator as Oscillator,
 )
 from .symbolic.laws.symmetries import (
     Symmetries as Symmetries,

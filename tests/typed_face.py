@@ -17,6 +17,10 @@ assert_type(law, lg.Law)
 assert_type(law.charge, sp.Expr)
 assert_type(law.is_conserved, bool | None)
 assert_type(law.oscillator, lg.Oscillator | None)
+phi = lg.fields("phi", over="t x")
+assert_type(lg.noether(lg.FieldTheory(phi.d("t") ** 2), lg.Translation(phi)), lg.Law)
+assert_type(lg.noether(lg.HigherOrderLagrangian(x.ddot**2), lg.Translation(x)), lg.Law)
+assert_type(lg.noether(lg.Steps(lg.Scale("w").loss), lg.Scale("w")), lg.Law)
 lg.noether(system)  # ty: ignore[missing-argument]
 lg.noether(system, lg.TimeTranslation(), 3)  # ty: ignore[too-many-positional-arguments]
 lg.noether(system, lg.TimeTranslation(), nonsense=4)  # ty: ignore[unknown-argument]
