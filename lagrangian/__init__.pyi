@@ -29,6 +29,9 @@ from .flows.flow import (
 from .flows.lower import (
     lower as lower,
 )
+from .flows.path import (
+    Path as Path,
+)
 from .flows.solvers.rattle import (
     Rattle as Rattle,
 )

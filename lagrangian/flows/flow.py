@@ -25,7 +25,7 @@ from lagrangian.flows.arguments import (
     traced_times,
     whole_number,
 )
-from lagrangian.flows.guard import Guard, Path, guard_of
+from lagrangian.flows.guard import Guard, Seen, guard_of
 from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.flows.solvers.flow_map import Settings, flow_map
 from lagrangian.flows.solvers.solver import (
@@ -327,7 +327,7 @@ class Flow(Generic[S]):
         elif chosen is None or isinstance(chosen, diffrax.AbstractSolver):
             found = by_diffrax(self, q, v, times, chosen, demands)
             q, v, integrals, succeeded, steps = found
-            path = Path(times, q, v, integrals)
+            path = Seen(times, q, v, integrals)
             ends = (jax.tree.map(lambda x, i=i: x[i], path) for i in (0, -1))
             kept = succeeded & guard.kept(self, *ends, demands.tol, steps)
             q, v = jax.tree.map(lambda x: jnp.where(kept, x, jnp.nan), (q, v))

@@ -50,7 +50,7 @@ class Balance(NamedTuple):
     rate: Any
 
 
-class Path(NamedTuple):
+class Seen(NamedTuple):
     """What a guard looks at: states with the times as first axis, or one of them.
 
     `integrals` are those of the guard's rates; None if a solver has not computed them,
@@ -100,11 +100,11 @@ class Guard:
         """
         if not getattr(solver, "adaptive", True):
             tol = np.inf
-        looked = Path(found.t, found.q, found.v, found.integrals)
+        looked = Seen(found.t, found.q, found.v, found.integrals)
         if len(found.t) and (broken := self.broken(flow, looked, tol, found.steps)):
             raise failure(broken, found.t[broken.index], path.until(broken.index))
 
-    def broken(self, flow: Any, path: Path, tol: float, steps: Any) -> Broken | None:
+    def broken(self, flow: Any, path: Seen, tol: float, steps: Any) -> Broken | None:
         """The first break along a path.
 
         Args:
@@ -120,7 +120,7 @@ class Guard:
         return self._first(flow, path, tol, steps, bool(np.isfinite(tol)))
 
     def _first(
-        self, flow: Any, path: Path, tol: float, steps: Any, exactly: bool
+        self, flow: Any, path: Seen, tol: float, steps: Any, exactly: bool
     ) -> Broken | None:
         first: Broken | None = None
         found = self.missed(flow, path, tol, steps, exactly)
@@ -131,7 +131,7 @@ class Guard:
                 first = Broken(i, name, float(missed[i]), float(allowed[i]))
         return first
 
-    def kept(self, flow: Any, start: Path, end: Path, tol: float, steps: Any) -> Any:
+    def kept(self, flow: Any, start: Seen, end: Seen, tol: float, steps: Any) -> Any:
         """Whether the balances hold between two states; a JAX function."""
         both = jax.tree.map(lambda *x: jnp.stack(x), start, end)
         found = self.missed(flow, both, tol, steps, exactly=True)
@@ -139,7 +139,7 @@ class Guard:
         return jax.lax.stop_gradient(jnp.all(jnp.stack(parts)))
 
     def missed(
-        self, flow: Any, path: Path, tol: float, steps: Any, exactly: bool = False
+        self, flow: Any, path: Seen, tol: float, steps: Any, exactly: bool = False
     ) -> list[tuple[str, Any, Any]]:
         """For each balance, what is missing from it at each time, and what may be.
 

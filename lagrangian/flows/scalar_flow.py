@@ -34,7 +34,7 @@ from lagrangian.flows.arguments import (
 )
 from lagrangian.flows.ensembles.ensemble import Ensemble, initial_states, run_ensemble
 from lagrangian.flows.flow import Flow
-from lagrangian.flows.guard import Guard, Path, failure
+from lagrangian.flows.guard import Guard, Seen, failure
 from lagrangian.flows.mass_rank import check_regular
 from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.flows.solvers.flow_map import Settings, flow_map
@@ -377,7 +377,7 @@ class ScalarFlow(Flow[Array]):
     ) -> None:
         """Raise if a balance is broken between the start and a crossing."""
         q, v, t = start
-        looked = Path(
+        looked = Seen(
             np.append(t, found.t),
             np.concatenate([q[None], found.q]),
             np.concatenate([v[None], found.v]),

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.flows.arguments import is_traced, real_array
+from lagrangian.flows.path import Labelled, Path, numbers
 from lagrangian.flows.solvers.flow_map import propagate_lanes
 from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.symbolic.algebra.expressions import Expression
@@ -21,7 +22,7 @@ from lagrangian.symbolic.laws.noether import Law
 
 
 @jax.tree_util.register_pytree_node_class
-class Trajectory:
+class Trajectory(Path):
     """States at the output times, in float64; a pytree.
 
     Attributes:
@@ -175,11 +176,23 @@ class Trajectory:
         q, v = jax.tree.map(lambda x: x[:index], (self.q, self.v))
         return Trajectory(self.flow, self.t[:index], q, v, self.steps)
 
-    def to_xarray(self) -> Any:
-        """The path as an `xarray.Dataset`: one variable a coordinate and velocity."""
-        from lagrangian.flows.to_xarray import to_xarray
+    def labelled(self) -> dict[str, Labelled]:
+        """Positions, velocities and the energy."""
+        coordinates = self.flow.lagrangian.coordinates
+        found: dict[str, Labelled] = {}
+        for symbol in [*coordinates, *(q.dot for q in coordinates)]:
+            values = self[symbol]
+            block = symbol.base.name
+            axes = tuple(f"{block}_{i}" for i in range(values.ndim - 1))
+            found[str(symbol)] = axes, values
+        return found | {"energy": ((), self.energy)}
 
-        return to_xarray(self)
+    def described(self) -> dict[str, Any]:
+        """The Lagrangian, and the parameters that are single numbers, as JSON."""
+        return {
+            "lagrangian": str(self.flow.lagrangian),
+            "parameters": numbers(self.flow.given),
+        }
 
     def plot(self) -> Any:
         """A Matplotlib figure of every coordinate and of the energy error."""

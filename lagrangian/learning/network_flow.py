@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import LagrangianError, UnknownBlock, nearest
 from lagrangian.flows.arguments import check_tolerance, output_times
 from lagrangian.flows.flow import Flow
 from lagrangian.flows.lower import lower
+from lagrangian.flows.path import Labelled, Path
 from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
 from lagrangian.learning.flat_loss import Network
 from lagrangian.learning.model import split
@@ -172,8 +173,8 @@ class NetworkFlow:
         return path
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class NetworkPath:
+@dataclass(repr=False, eq=False)
+class NetworkPath(Path):
     """The parameters of a model along a flow, in float64.
 
     Attributes:
@@ -194,6 +195,37 @@ class NetworkPath:
         span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
         order, count = self.flow.order, len(self.t)
         return f"NetworkPath({order}; {count} times{span}; {self.steps} steps; float64)"
+
+    def __getitem__(self, symbol: Block | str) -> np.ndarray:
+        """A parameter by its dotted path or as a block, or the velocity of a block."""
+        known = list(self.q)
+        if isinstance(symbol, Block) and symbol.order == 1:
+            return pick(self.v, [symbol.base.name], "the model")[symbol.base.name]
+        name = symbol.name if isinstance(symbol, Block) else symbol
+        if name not in self.q:
+            raise UnknownBlock(
+                f"the model has no parameter `{name}`. {nearest(str(name), known)}"
+            )
+        return self.q[name]
+
+    def labelled(self) -> dict[str, Labelled]:
+        """Parameters, their velocities and the loss."""
+        found: dict[str, Labelled] = {}
+        for state, mark in ((self.q, ""), (self.v, ".dot")):
+            for path, array in state.items():
+                axes = tuple(f"{path}_{i}" for i in range(array.ndim - 1))
+                found[path + mark] = axes, array
+        return found | {"loss": ((), self.losses)}
+
+    def described(self) -> dict[str, Any]:
+        """The rule, and which of its flows this is."""
+        return {"rule": str(self.flow.rule), "order": self.flow.order}
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of the loss along the path."""
+        from lagrangian.plots import plot_losses
+
+        return plot_losses(self.t, self.losses)
 
     def until(self, index: int) -> NetworkPath:
         """The path before one of its output times."""

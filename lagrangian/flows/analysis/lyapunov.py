@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.errors import IntegrationFailed
-from lagrangian.flows.guard import Path
+from lagrangian.flows.guard import Seen
 from lagrangian.flows.solvers.flow_map import propagate
 from lagrangian.flows.solvers.taylor import Limits, limits_for, order_for
 from lagrangian.flows.structure import run
@@ -64,8 +64,8 @@ def _benettin(flow: Any, order: int, tol: float) -> Any:
         def body(carry: Any, edge: Any) -> Any:
             state, frame = carry
             (arrived, (integrals, steps)), moved = kernel(state, frame, *edge)
-            start = Path(edge[0], state[:n], state[n:], nothing)
-            end = Path(edge[1], arrived[:n], arrived[n:], integrals)
+            start = Seen(edge[0], state[:n], state[n:], nothing)
+            end = Seen(edge[1], arrived[:n], arrived[n:], integrals)
             kept = guard.kept(flow, start, end, tol, steps)
             frame, triangle = jnp.linalg.qr(moved)
             rates = jnp.log(jnp.abs(jnp.diagonal(triangle)))

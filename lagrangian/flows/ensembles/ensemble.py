@@ -20,8 +20,7 @@ from lagrangian.files import LOCK, one_writer
 from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
 from lagrangian.flows.ensembles.memory import check_memory
 from lagrangian.flows.ensembles.records import Record, read_records
-from lagrangian.flows.guard import Guard
-from lagrangian.flows.guard import Path as Looked
+from lagrangian.flows.guard import Guard, Seen
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
     RUNNING,
@@ -305,7 +304,7 @@ def _mark_broken(
         at = np.broadcast_to(times[rows, None], some.shape[:2])
         path = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
         steps = parts["steps"][members]
-        found = guard.missed(flow, Looked(*path), tol, steps, exactly)
+        found = guard.missed(flow, Seen(*path), tol, steps, exactly)
         return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
 
     for member in done[wrong(done, [0, -1])[-1]]:

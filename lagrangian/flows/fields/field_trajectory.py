@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
+from lagrangian.flows.path import Labelled, Path, numbers
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import Field, real_parts
 from lagrangian.symbolic.laws.noether import Law
 
 
-class FieldTrajectory:
+class FieldTrajectory(Path):
     """Fields at the output times, in float64.
 
     Attributes:
@@ -43,6 +44,47 @@ class FieldTrajectory:
             return self.evaluate(symbol)
         u, v = map(self.evaluate, real_parts(symbol))
         return u - 1j * v if symbol.conjugated else u + 1j * v
+
+    def labelled(self) -> dict[str, Labelled]:
+        """The components, their time derivatives and the energy."""
+        axes = tuple(map(str, self.flow.domain.space))
+        found: dict[str, Labelled] = {}
+        for i, phi in enumerate(self.flow.components):
+            found[phi.name] = axes, self.q[:, i]
+            found[f"{phi.name}.d(t)"] = axes, self.v[:, i]
+        return found | {"energy": ((), self.energy)}
+
+    def grid(self) -> dict[str, np.ndarray]:
+        """The coordinates of the points by space variable."""
+        domain = self.flow.domain
+        return {
+            str(x): np.moveaxis(points, i, 0).reshape(points.shape[i], -1)[:, 0]
+            for i, (x, points) in enumerate(domain.grid.items())
+        }
+
+    def described(self) -> dict[str, Any]:
+        """The density, and the parameters as JSON."""
+        return {
+            "density": str(self.flow.theory.density),
+            "parameters": numbers(self.flow.parameters),
+        }
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of every component over space and time.
+
+        In more than one space dimension, of the last time.
+        """
+        from lagrangian.plots import plot_fields
+
+        grid, space = list(self.grid().values()), list(map(str, self.flow.domain.space))
+        if len(grid) == 1:
+            shown = {phi.name: self[phi].T for phi in self.flow.components}
+            return plot_fields(shown, [*grid, self.t], [*space, "t"])
+        shown = {
+            phi.name: self[phi][-1].reshape(*map(len, grid[:2]), -1)[..., 0]
+            for phi in self.flow.components
+        }
+        return plot_fields(shown, grid[:2], space[:2])
 
     def until(self, index: int) -> FieldTrajectory:
         """The path before one of its output times."""

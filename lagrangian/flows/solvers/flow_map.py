@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.flows.guard import Path
+from lagrangian.flows.guard import Seen
 from lagrangian.flows.solvers.taylor import (
     Limits,
     State,
@@ -130,7 +130,7 @@ def _motion(settings: Settings, flow: Any, q: Any, v: Any, begin: Any, end: Any)
     move = fused(lambda *a: propagate(series, *a, limits, order, steps))
     y, taken = move(y[:, None], begin[None], end[None])
     arrived = y[:n, 0], y[n : 2 * n, 0]
-    start, stop = Path(begin, q, v, nothing), Path(end, *arrived, y[2 * n :, 0])
+    start, stop = Seen(begin, q, v, nothing), Seen(end, *arrived, y[2 * n :, 0])
     kept = guard.kept(flow, start, stop, tol, taken)
     return tuple(jnp.where(kept, x, jnp.nan) for x in arrived)
 

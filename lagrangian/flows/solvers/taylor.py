@@ -144,7 +144,7 @@ class Step(NamedTuple):
     healthy: Any
 
 
-class Path(NamedTuple):
+class Progress(NamedTuple):
     """A path that is being computed: where it is, and what it has written.
 
     `y` has shape (times, 2 coordinates + integrals). Its first `written` rows are
@@ -413,7 +413,7 @@ def _going_on(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
     series = flow.series(rates)
 
     @fused
-    def go_on(path: Path, times: Any, limits: Limits, until: Any) -> Path:
+    def go_on(path: Progress, times: Any, limits: Limits, until: Any) -> Progress:
         return _segment(series, path, times, limits, order, until)
 
     return go_on
@@ -423,7 +423,7 @@ def _beginning(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
     """What begins a path."""
     go_on, n = _going_on(flow, order, rates), len(flow.lagrangian.coordinates)
 
-    def begin(y: Any, times: Any, limits: Limits, until: Any) -> Path:
+    def begin(y: Any, times: Any, limits: Limits, until: Any) -> Progress:
         # Outside of the kernel, which cannot hold what takes several threads.
         return go_on(_start(y, times, n), times, limits, until)
 
@@ -431,8 +431,8 @@ def _beginning(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
 
 
 def _over_kink(
-    flow: Any, path: Path, times: np.ndarray, stretch: float, demands: Demands
-) -> tuple[Path, str]:
+    flow: Any, path: Progress, times: np.ndarray, stretch: float, demands: Demands
+) -> tuple[Progress, str]:
     """The path a stretch further, where the motion has no series; or why not."""
     now, known = path.state.now, int(path.known)
     n = path.state.predicted.shape[0]
@@ -456,28 +456,35 @@ def _over_kink(
     arrived = arrived._replace(most=np.full(1, stretch))
     steps = path.steps + found.steps
     return (
-        Path(arrived, rows, np.int64(known), np.int64(known), steps, np.bool_(True)),
+        Progress(
+            arrived, rows, np.int64(known), np.int64(known), steps, np.bool_(True)
+        ),
         found.stopped,
     )
 
 
-def _start(y: Any, times: Any, n: int) -> Path:
+def _start(y: Any, times: Any, n: int) -> Progress:
     first = start(y[:, None], times[:1], times[-1:], n)
     known = jnp.arange(len(times))[:, None] == 0
     outputs = jnp.where(known, y, jnp.nan)
-    return Path(first, outputs, *jnp.array([1, 1, 0]), jnp.asarray(True))
+    return Progress(first, outputs, *jnp.array([1, 1, 0]), jnp.asarray(True))
 
 
 def _segment(
-    series: TaylorSeries, path: Path, times: Any, limits: Limits, order: int, until: Any
-) -> Path:
+    series: TaylorSeries,
+    path: Progress,
+    times: Any,
+    limits: Limits,
+    order: int,
+    until: Any,
+) -> Progress:
     """The path with the steps up to number `until`, or fewer at its end."""
     count, n = len(times), series.count
 
-    def unfinished(path: Path) -> Any:
+    def unfinished(path: Progress) -> Any:
         return (path.known < count) & (path.steps < until) & path.healthy
 
-    def body(path: Path) -> Path:
+    def body(path: Progress) -> Progress:
         step = advance(series, path.state, times[-1:], limits, order)
         good, begun = step.confirmed[0], step.start
         known = either(good, path.written, path.known)
@@ -497,6 +504,8 @@ def _segment(
             return written + 1, y_out.at[written].set(y[:, 0])
 
         written, y_out = jax.lax.while_loop(within, write, (known, path.y))
-        return Path(step.state, y_out, written, known, path.steps + 1, step.healthy[0])
+        return Progress(
+            step.state, y_out, written, known, path.steps + 1, step.healthy[0]
+        )
 
     return jax.lax.while_loop(unfinished, body, path)
