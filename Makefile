@@ -4,7 +4,7 @@ python := .venv/bin/python
 setup := @sh scripts/setup.sh
 
 .NOTPARALLEL:
-.PHONY: help demo test slow check notebooks bench theorems format constraints clean
+.PHONY: help demo test slow check notebooks bench theorems optax format constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,10 @@ bench:  ## run every benchmark
 theorems:  ## verify every theorem, and write docs/theorems.md anew
 	$(setup) demo
 	@$(python) scripts/document_theorems.py
+
+optax:  ## read every transformation of optax, and write docs/optax.md anew
+	$(setup) test
+	@$(python) scripts/document_optax.py
 
 format:  ## sort imports, repair lint where that is safe, and format
 	$(setup) check

@@ -6,6 +6,7 @@ Read when the package is imported, and by editors and type checkers.
 from . import errors as errors, rules as rules
 from .errors import (
     CannotLower as CannotLower,
+    CannotSave as CannotSave,
     IntegrationFailed as IntegrationFailed,
     InvalidLagrangian as InvalidLagrangian,
     InvalidSymmetry as InvalidSymmetry,
@@ -72,6 +73,9 @@ from .learning.rules.heavy_ball import (
 from .learning.rules.mirror import (
     MirrorDescent as MirrorDescent,
     NaturalGradient as NaturalGradient,
+)
+from .learning.rules.read.read import (
+    rule as rule,
 )
 from .learning.rules.rule import (
     Rule as Rule,

@@ -16,8 +16,10 @@ from lagrangian.errors import CannotLower, LagrangianError, nearest
 from lagrangian.symbolic.algebra.blocks import LinearMap
 from lagrangian.symbolic.algebra.coordinates import Coordinate, time
 
-#: Initial positions or velocities: numbers (or arrays) by coordinate, or in its order.
-State: TypeAlias = Mapping[Any, ArrayLike] | ArrayLike | Sequence[float]
+#: Positions or velocities: numbers (or arrays) by coordinate, or in their order.
+State: TypeAlias = Mapping[Any, Any] | ArrayLike | Sequence[Any]
+#: What holds the numbers of a state.
+Array: TypeAlias = jax.Array | np.ndarray
 #: Output times, or the start and end of an interval of them.
 Times: TypeAlias = Sequence[float] | np.ndarray | jax.Array
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Generic, TypeVar
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy as sp
 from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError, nearest
@@ -41,11 +42,16 @@ from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
+_F = TypeVar("_F", bound="Flow[Any]")
+#: How the positions or the velocities of a state are laid out.
+S = TypeVar("S")
 
-class Flow:
+
+class Flow(Generic[S]):
     """The motion of one Lagrangian with its parameters; made by `lower`.
 
     An immutable pytree whose leaves are its parameters: `jax.jit`, `jax.vmap` and
@@ -79,7 +85,7 @@ class Flow:
         return tuple(self.parameters.values()), self.structure
 
     @classmethod
-    def tree_unflatten(cls, structure: Structure, leaves: Any) -> Self:
+    def tree_unflatten(cls: type[_F], structure: Structure, leaves: Any) -> _F:
         flow = object.__new__(cls)
         flow.structure = structure
         flow.parameters = dict(zip(structure.symbols, leaves, strict=True))
@@ -106,7 +112,7 @@ class Flow:
         known = {**self.structure.fixed, **self.parameters}
         return {s: known[s] for s in self.structure.order}
 
-    def with_parameters(self, parameters: Mapping[Any, Any]) -> Self:
+    def with_parameters(self: _F, parameters: Mapping[Any, Any]) -> _F:
         """The same flow with other values for some parameters, traced ones included.
 
         Raises:
@@ -154,20 +160,22 @@ class Flow:
     def _check_moves(self, q: Any, v: Any, t: Any, path: Any) -> None:
         """Raise if no finite accelerations follow at the start of a path that broke."""
 
-    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def acceleration(self, q: S, v: S, t: ArrayLike = 0.0) -> Any:
         """The second time derivatives at a state, in its layout; a JAX function."""
         raise NotImplementedError
 
-    def evaluate(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def evaluate(self, expression: Expression, q: S, v: S, t: ArrayLike = 0.0) -> Any:
         """Any SymPy expression in the coordinates at a state; a JAX function."""
         expression = self.exponents.expression(expression)
         return evaluate([expression], self._values(q, v, t), self.losses)[0]
 
-    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+    def evaluate_moving(
+        self, expression: Expression, q: S, v: S, a: S, t: ArrayLike
+    ) -> Any:
         """As `evaluate`, with the accelerations `a` known, too; a JAX function."""
         return self.evaluate(expression, q, v, t)
 
-    def energy(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def energy(self, q: S, v: S, t: ArrayLike = 0.0) -> Any:
         """<p, v> - (T - V) at a state; a JAX function."""
         return self.evaluate(self.lagrangian.energy, q, v, t)
 
@@ -195,7 +203,12 @@ class Flow:
         return guard_of(self.structure, tuple(laws))
 
     def demands(
-        self, tol: float, atol: Any, max_step: Any, max_steps: Any, rates: Any
+        self,
+        tol: float,
+        atol: ArrayLike | None,
+        max_step: float | None,
+        max_steps: int,
+        rates: Sequence[sp.Expr],
     ) -> Demands:
         """What `integrate` was asked for, checked."""
         check_tolerance(tol)

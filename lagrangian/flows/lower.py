@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, overload
 
-from jax.typing import ArrayLike
+import numpy as np
 
 from lagrangian.errors import CannotLower
 from lagrangian.flows.arguments import check_parameters
@@ -19,6 +19,8 @@ from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: A value for each symbol, a function for each linear map.
 Parameters: TypeAlias = Mapping[Any, Any]
+#: The start and end of a domain, or one such pair for each of its dimensions.
+Interval: TypeAlias = Sequence[float] | Sequence[Sequence[float]] | np.ndarray
 #: A JAX function for each opaque loss, by its name.
 Losses: TypeAlias = Mapping[str, Callable[..., Any]]
 
@@ -44,7 +46,7 @@ def lower(
     parameters: Parameters | None = None,
     *,
     losses: Losses | None = None,
-    interval: ArrayLike,
+    interval: Interval,
     points: int | Sequence[int],
 ) -> FieldFlow: ...
 
@@ -54,7 +56,7 @@ def lower(
     parameters: Parameters | None = None,
     *,
     losses: Losses | None = None,
-    interval: ArrayLike | None = None,
+    interval: Interval | None = None,
     points: int | Sequence[int] | None = None,
 ) -> ScalarFlow | BlockFlow | LoweredLaw | FieldFlow:
     """Lower a `Lagrangian` to a `Flow`, or a `Law` to a `LoweredLaw`.

@@ -20,6 +20,7 @@ from lagrangian.errors import (
 from lagrangian.flows.analysis.lyapunov import lyapunov_exponents
 from lagrangian.flows.analysis.section import find_crossings
 from lagrangian.flows.arguments import (
+    Array,
     State,
     Times,
     check_longest,
@@ -72,7 +73,7 @@ def recurrences(structure: Structure, rates: tuple[Any, ...]) -> TaylorSeries:
 
 
 @jax.tree_util.register_pytree_node_class
-class ScalarFlow(Flow):
+class ScalarFlow(Flow[Array]):
     """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates)."""
 
     def __init__(self, lagrangian: Lagrangian, *arguments: Any):
@@ -140,7 +141,9 @@ class ScalarFlow(Flow):
         shape = q.shape[:-1] if axis == -1 else q.shape[1:]
         return jnp.stack([jnp.broadcast_to(x, shape) for x in solution], axis)
 
-    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+    def evaluate_moving(
+        self, expression: Expression, q: Array, v: Array, a: Array, t: ArrayLike
+    ) -> Any:
         """As `evaluate`, of an expression with accelerations or multipliers, too."""
         expression = self.exponents.expression(expression)
         values = self._values(q, v, t)
@@ -188,7 +191,7 @@ class ScalarFlow(Flow):
             rows.append(jnp.where(mass > 0, sum(terms) / mass, 0.0))
         return 64 * np.finfo(float).eps * jnp.stack(rows)
 
-    def sizes(self, state: Any) -> Any:
+    def sizes(self, state: Array) -> Any:
         """The size of each number of a state, in its layout."""
         return jnp.abs(state)
 
@@ -437,10 +440,10 @@ class ScalarFlow(Flow):
         with jax.enable_x64(True):
             return made.at(self.parameters, self.settle)
 
-    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def acceleration(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         return self._solution(q, v, t)[..., : len(self.lagrangian.coordinates)]
 
-    def multipliers(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def multipliers(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         """The multipliers lambda of the constraints at a state, in their order."""
         return -self._solution(q, v, t)[..., len(self.lagrangian.coordinates) :]
 

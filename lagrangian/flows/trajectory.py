@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,11 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.flows.arguments import is_traced, real_array
 from lagrangian.flows.solvers.flow_map import propagate_lanes
 from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.laws.noether import Law
 
 
@@ -95,7 +98,7 @@ class Trajectory:
             )
         return _known(values)
 
-    def evaluate(self, expression: Any) -> np.ndarray:
+    def evaluate(self, expression: Expression) -> np.ndarray:
         """Any SymPy expression in the coordinates along the path, times first."""
         with jax.enable_x64(True):
             values = jax.vmap(
@@ -131,7 +134,7 @@ class Trajectory:
         """The charge of a law at each time."""
         return self.evaluate(law.charge)
 
-    def at(self, t: Any) -> Trajectory:
+    def at(self, t: ArrayLike | Sequence[float]) -> Trajectory:
         """The path at other times, each as accurate as a step of the Taylor series.
 
         Each is reached from the output time before it, so this costs few steps where

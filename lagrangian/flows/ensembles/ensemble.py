@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from jax.experimental.multihost_utils import process_allgather
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
-from lagrangian.files import write_atomically
+from lagrangian.files import LOCK, one_writer
+from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
+from lagrangian.flows.ensembles.memory import check_memory
 from lagrangian.flows.ensembles.records import Record, read_records
 from lagrangian.flows.guard import Guard
 from lagrangian.flows.guard import Path as Looked
@@ -154,6 +155,8 @@ def run_ensemble(
     """See `ScalarFlow.ensemble`."""
     devices, records = _devices(devices), read_records(flow, record)
     members, n = q0.shape
+    kept = sum(1 if r.summary else len(times) for r in records.values())
+    check_memory(members, len(times), 2 * n, kept)
     rows = 2 * n + len(demands.rates)
     chunk = _chunk_size(devices, members, len(times) * rows * 8)
     count = -(-members // chunk)
@@ -163,25 +166,24 @@ def run_ensemble(
         settings = (asked, chunk, sorted(map(str, records.items())))
         # The same bits come from the same program on the same kind of device only.
         program = (__version__, jax.__version__, devices[0].platform)
-        folder = _folder(Path(save), flow, (q0, v0, times), (settings, program))
+        folder = chunk_folder(Path(save), flow, (q0, v0, times), (settings, program))
     work = _worker(flow, times, demands, guard, records, chunk, devices[0].platform)
 
     def one(number: int, device: Any) -> dict[str, np.ndarray]:
         rows = slice(number * chunk, min((number + 1) * chunk, members))
-        file = folder / f"{number:06d}.npz" if folder else None
-        if file is not None and (saved := _saved(file)):
+        states = q0[rows], v0[rows]
+        if folder and (saved := saved_chunk(folder, number, states)):
             return saved
-        parts = work(q0[rows], v0[rows], device)
-        if file is not None:
-            write_atomically(
-                file, lambda handle: np.savez(handle, allow_pickle=False, **parts)
-            )
+        parts = work(*states, device)
+        if folder:
+            save_chunk(folder, number, states, parts)
         return parts
 
     # With fewer chunks than processes, each of these computes all of them.
     processes = jax.process_count() if count >= jax.process_count() else 1
     mine = range(jax.process_index() % processes, count, processes)
     with (
+        ExitStack() as stack,
         tqdm(
             total=sum(min(chunk, members - number * chunk) for number in mine),
             unit="member",
@@ -190,6 +192,10 @@ def run_ensemble(
         ) as bar,
         ThreadPoolExecutor(_workers(devices)) as pool,
     ):
+        if folder:
+            # Another process that computes the same finds it done when it is its turn.
+            lock = f"{LOCK}-{jax.process_index()}"
+            stack.enter_context(one_writer(folder, "save", wait=True, name=lock))
         futures = [
             pool.submit(one, number, devices[i % len(devices)])
             for i, number in enumerate(mine)
@@ -368,26 +374,3 @@ def _chunk_size(devices: Sequence[Any], members: int, bytes_each: int) -> int:
     # A small ensemble is still shared among the cores.
     share = -(-members // (_workers(devices) * jax.process_count()))
     return max(LANES, min(size, 1 << (share - 1).bit_length()))
-
-
-def _saved(file: Path) -> dict[str, np.ndarray] | None:
-    """A finished chunk; None if there is none, or a damaged one."""
-    try:
-        # NumPy leaves a file open that it opened and found damaged.
-        with file.open("rb") as handle, np.load(handle) as saved:
-            return dict(saved)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _folder(
-    folder: Path, flow: Any, arrays: Sequence[np.ndarray], settings: Any
-) -> Path:
-    """The folder of this very ensemble's chunks within the user's."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(repr((flow.fingerprint, settings)).encode())
-    path = folder / digest.hexdigest()[:16]
-    path.mkdir(parents=True, exist_ok=True)
-    return path

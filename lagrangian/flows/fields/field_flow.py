@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.errors import CannotLower, InvalidLagrangian, LagrangianError
 from lagrangian.flows.arguments import (
+    Array,
     State,
     Times,
     check_tolerance,
@@ -30,6 +32,7 @@ from lagrangian.lowering.kernels.linear_solve import solve_mass
 from lagrangian.symbolic.algebra.calculus import gradient, variation
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import Field, in_real_parts, real_parts
 from lagrangian.symbolic.mechanics.field_theory import FieldTheory
 
@@ -227,7 +230,7 @@ class FieldFlow:
         results = evaluate(expressions, values)
         return [jnp.broadcast_to(result, self.domain.shape) for result in results]
 
-    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def acceleration(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         """The second time derivatives, shape (components, *points); a JAX function."""
         matrix, forcing, fluxes = self.structure.system
         size = len(self.components)
@@ -253,7 +256,9 @@ class FieldFlow:
 
         return field
 
-    def evaluate(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def evaluate(
+        self, expression: Expression, q: Array, v: Array, t: ArrayLike = 0.0
+    ) -> Any:
         """The real part of an expression at every point; a JAX function.
 
         Args:
@@ -264,20 +269,24 @@ class FieldFlow:
         """
         return self._evaluate([in_real_parts(expression)], q, v, t)[0]
 
-    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+    def evaluate_moving(
+        self, expression: Expression, q: Array, v: Array, a: Array, t: ArrayLike
+    ) -> Any:
         """As `evaluate`, which knows the accelerations `a` itself."""
         return self.evaluate(expression, q, v, t)
 
-    def sizes(self, state: Any) -> Any:
+    def sizes(self, state: Array) -> Any:
         """The largest size of each component, in the layout of the state."""
         axes = tuple(range(1, state.ndim))
         return jnp.broadcast_to(jnp.abs(state).max(axes, keepdims=True), state.shape)
 
-    def integral(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def integral(
+        self, expression: Expression, q: Array, v: Array, t: ArrayLike = 0.0
+    ) -> Any:
         """The integral of an expression over the domain; a JAX function."""
         return self.domain.integral(self.evaluate(expression, q, v, t))
 
-    def energy(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def energy(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         """The integral of T^t_t at a state; a JAX function."""
         return self.integral(self.theory.energy_density, q, v, t)
 

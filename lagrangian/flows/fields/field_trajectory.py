@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.symbolic.algebra.fields import real_parts
+from lagrangian.symbolic.algebra.expressions import Expression
+from lagrangian.symbolic.algebra.fields import Field, real_parts
 from lagrangian.symbolic.laws.noether import Law
 
 
@@ -26,7 +27,9 @@ class FieldTrajectory:
     (times, *points); it is complex for a complex field.
     """
 
-    def __init__(self, flow: Any, t: np.ndarray, q: Any, v: Any, steps: int):
+    def __init__(
+        self, flow: Any, t: np.ndarray, q: np.ndarray, v: np.ndarray, steps: int
+    ):
         self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
 
     def __repr__(self) -> str:
@@ -35,7 +38,7 @@ class FieldTrajectory:
             f"[{self.t[0]:g}, {self.t[-1]:g}]; {self.steps} steps)"
         )
 
-    def __getitem__(self, symbol: Any) -> np.ndarray:
+    def __getitem__(self, symbol: Field) -> np.ndarray:
         if symbol.is_real:
             return self.evaluate(symbol)
         u, v = map(self.evaluate, real_parts(symbol))
@@ -50,11 +53,11 @@ class FieldTrajectory:
         with jax.enable_x64(True):
             return np.asarray(jax.vmap(function)(self.q, self.v, jnp.asarray(self.t)))
 
-    def evaluate(self, expression: Any) -> np.ndarray:
+    def evaluate(self, expression: Expression) -> np.ndarray:
         """The real part of an expression, shape (times, *points)."""
         return self._along(lambda q, v, t: self.flow.evaluate(expression, q, v, t))
 
-    def integral(self, expression: Any) -> np.ndarray:
+    def integral(self, expression: Expression) -> np.ndarray:
         """The integral of an expression over the domain at each time."""
         return self._along(lambda q, v, t: self.flow.integral(expression, q, v, t))
 

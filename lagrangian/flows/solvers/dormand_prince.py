@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.flows.arguments import Array
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
     TOO_MANY_STEPS,
@@ -37,7 +38,7 @@ class DormandPrince:
     adaptive: ClassVar[bool] = True
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
         y = np.concatenate([q, v, np.zeros(len(demands.rates))])
         return self.solve_from(flow, y, times, demands)

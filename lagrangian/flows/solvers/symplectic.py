@@ -13,7 +13,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
-from lagrangian.flows.arguments import is_traced
+from lagrangian.flows.arguments import Array, is_traced
 from lagrangian.flows.solvers.compositions import (
     WEIGHTS,
     Method,
@@ -75,7 +75,7 @@ class Symplectic:
             )
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
         weights = tuple(self.weights or WEIGHTS[self.order])
         return solve_in_steps(

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
+from lagrangian.flows.arguments import Array
 from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.flows.solvers.solver import (
     NOT_FINITE,
@@ -358,7 +359,7 @@ class Taylor:
             )
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
         if not hasattr(type(flow), "series"):
             raise LagrangianError(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError
+from lagrangian.flows.arguments import Array
 from lagrangian.flows.solvers.compositions import (
     Method,
     check_scalar,
@@ -62,7 +64,7 @@ class Variational:
         check_step("lg.Variational", self.step, self.order, (2, 4, 6, 8))
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
         return solve_in_steps(
             *(flow, galerkin, (self.order // 2,)),
@@ -71,7 +73,10 @@ class Variational:
 
 
 def discrete_euler_lagrange(
-    discrete_lagrangian: Callable[[Any, Any, Any], Any], before: Any, now: Any, k: Any
+    discrete_lagrangian: Callable[[Any, Any, Any], Any],
+    before: ArrayLike | Sequence[float],
+    now: ArrayLike | Sequence[float],
+    k: ArrayLike,
 ) -> Any:
     """The next point q_{k+1} of the path of a discrete Lagrangian L_d(q_k, q_{k+1}, k).
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import optax
 import sympy as sp
 from optax import GradientTransformation
 
+from lagrangian.learning.rules.euclidean import EuclideanRule
 from lagrangian.learning.rules.rule import (
-    Rule,
     check_learning_rate,
     check_nonnegative,
     check_share,
-    friction,
-    mass,
 )
 from lagrangian.symbolic.algebra.blocks import Block
-from lagrangian.symbolic.algebra.coordinates import time
-from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.laws.backward_error import Recursion
 from lagrangian.symbolic.laws.discrete import (
@@ -29,11 +25,10 @@ from lagrangian.symbolic.laws.discrete import (
     role,
     weight_decay,
 )
-from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
 @dataclass(frozen=True)
-class HeavyBall(Rule):
+class HeavyBall(EuclideanRule):
     """Gradient descent, with momentum and weight decay, as optax runs it.
 
     With p the trace and k = 1 - dampening,
@@ -68,8 +63,6 @@ class HeavyBall(Rule):
     nesterov: bool = False
     decoupled: bool = False
 
-    is_euclidean: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)
         check_share("momentum", self.momentum)
@@ -94,38 +87,7 @@ class HeavyBall(Rule):
 
     @property
     def _lag(self) -> float:
-        """By how many steps' moves a run from rest falls behind, times (1 - beta)."""
         return self.momentum**2 if self.nesterov else self.momentum
-
-    def lagrangian(self, loss: Loss) -> Lagrangian:
-        """Its Lagrangian for an opaque loss, in the symbols m, mu and lambda."""
-        squares = sp.Add(*(Inner(w, w) for w in loss.blocks))
-        kinetic = sp.Add(*(Inner(w.dot, w.dot) for w in loss.blocks))
-        return Lagrangian(
-            mass / 2 * kinetic,
-            loss + weight_decay / 2 * squares,
-            damping=friction / mass * time,
-            coordinates=loss.blocks,
-        )
-
-    def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
-        """The first-order flow: for each block its velocity, -grad F / mu."""
-        return {
-            w: -(loss.gradient(w) + weight_decay * w) / friction for w in loss.blocks
-        }
-
-    def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
-        """What takes the second-order flow along a run that starts at rest.
-
-        -grad F/(1 + beta) for the heavy ball: with it the flow is as far behind, after
-        the first few times 1/(1 - beta) steps, as a run whose trace had to grow.
-        """
-        slowing = self.gain / (1 - self.momentum + 2 * self._lag)
-        return {
-            w: -slowing * (loss.gradient(w) + self.coupled_decay * w)
-            - self.decoupled_decay * w
-            for w in loss.blocks
-        }
 
     def recursion(self, loss: Loss | None = None) -> Recursion:
         if loss is None:
@@ -143,16 +105,6 @@ class HeavyBall(Rule):
             lagged[w] = ahead * pull + momentum * shrinking
         lagged = {w: move for w, move in lagged.items() if move != 0}
         return Recursion(moves, momentum, lagged=lagged)
-
-    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
-        eta = self._eta(learning_rate)
-        decoupled = self.decoupled_decay
-        loss_of_speed = 1 - self.momentum
-        return {
-            mass: eta * (loss_of_speed / 2 + self._lag) / self.gain,
-            friction: (loss_of_speed + eta * self._lag * decoupled) / self.gain,
-            weight_decay: self.coupled_decay + loss_of_speed * decoupled / self.gain,
-        }
 
     def velocity(self, block: Block) -> Any:
         gradient = role(block, "gradient") + self.coupled_decay * block

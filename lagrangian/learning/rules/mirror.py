@@ -35,6 +35,26 @@ _x, _z = sp.symbols("x z", cls=EngineSymbol, real=True)
 
 
 @dataclass(frozen=True)
+class Elementwise:
+    """A function of one element, written down: equal, and pickled, by its content."""
+
+    expression: Any
+    symbol: Any
+
+    def __call__(self, at: Any) -> Any:
+        return self.expression.xreplace({self.symbol: sp.sympify(at)})
+
+    def __repr__(self) -> str:
+        return f"{self.symbol} -> {self.expression}"
+
+
+def _written(function: Callable[[Any], Any], symbol: Any) -> Elementwise:
+    if isinstance(function, Elementwise):
+        return function
+    return Elementwise(sp.sympify(function(symbol)), symbol)
+
+
+@dataclass(frozen=True)
 class PotentialRule(Rule):
     """What the rules of this file share: a strictly convex potential, elementwise."""
 
@@ -44,6 +64,7 @@ class PotentialRule(Rule):
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)
         check_nonnegative("weight_decay", self.weight_decay)
+        object.__setattr__(self, "potential", _written(self.potential, _x))
         if sp.simplify(self._derivative(2, _x)) == 0:
             raise LagrangianError(
                 f"`potential` is {self.potential(_x)}, whose second derivative is "
@@ -91,7 +112,7 @@ class PotentialRule(Rule):
 
     def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
         return {
-            _eta: self._eta(learning_rate),
+            rate_symbol: self._eta(learning_rate),
             weight_decay: self.weight_decay,
         }
 
@@ -117,7 +138,7 @@ class PotentialRule(Rule):
 
 
 #: The learning rate where a Lagrangian divides by it.
-_eta = sp.Symbol("eta", positive=True)
+rate_symbol = sp.Symbol("eta", positive=True)
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,8 @@ class MirrorDescent(PotentialRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.inverse is not None:
+            object.__setattr__(self, "inverse", _written(self.inverse, _z))
         _ = self._inverse  # found now, so that an error comes now
 
     @cached_property
@@ -183,7 +206,7 @@ class MirrorDescent(PotentialRule):
 
     def lagrangian(self, loss: Loss) -> Lagrangian:
         """The Bregman Lagrangian, in the symbols eta and lambda."""
-        alpha, damping = sp.log(2 / _eta), 2 * time / _eta
+        alpha, damping = sp.log(2 / rate_symbol), 2 * time / rate_symbol
 
         def distance(x: Any) -> Any:
             return Inner(ones, self.potential(x))
@@ -217,17 +240,31 @@ class NaturalGradient(PotentialRule):
 
     def lagrangian(self, loss: Loss) -> Lagrangian:
         """The Lagrangian of the metric, with its force, in eta and lambda."""
-        kinetic, decay, forces = sp.S.Zero, sp.S.Zero, {}
-        for w in loss.blocks:
-            kinetic += Inner(w.dot, self._derivative(2, w) * w.dot)
-            decay += Inner(w, w)
-            force = _eta / 4 * self._derivative(3, w) * w.dot**2
-            if force != 0:
-                forces[w] = force
-        return Lagrangian(
-            _eta / 4 * kinetic,
-            loss + weight_decay / 2 * decay,
-            damping=2 * time / _eta,
-            coordinates=loss.blocks,
-            forces=forces,
+        return geometric_lagrangian(
+            loss, lambda w: self._derivative(2, w), lambda w: self._derivative(3, w)
         )
+
+
+def geometric_lagrangian(
+    loss: Loss, metric: Callable[[Any], Any], slope: Callable[[Any], Any]
+) -> Lagrangian:
+    """m/2 <qdot, D(q) qdot> - F with m = eta/2, for steps that are straight in q.
+
+    Args:
+        loss: opaque.
+        metric, slope: D and its derivative, elementwise, of a block.
+    """
+    kinetic, decay, forces = sp.S.Zero, sp.S.Zero, {}
+    for w in loss.blocks:
+        kinetic += Inner(w.dot, metric(w) * w.dot)
+        decay += Inner(w, w)
+        force = rate_symbol / 4 * slope(w) * w.dot**2
+        if force != 0:
+            forces[w] = force
+    return Lagrangian(
+        rate_symbol / 4 * kinetic,
+        loss + weight_decay / 2 * decay,
+        damping=2 * time / rate_symbol,
+        coordinates=loss.blocks,
+        forces=forces,
+    )

@@ -192,6 +192,10 @@ class Rule(ABC):
         """The diagonal metric of a step, as a pytree; None for the Euclidean one."""
         return None
 
+    def of(self, block: Block) -> Rule:
+        """The rule as it treats one block: itself, but for one made of several."""
+        return self
+
     def velocity(self, block: Block) -> Any:
         """The velocity of a step from what was measured, in the `role`s of a block."""
         return discrete.role(block, "update") / discrete.learning_rate

@@ -11,6 +11,7 @@ from lagrangian.errors import InvalidSymmetry
 from lagrangian.symbolic.algebra.blocks import Block, LinearMap, is_block, ones
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import Coordinate, time
+from lagrangian.symbolic.algebra.expressions import Expression, Named
 from lagrangian.symbolic.algebra.fields import Field, certainly_differ, conjugate
 from lagrangian.symbolic.algebra.inputs import written
 from lagrangian.symbolic.algebra.losses import Loss
@@ -50,7 +51,7 @@ class Symmetry(ByContent):
     def __init__(
         self,
         xi: Mapping[Any, Any],
-        tau: Any = 0,
+        tau: Expression = 0,
         name: str = "symmetry",
         *,
         boundary: Any = 0,
@@ -120,7 +121,11 @@ class Translation(Symmetry):
     """
 
     def __init__(
-        self, coordinate: Any, direction: Any = None, *, unit_axis: int | None = None
+        self,
+        coordinate: Named,
+        direction: Expression | None = None,
+        *,
+        unit_axis: int | None = None,
     ):
         q = _coordinate(coordinate, unit_axis)
         if direction is None:
@@ -134,7 +139,7 @@ class Rotation(Symmetry):
     `Rotation(x, y)` moves x by -y and y by x; its charge is x p_y - y p_x.
     """
 
-    def __init__(self, first: Any, second: Any):
+    def __init__(self, first: Named, second: sp.Expr):
         if isinstance(second, LinearMap):
             if second.parity != -1:
                 raise InvalidSymmetry(
@@ -156,7 +161,7 @@ class Scale(Symmetry):
             for a Flax kernel means one scale symmetry for each output unit.
     """
 
-    def __init__(self, *coordinates: Any, unit_axis: int | None = None):
+    def __init__(self, *coordinates: Named, unit_axis: int | None = None):
         scaled = [_coordinate(q, unit_axis) for q in coordinates]
         super().__init__({q: q for q in scaled}, name="scale")
 
@@ -171,7 +176,7 @@ class GeneralLinear(Symmetry):
             parity selects the symmetric or the antisymmetric half of the group.
     """
 
-    def __init__(self, first: Any, second: Any, generator: Any):
+    def __init__(self, first: Named, second: Named, generator: sp.Expr):
         a, b = _coordinate(first, None), _coordinate(second, None)
         super().__init__(
             {a: matmul(a, generator), b: -matmul(generator, b)}, name="general linear"
@@ -188,7 +193,7 @@ class Rescale(Symmetry):
     `lg.blocks("dense2.kernel", unit_axis=0)`.
     """
 
-    def __init__(self, first: Any, second: Any):
+    def __init__(self, first: Named, second: Named):
         grown, shrunk = (
             [_coordinate(item, None) for item in side]
             if isinstance(side, list | tuple)
@@ -211,7 +216,7 @@ def _coordinate(item: Any, unit_axis: int | None) -> Any:
     return item
 
 
-def _check_motion(q: Any, direction: Any) -> None:
+def _check_motion(q: Any, direction: Expression) -> None:
     if isinstance(q, Field):
         if q.index:
             raise InvalidSymmetry(

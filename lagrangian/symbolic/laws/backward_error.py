@@ -18,6 +18,7 @@ import sympy as sp
 from lagrangian.errors import LagrangianError
 from lagrangian.symbolic.algebra.blocks import collected
 from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.power_series import PowerSeries, constant, expansion
 from lagrangian.symbolic.laws.discrete import learning_rate
 
@@ -26,8 +27,8 @@ from lagrangian.symbolic.laws.discrete import learning_rate
 class Average:
     """An average over the past: a_{k+1} = decay a_k + (1 - decay) source(q_k)."""
 
-    decay: Any
-    source: Any
+    decay: Expression
+    source: Expression
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Recursion:
     """
 
     displacement: Mapping[Any, Any]
-    momentum: Any = sp.S.Zero
-    step_size: Any = learning_rate
+    momentum: Expression = sp.S.Zero
+    step_size: Expression = learning_rate
     lagged: Mapping[Any, Any] = field(default_factory=dict)
     averages: Mapping[Any, Average] = field(default_factory=dict)
 
@@ -70,7 +71,7 @@ class ModifiedFlow:
     """The modified vector field: `terms[n][q]` is the coefficient of eta^n."""
 
     terms: tuple[Mapping[Any, Any], ...]
-    step_size: Any
+    step_size: Expression
 
     @property
     def order(self) -> int:
@@ -162,7 +163,7 @@ def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:
     return ModifiedFlow(tuple(terms), eta)
 
 
-def _weights(decay: Any) -> PowerSeries:
+def _weights(decay: Expression) -> PowerSeries:
     """The Taylor coefficients of (1 - decay)/(1 - decay exp(-z))."""
     decay = sp.sympify(decay)
 

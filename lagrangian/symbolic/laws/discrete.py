@@ -18,6 +18,7 @@ from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.calculus import pairing, variation
 from lagrangian.symbolic.algebra.content import ByContent
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 from lagrangian.symbolic.algebra.symmetry import Symmetry
@@ -69,9 +70,9 @@ class Steps(ByContent):
         self,
         loss: Loss,
         *,
-        memory: Any = momentum,
-        gain: Any = gain,
-        weight_decay: Any = weight_decay,
+        memory: Expression = momentum,
+        gain: Expression = gain,
+        weight_decay: Expression = weight_decay,
         updates: Mapping[Any, Any] | None = None,
     ):
         if not isinstance(loss, Loss):
@@ -146,14 +147,14 @@ class Steps(ByContent):
             turned[q] = linear if is_affine else at["next"] - direction
         return turned
 
-    def total_derivative(self, variable: Any, expression: Any) -> Any:
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
         """What `expression`, in q and the trace, is more after a step than before."""
         after: dict[Any, Any] = {}
         for q in self.coordinates:
             after |= {q: role(q, "next"), role(q, "trace"): role(q, "next trace")}
         return sp.sympify(expression).xreplace(after) - expression
 
-    def on_shell(self, expression: Any) -> Any:
+    def on_shell(self, expression: Expression) -> Any:
         """An expression with the step put in, in q, p, the gradient and the update."""
         known: dict[Any, Any] = {}
         for q in self.coordinates:
@@ -164,7 +165,7 @@ class Steps(ByContent):
             )
             known[role(q, "next")] = q + self.updates[q]
         # An update may have the next trace in it.
-        return expression.xreplace(known).xreplace(known)
+        return sp.sympify(expression).xreplace(known).xreplace(known)
 
 
 def _paired(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> Any:

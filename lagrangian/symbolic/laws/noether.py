@@ -165,7 +165,7 @@ class Law(ByContent):
         found = (candidate() for candidate in candidates)
         return next((c for c in found if c is not None and self._is_constant(c)), None)
 
-    def _is_constant(self, charge: Any) -> bool:
+    def _is_constant(self, charge: sp.Expr) -> bool:
         if len(self.components) > 1:
             return self.is_conserved is True  # what flows away across the rest counts
         return is_constant(self.theory, charge)

@@ -19,11 +19,11 @@ class Oscillator:
     `quantity` is x as an expression in the coordinates, and `source` is S.
     """
 
-    quantity: Any
-    mass: Any
-    damping: Any
-    stiffness: Any
-    source: Any
+    quantity: sp.Expr
+    mass: sp.Expr
+    damping: sp.Expr
+    stiffness: sp.Expr
+    source: sp.Expr
 
     def __str__(self) -> str:
         left = f"{self.mass}*x'' + {self.damping}*x' + {self.stiffness}*x"

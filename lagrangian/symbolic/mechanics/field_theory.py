@@ -11,6 +11,7 @@ from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.algebra.calculus import variation
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import (
     Field,
     algebraic,
@@ -38,7 +39,7 @@ class FieldTheory(ByContent):
             complex fields whose equations are no conjugates.
     """
 
-    def __init__(self, density: Any):
+    def __init__(self, density: Expression):
         self.density = algebraic(written(density, "density"))
         found = sorted(
             {part for f in self.density.atoms(Field) for part in (f, f.conjugate())},
@@ -133,7 +134,7 @@ class FieldTheory(ByContent):
                 return v, found
         return None
 
-    def on_shell(self, expression: Any) -> Any | None:
+    def on_shell(self, expression: Expression) -> Any | None:
         """An expression in what the equations leave free, or None if that is open.
 
         Second derivatives along time (or another variable) are those of the equations.
@@ -228,5 +229,5 @@ class FieldTheory(ByContent):
         along = (rate * phi.d(v) for v, rate in symmetry.shifts.items())
         return symmetry.xi.get(phi, sp.S.Zero) - sp.Add(*along)
 
-    def total_derivative(self, variable: Any, expression: Any) -> Any:
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
         return total(variable, expression)

@@ -12,6 +12,7 @@ from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.algebra.calculus import gradient, total_derivative
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import jets, time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, written
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.exact.equations import reduced, solved
@@ -25,7 +26,7 @@ class HigherOrderLagrangian(ByContent):
             or a symbol that has the name of a coordinate or of time and is not it.
     """
 
-    def __init__(self, expression: Any):
+    def __init__(self, expression: Expression):
         self.expression = written(expression, "expression")
         self.orders: dict[Any, int] = {}
         for jet in jets(self.expression):
@@ -118,7 +119,7 @@ class HigherOrderLagrangian(ByContent):
                 motion.append(total_derivative(motion[-1]))
             yield q, self.momenta[q], motion
 
-    def total_derivative(self, variable: Any, expression: Any) -> Any:
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
         return total_derivative(expression)
 
     @cached_property
@@ -133,7 +134,7 @@ class HigherOrderLagrangian(ByContent):
             return None
         return solved(left, list(top.values()))
 
-    def on_shell(self, expression: Any) -> Any | None:
+    def on_shell(self, expression: Expression) -> Any | None:
         """An expression with those derivatives put in that the equations give."""
         if self._highest is None:
             return None

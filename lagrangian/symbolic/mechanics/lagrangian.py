@@ -19,6 +19,7 @@ from lagrangian.symbolic.algebra.calculus import (
 )
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.graph import legendre, partials, shortest_sum
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, listed, written
 from lagrangian.symbolic.algebra.symmetry import Symmetry
@@ -58,12 +59,12 @@ class Lagrangian(ByContent):
 
     def __init__(
         self,
-        T: Any,
-        V: Any = 0,
+        T: Expression,
+        V: Expression = 0,
         *,
-        damping: Any = 0,
+        damping: Expression = 0,
         forces: Mapping[Any, Any] | None = None,
-        dissipation: Any = 0,
+        dissipation: Expression = 0,
         constraints: Sequence[Any] = (),
         coordinates: Sequence[Coordinate] | None = None,
     ):
@@ -315,16 +316,17 @@ class Lagrangian(ByContent):
             "forces": sp.expand_mul(power(self.forces) + held),
         }
 
-    def total_derivative(self, variable: Any, expression: Any) -> Any:
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
         return total_derivative(expression)
 
-    def on_shell(self, expression: Any) -> Any | None:
+    def on_shell(self, expression: Expression) -> Any | None:
         """An expression with the accelerations and multipliers of the equations.
 
         None where they are not determined; of blocks, where an equation has the
         acceleration of another one.
         """
         multipliers = self.constraints.multipliers
+        expression = sp.sympify(expression)
         if not jets(expression, order=2) and not expression.has_free(*multipliers):
             return expression
         known = self._accelerations

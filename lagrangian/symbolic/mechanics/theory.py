@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import sympy as sp
+
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 
@@ -41,10 +44,10 @@ class Theory(Protocol):
         """How the action changes along a generator, by what causes it."""
         ...
 
-    def total_derivative(self, variable: Any, expression: Any) -> Any:
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
         """D of an expression by one variable; for steps, its change in a step."""
         ...
 
-    def on_shell(self, expression: Any) -> Any | None:
+    def on_shell(self, expression: Expression) -> Any | None:
         """An expression in what the equations leave free, or None if that is open."""
         ...

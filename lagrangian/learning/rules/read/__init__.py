@@ -1,0 +1,1 @@
+"""A learning rule read from the code of an optax transformation."""
