@@ -304,11 +304,14 @@ class Lagrangian(ByContent):
             return sp.Add(*parts)
 
         held = self.constraints.power([xi.get(q, 0) for q in self.coordinates], tau)
-        damped = self.friction_rate * (self._along(symmetry) - tau * self.undamped)
+        shifted = tau if tau == 0 else tau * variation(self.undamped, {time: 1})
+        damped = self.friction_rate
+        if damped != 0:
+            damped *= self._along(symmetry) - tau * self.undamped
         return {
             "kinetic": change(self.T),
             "potential": -change(self.V),
-            "explicit time": tau * variation(self.undamped, {time: 1}),
+            "explicit time": shifted,
             "friction": sp.expand_mul(power(self.dissipative_forces) - damped),
             "forces": sp.expand_mul(power(self.forces) + held),
         }
