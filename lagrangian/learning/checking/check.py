@@ -30,6 +30,8 @@ UNDECIDED = "undecided"
 ROUNDING = 256
 #: A symmetry whose defect is above this share of |grad f| |xi| is no symmetry.
 PRESENT = 1e-2
+#: A kinetic energy that is further than this from that of the stated mass is remarked.
+NOISY = 1e-2
 #: The error of a continuous law from rest vanishes like eta^2. What is surely below
 #: this power is of another order.
 SECOND = 1.5
@@ -52,6 +54,12 @@ class Row:
             relative to the range over which the charge moved (or, if larger, to the
             rounding summed over the steps; of a charge that is no rate, to the bound
             of its terms); the worst unit. None for a rule without a continuous law.
+        drift: how much of `continuous` the rounding of the parameters may account for,
+            at most: half an epsilon of each in every step, as far as it moves the
+            charge. Where a step is smaller than that, the parameters stand still.
+        mass: the kinetic energy that was measured, relative to that of the stated mass:
+            1 for the heavy ball, and for Nesterov's rule on gradients that are smooth
+            in time; below 1 for its moves under the noise of minibatches.
         order: the power of the learning rate with which that error vanishes, after the
             initial layer, if several runs were given; None also where the errors are
             mere rounding.
@@ -74,6 +82,8 @@ class Row:
     defect: float
     rounding: float
     continuous: float | None
+    drift: float
+    mass: float | None
     order: Order | None
     kinetic: float
     decay: float
@@ -253,11 +263,20 @@ def _judge(
             f"residual {discrete:.1e} is within {level}; the metric of "
             f"{type(run.rule).__name__} moves, so there is no continuous law"
         )
+    noisy = _noise(measures)
+    if continuous > tolerance >= continuous - measures.drift:
+        return UNDECIDED, (
+            f"the discrete law is exact, and the continuous prediction misses by "
+            f"{continuous:.1%} of the charge's range; but the rounding of the "
+            f"parameters to {run.dtype} in every step may account for "
+            f"{measures.drift:.1%}: the charge hardly moves. Train in float64, or at a "
+            "larger learning rate"
+        )
     if continuous > tolerance:
         return FAILS, (
             f"the discrete law is exact, but the continuous prediction misses by "
             f"{continuous:.1%} of the charge's range (tolerance {tolerance:.1%}): the "
-            "learning rate is too large for the flow"
+            f"learning rate is too large for the flow{noisy}"
         )
     if order is not None and order.value + order.uncertainty < SECOND:
         return FAILS, (
@@ -270,4 +289,15 @@ def _judge(
     )
     if order is not None:
         reason += f", and its error of order {order} in the learning rate"
-    return HOLDS, reason
+    return HOLDS, reason + noisy
+
+
+def _noise(measures: Measures) -> str:
+    """A remark where the gradients are too noisy for the stated mass."""
+    if measures.mass is None or abs(measures.mass - 1) < NOISY:
+        return ""
+    return (
+        f"; under the noise of the gradients the mass is {measures.mass:.2f} of the "
+        "stated one, which is that for gradients smooth in time, and the law with it is "
+        "off by the first order in the learning rate: the kinetic energy was measured"
+    )

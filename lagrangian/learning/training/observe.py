@@ -18,22 +18,14 @@ import sympy as sp
 
 from lagrangian.learning.rules.rule import Rule, metric_block
 from lagrangian.learning.training.run import Record, step_rate
+from lagrangian.learning.training.terms import continuous_terms, discrete_terms
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
 from lagrangian.lowering.products import inner_products
 from lagrangian.symbolic.algebra.blocks import Block, ones
-from lagrangian.symbolic.algebra.calculus import pairing
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
-from lagrangian.symbolic.laws.discrete import (
-    ROLES,
-    discrete_law,
-    gain,
-    learning_rate,
-    momentum,
-    role,
-    weight_decay,
-)
+from lagrangian.symbolic.laws.discrete import ROLES, learning_rate, role
 from lagrangian.symbolic.laws.noether import Law
 
 States = Mapping[str, Mapping[str, Any]]
@@ -80,7 +72,7 @@ class Observation:
         self.others = [n for n in dict.fromkeys(found) if n not in self.carried]
 
     def _terms_of(self, law: Law) -> dict[str, Any]:
-        terms = _continuous_terms(law, self.rule) | _discrete_terms(law, self.rule)
+        terms = continuous_terms(law, self.rule) | discrete_terms(law, self.rule)
         roles = [role(w, name) for w in self.blocks for name in ROLES]
         metrics = [metric_block(w) for w in self.blocks]
         check_lowerable(
@@ -212,80 +204,3 @@ def _joined(values: Sequence[Any]) -> Any:
     if not values:
         return jnp.zeros(0)
     return jnp.concatenate([value.reshape(-1) for value in values])
-
-
-def _continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
-    """`quantity`, `source`, `raw_source` and `start`, in the `role`s of the blocks."""
-    oscillator = law.oscillator if rule.is_euclidean else None
-    if oscillator is None:
-        quantity, velocity, source = law.charge, law.rate, law.rate
-    else:
-        quantity, source = oscillator.quantity, oscillator.source
-        velocity = law.charge / oscillator.mass
-    blocks = law.lagrangian.coordinates
-    measured = {w.dot: rule.velocity(w) for w in blocks}
-    terms = {
-        "quantity": quantity.xreplace(measured),
-        "source": source.xreplace(measured),
-    }
-    raw, start = measured, measured
-    if rule.is_euclidean:
-        raw = {w.dot: rule.slow_velocity(w) for w in blocks}
-        start = {w.dot: rule.starting_velocity(w) for w in blocks}
-    return terms | {
-        "raw_source": source.xreplace(raw),
-        "start": velocity.xreplace(start),
-    }
-
-
-def _discrete_terms(law: Law, rule: Rule) -> dict[str, Any]:
-    discrete = discrete_law(law.symmetry)
-    terms = {
-        "discrete": discrete.residual,
-        "scale": discrete.scale,
-        "defect": discrete.loss,
-        "defect_scale": discrete.loss_scale,
-        "balance": discrete.residual - gain * discrete.loss,
-        "kinetic": discrete.step,
-        "decay": gain * weight_decay * discrete.decay,
-    }
-    values = {
-        momentum: sp.sympify(rule.memory),
-        gain: sp.sympify(rule.gain),
-        weight_decay: sp.sympify(rule.coupled_decay),
-    }
-    terms |= _metric_terms(law, rule)
-    if rule.is_euclidean:
-        # The update is what the rule says; that it was made shows in <p', xi(q')>.
-        values |= {
-            role(w, "update"): step_rate * rule.velocity(w)
-            for w in law.lagrangian.coordinates
-        }
-    return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}
-
-
-def _metric_terms(law: Law, rule: Rule) -> dict[str, Any]:
-    """<u, xi> |p'|^2 - <u, p'> <p', xi>: zero if the update u is along p'."""
-    if rule.is_euclidean:
-        return {"metric": sp.S.Zero, "metric_scale": sp.S.One}
-    xi = law.symmetry.xi
-
-    def along(left: Any, right: Any) -> Any:
-        return sp.Add(*(pairing(left(q), right(q)) for q in xi))
-
-    def update(q: Block) -> Any:
-        return role(q, "update")
-
-    def covector(q: Block) -> Any:
-        return role(q, "next trace")
-
-    def direction(q: Block) -> Any:
-        return xi[q]
-
-    length = along(covector, covector)
-    return {
-        "metric": along(update, direction) * length
-        - along(update, covector) * along(covector, direction),
-        "metric_scale": sp.sqrt(along(update, update) * along(direction, direction))
-        * length,
-    }

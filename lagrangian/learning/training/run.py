@@ -44,7 +44,10 @@ class Record:
     - `balance`: the residual with the measured defect taken into account;
     - `kinetic` and `decay`: what the update and the weight decay add to the charge;
     - `metric`: what the part of the update that is not along the covector p' adds to
-      <update, xi>, times |p'|^2; and `metric_scale`, its bound.
+      <update, xi>, times |p'|^2; and `metric_scale`, its bound;
+    - `reach`: how far a relative change of every parameter moves the quantity, per unit
+      of that change, at most: |q| |dx/dq|; 0 where the quantity contains velocities;
+    - `stated_source`: `source` with the kinetic energy m/2 |qdot|^2 of the law.
 
     `source` and the like follow the continuous law, which a rule that is not Euclidean
     has only for a metric at rest: there `source` is the law's rate.
@@ -63,6 +66,8 @@ class Record:
     decay = _recorded("decay")
     metric = _recorded("metric")
     metric_scale = _recorded("metric_scale")
+    reach = _recorded("reach")
+    stated_source = _recorded("stated_source")
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ and its balance stay the same, with their update in it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,10 +67,18 @@ class DiscreteLaw:
         )
 
 
+def linear_part(symmetry: Symmetry, at: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A v of an affine generator xi(q) = A q + a, for each of its blocks."""
+    still = {q: sp.S.Zero for q in symmetry.xi}
+    return {
+        q: direction.xreplace(dict(at)) - direction.xreplace(still)
+        for q, direction in symmetry.xi.items()
+    }
+
+
 def discrete_law(symmetry: Symmetry) -> DiscreteLaw:
     """The exact law of training for a generator that is affine in the blocks."""
     xi = symmetry.xi
-    still = {q: sp.S.Zero for q in xi}
     now = {q: q for q in xi}
     trace, gradient, after, trace_after, update = (
         {q: role(q, name) for q in xi} for name in ROLES
@@ -84,9 +93,7 @@ def discrete_law(symmetry: Symmetry) -> DiscreteLaw:
     def bound(left: dict[Any, Any], right: dict[Any, Any]) -> Any:
         return sp.sqrt(paired(left, left)) * sp.sqrt(paired(right, right))
 
-    # A v of the affine generator xi(q) = A q + a: the constant drops out.
-    linear, constant = moved(update), moved(still)
-    turned = {q: linear[q] - constant[q] for q in xi}
+    turned = linear_part(symmetry, update)
     loss_scale = bound(gradient, moved(now))
     return DiscreteLaw(
         after=paired(trace_after, moved(after)),
