@@ -298,6 +298,7 @@ def _noise(measures: Measures) -> str:
         return ""
     return (
         f"; under the noise of the gradients the mass is {measures.mass:.2f} of the "
-        "stated one, which is that for gradients smooth in time, and the law with it is "
-        "off by the first order in the learning rate: the kinetic energy was measured"
+        "stated one, which is that for gradients smooth in time, and with which the law "
+        "is off by the first order in the learning rate: its kinetic energy was "
+        "measured instead"
     )
