@@ -61,6 +61,8 @@ _LAYERS = {
     "lagrangian.learning.rules.adaptive": ("Adam", "Lion", "RMSProp"),
     "lagrangian.learning.rules.mirror": ("MirrorDescent", "NaturalGradient"),
     "lagrangian.learning.training.train": ("train",),
+    "lagrangian.learning.training.observed": ("observed",),
+    "lagrangian.learning.training.recorded": ("recorded",),
     "lagrangian.learning.training.run": ("Run",),
     "lagrangian.learning.checking.predict": ("predict",),
     "lagrangian.learning.discover.discovery": ("Discovery", "discover"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import compress
 
@@ -18,6 +18,8 @@ from lagrangian.learning.checking.convergence import (
 from lagrangian.learning.checking.measure import Measures, measure
 from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.learning.training.run import Run
+from lagrangian.learning.training.unread import Unread
+from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
 
 HOLDS = "holds"
@@ -174,7 +176,9 @@ _HEADER = (
 
 
 def check(
-    run: Run | Sequence[Run], laws: Sequence[Law], tolerance: float = 0.05
+    run: Run | Sequence[Run],
+    laws: Iterable[Law | Symmetry] | None = None,
+    tolerance: float = 0.05,
 ) -> Report:
     """Check every law against a run: one row each.
 
@@ -194,11 +198,11 @@ def check(
         lg.check(runs, laws)
 
     Args:
-        run: what `train` returned; or several runs that end at the same time, at three
+        run: what `train` or `recorded` returned; or several runs that end at the same time, at three
             learning rates or more, of which the one at the smallest rate fills the
             other columns. Minibatches, and float32, blur an order: full batches in
             float64 show it best.
-        laws: laws that the run observed.
+        laws: laws that the run observed, or symmetries; all of them if none are given.
         tolerance: largest error of the continuous prediction for the verdict 'holds'.
 
     Raises:
@@ -207,7 +211,8 @@ def check(
     runs = (run,) if isinstance(run, Run) else tuple(run)
     if len(runs) != 1:
         check_comparable(runs)
-    return Report(tuple(_row(runs, law, tolerance) for law in laws))
+    chosen = runs[0].records if laws is None else map(runs[0].law, laws)
+    return Report(tuple(_row(runs, law, tolerance) for law in chosen))
 
 
 def _row(runs: Sequence[Run], law: Law, tolerance: float) -> Row:
@@ -248,7 +253,8 @@ def _judge(
     if measures.balance > rounding:
         return FAILS, (
             f"even with the measured <grad f, xi> the update misses the rule by "
-            f"{measures.balance:.1e}, above {level}: the run was not made by {run.rule}"
+            f"{measures.balance:.1e}, above {level}: the run was not made by "
+            f"{run.rule}, or the parameters were changed between its steps"
         )
     if measures.defect > PRESENT:
         return ABSENT, f"{share}: the loss is not invariant, and no law follows"
@@ -257,6 +263,12 @@ def _judge(
             f"{share}, and the residual reaches {discrete:.1e}, above {level}: "
             "something small breaks the symmetry, such as the epsilon inside a "
             "normalisation"
+        )
+    if isinstance(run.rule, Unread):
+        return HOLDS, (
+            f"residual {discrete:.1e} is within {level}; the discrete law alone, which "
+            "holds for every update: of an optax transformation by itself no continuous "
+            "law is known"
         )
     if continuous is None:
         return HOLDS, (
@@ -298,7 +310,7 @@ def _noise(measures: Measures) -> str:
         return ""
     return (
         f"; under the noise of the gradients the mass is {measures.mass:.2f} of the "
-        "stated one, which is that for gradients smooth in time, and with which the law "
-        "is off by the first order in the learning rate: its kinetic energy was "
+        "stated one, which is that for gradients smooth in time, and with which the "
+        "law is off by the first order in the learning rate: its kinetic energy was "
         "measured instead"
     )

@@ -16,6 +16,7 @@ from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
+from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
 
 #: The learning rate of a step, which may be zero, where nothing divides by it.
@@ -131,7 +132,9 @@ class Record:
 class Run:
     """What `train` returns: the trained model and everything recorded on the way.
 
-    `run[law]` is the `Record` of an observed law.
+    `run[law]` is the `Record` of an observed law, or of the law of a symmetry. A run
+    that `lg.recorded` took from a loop of the user's own knows neither seed nor batch
+    size; its first step is `start`, and `rows` has all that it is continued from.
     """
 
     model: Any
@@ -139,9 +142,11 @@ class Run:
     losses: np.ndarray
     learning_rates: np.ndarray
     dtype: np.dtype
-    seed: int
-    batch_size: int
+    seed: int | None
+    batch_size: int | None
     records: dict[Law, Record] = field(default_factory=dict)
+    start: int = 0
+    rows: Any = field(default=None, repr=False)
 
     @property
     def steps(self) -> int:
@@ -154,19 +159,31 @@ class Run:
 
     def __repr__(self) -> str:
         last = f"{self.losses[-1]:.4g}" if self.steps else "none"
+        since = f" from step {self.start} on" if self.start else ""
+        seed = "" if self.seed is None else f", seed {self.seed}"
         return (
-            f"Run({self.rule}; {self.steps} steps, last loss {last}; "
-            f"{len(self.records)} laws; {self.dtype}, seed {self.seed})"
+            f"Run({self.rule}; {self.steps} steps{since}, last loss {last}; "
+            f"{len(self.records)} laws; {self.dtype}{seed})"
         )
 
-    def __getitem__(self, law: Law) -> Record:
-        if law not in self.records:
-            observed = ", ".join(repr(known.symmetry) for known in self.records)
-            raise LagrangianError(
-                f"this run did not observe the law of {law.symmetry!r}. Pass it to "
-                f"`train(..., observe=[...])`. Observed: {observed or 'none'}."
-            )
-        return self.records[law]
+    def __getitem__(self, law: Law | Symmetry) -> Record:
+        return self.records[self.law(law)]
+
+    def law(self, law: Law | Symmetry) -> Law:
+        """The observed law that this is, or that is of this symmetry.
+
+        Raises:
+            LagrangianError: there is none.
+        """
+        symmetry = law if isinstance(law, Symmetry) else law.symmetry
+        for known in self.records:
+            if known == law or (law is symmetry and known.symmetry == law):
+                return known
+        observed = ", ".join(repr(known.symmetry) for known in self.records)
+        raise LagrangianError(
+            f"this run did not observe the law of {symmetry!r}. Pass it to "
+            f"`train(..., observe=[...])`. Observed: {observed or 'none'}."
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write losses and records to a `.npz` file, whole or not at all."""

@@ -8,6 +8,7 @@ import sympy as sp
 
 from lagrangian.learning.rules.rule import Rule, friction, mass
 from lagrangian.learning.training.run import step_rate
+from lagrangian.learning.training.unread import Unread
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.calculus import pairing
 from lagrangian.symbolic.laws.discrete import (
@@ -19,11 +20,13 @@ from lagrangian.symbolic.laws.discrete import (
     role,
     weight_decay,
 )
-from lagrangian.symbolic.laws.noether import Law
+from lagrangian.symbolic.laws.noether import Law, noether
 
 
 def continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
     """What a record has of the continuous law, in the `role`s of the blocks."""
+    if isinstance(rule, Unread):
+        law = noether(rule.lagrangian(law.symmetry.loss), law.symmetry)
     oscillator = law.oscillator if rule.is_euclidean else None
     if oscillator is None:
         quantity, velocity, source = law.charge, law.rate, law.rate
@@ -65,7 +68,7 @@ def _age(rule: Rule) -> Any:
 
 
 def _steady(rule: Rule) -> Any:
-    """The velocity over -p, once the gradient is constant: p is gain/(1 - beta) of it."""
+    """The velocity over -p under a constant gradient: p is gain/(1 - beta) of that."""
     return sp.sympify(1 - rule.memory) / (sp.sympify(rule.gain) * friction)
 
 

@@ -1,0 +1,250 @@
+"""An optax transformation that records, in its own state, what laws need of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lagrangian.errors import LagrangianError
+from lagrangian.learning.rules.rule import Rule
+from lagrangian.learning.training.observe import Observation
+from lagrangian.learning.training.unread import Unread
+from lagrangian.lowering.kernels.fused import computed_after
+from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.symbolic.laws.discrete import ROLES
+from lagrangian.symbolic.laws.noether import Law, noether
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the rows of a state mean. Equal only to that of the same `observed`."""
+
+    observation: Observation
+    capacity: int
+    shapes: tuple[tuple[int, ...], ...]
+    sizes: tuple[tuple[str, int], ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class ObservedState:
+    """The state of an observed transformation: a pytree of arrays.
+
+    Attributes:
+        inner_state: of the transformation that is observed.
+        steps: how many were made.
+        losses, rates, products: of the last steps, that of step k in row k modulo their
+            length. A loss is nan where `update` was not told its `value`.
+        layout: no part of the arrays.
+    """
+
+    inner_state: Any
+    steps: Any
+    losses: Any
+    rates: Any
+    products: Any
+    layout: Layout
+
+
+jax.tree_util.register_dataclass(
+    ObservedState,
+    ["inner_state", "steps", "losses", "rates", "products"],
+    ["layout"],
+)
+
+
+def observed(
+    tx: optax.GradientTransformation | Rule,
+    laws: Iterable[Law | Symmetry],
+    *,
+    maps: Mapping[Any, Any] | None = None,
+    capacity: int = 256,
+) -> optax.GradientTransformationExtraArgs:
+    """`tx`, recording in its state what `laws` need: for a training loop of your own.
+
+    It makes the updates that `tx` makes, and goes where `tx` goes: `nnx.Optimizer`,
+    a `TrainState`, `optax.chain`, `optax.MultiSteps`, `jit`, `scan`, a checkpoint.
+    `lg.recorded` takes the run out of the state:
+
+        optimizer = nnx.Optimizer(model, lg.observed(tx, symmetries), wrt=nnx.Param)
+        ...                                             # train as ever
+        print(lg.check(lg.recorded(optimizer, model)))
+
+    Pass the loss as `update(..., value=loss)` to have it in the run.
+
+    Args:
+        tx: a learning rule; or any optax transformation, of which the exact discrete
+            law is recorded, that holds for every update. A transformation of which the
+            rule is known, `lg.HeavyBall(0.1, 0.9)` say, has a continuous law as well.
+        laws: laws, or symmetries, such as `lg.discover` finds, whose laws are those of
+            the rule. Blocks are named by the paths of the parameters.
+        maps: a function for each linear map in the laws, and an array for each constant
+            block, as `lg.train` takes them.
+        capacity: how many steps the state holds. Take them out before they are
+            overwritten. Without donation of the state, a step copies as many rows.
+
+    Raises:
+        LagrangianError: `tx` is no transformation, `laws` holds something else, or
+            `capacity` is no whole number above 0.
+        UnknownBlock: when it is initialised, for a block that the parameters lack.
+    """
+    rule = tx if isinstance(tx, Rule) else Unread.of(tx)
+    if not isinstance(capacity, int | np.integer) or capacity < 1:
+        raise LagrangianError(f"`capacity` is {capacity}; pass a whole number above 0.")
+    observation = Observation(as_laws(laws, rule), rule, maps)
+    inner = optax.with_extra_args_support(rule.optax())
+    watch = _Watch(rule, observation, inner, int(capacity))
+    return optax.GradientTransformationExtraArgs(watch.init, watch.update)
+
+
+def as_laws(laws: Any, rule: Rule) -> tuple[Law, ...]:
+    """`laws`, with the law under `rule` in the place of each symmetry.
+
+    Raises:
+        LagrangianError: something in it is neither.
+    """
+    single = isinstance(laws, Law | Symmetry)
+    listed = (laws,) if single else tuple(laws)
+    for law in listed:
+        if not isinstance(law, Law | Symmetry):
+            raise LagrangianError(
+                f"`observe` has {law!r} in it, a {type(law).__name__}. Pass laws, as "
+                "`lg.noether(rule.lagrangian(symmetry.loss), symmetry)` is, or "
+                "symmetries, such as those of `lg.discover`."
+            )
+    return tuple(
+        law if isinstance(law, Law) else noether(rule.lagrangian(law.loss), law)
+        for law in listed
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """The two functions of an observed transformation."""
+
+    rule: Rule
+    observation: Observation
+    inner: optax.GradientTransformationExtraArgs
+    capacity: int
+
+    def init(self, params: Any) -> ObservedState:
+        return self.start(params, self.inner.init(params), 0)
+
+    def start(self, params: Any, inner_state: Any, steps: Any) -> ObservedState:
+        """With nothing recorded yet, from any state of the transformation."""
+        leaves = named_leaves(params)
+        pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
+        _check_units(self.observation.blocks, leaves)
+        dtype = coarsest(leaves)
+        shapes = self._shapes(params)
+        width = sum(int(np.prod(shape)) for shape in shapes)
+        rows, real = self.capacity, jnp.result_type(float)
+        return ObservedState(
+            inner_state,
+            jnp.asarray(steps, jnp.int32),  # as optax counts
+            jnp.full(rows, jnp.nan, real),
+            jnp.zeros(rows, real),
+            jnp.zeros((rows, width), dtype),
+            Layout(
+                self.observation,
+                rows,
+                tuple(shapes),
+                tuple((name, leaf.size) for name, leaf in leaves.items()),
+                dtype,
+            ),
+        )
+
+    def update(
+        self, updates: Any, state: ObservedState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ObservedState]:
+        if params is None:
+            raise LagrangianError(
+                "an observed transformation needs the parameters. Call "
+                "`tx.update(gradient, state, params)`."
+            )
+        gradient, steps = updates, state.steps
+        rate = jnp.asarray(self.rule.rate(steps))
+        if self.observation.precedes_update:
+            # Then the update can take the place of what it was computed from.
+            before = {"gradient": gradient, "trace": self.rule.trace(state.inner_state)}
+            row = self._row(params, before, rate)
+            gradient = computed_after(row, gradient, never=steps < 0)
+            moved, inner_state = self._move(gradient, state, params, extra)
+        else:
+            moved, inner_state = self._move(gradient, state, params, extra)
+            made = self._made(gradient, state.inner_state, params, moved, inner_state)
+            row = self._row(params, made, rate)
+        at = steps % self.capacity
+        value = jnp.asarray(extra.get("value", jnp.nan), state.losses.dtype)
+        return moved, ObservedState(
+            inner_state,
+            optax.safe_increment(steps),
+            state.losses.at[at].set(value),
+            state.rates.at[at].set(rate.astype(state.rates.dtype)),
+            state.products.at[at].set(row.astype(state.products.dtype)),
+            state.layout,
+        )
+
+    def _move(
+        self, gradient: Any, state: ObservedState, params: Any, extra: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        return self.inner.update(gradient, state.inner_state, params, **extra)
+
+    def _made(
+        self, gradient: Any, before: Any, params: Any, moved: Any, after: Any
+    ) -> dict[str, Any]:
+        """What there is to be seen of a step, by role."""
+        return {
+            "gradient": gradient,
+            "next": optax.apply_updates(params, moved),
+            "next trace": self.rule.covector(after, gradient, params),
+            "update": moved,
+            "trace": self.rule.trace(before),
+            "metric": self.rule.metric(after, gradient, before),
+        }
+
+    def _row(self, params: Any, states: dict[str, Any], rate: Any) -> Any:
+        return self.observation.step(named_leaves(params), _named(states), rate)
+
+    def _shapes(self, params: Any) -> list[tuple[int, ...]]:
+        """Of the products, found without computing them."""
+        like = named_leaves(params)
+        states = {name: like for name in (*ROLES, "metric")}
+        rate = jnp.asarray(self.rule.rate(jnp.zeros([], jnp.int32)))
+        return self.observation.shapes(like, states, rate)
+
+
+def closing(layout: Layout, params: Any, inner_state: Any) -> Any:
+    """What a run that ends here records of its last state."""
+    observation = layout.observation
+    states = _named({"trace": observation.rule.trace(inner_state)})
+    return observation.closing(named_leaves(params), states)
+
+
+def coarsest(leaves: Mapping[str, Any]) -> np.dtype:
+    """The coarsest dtype of some arrays."""
+    found = {np.dtype(leaf.dtype) for leaf in leaves.values()}
+    return min(found, key=lambda d: d.itemsize)
+
+
+def _named(states: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of those that the rule has, the arrays by name."""
+    return {k: named_leaves(tree) for k, tree in states.items() if tree is not None}
+
+
+def _check_units(blocks: Iterable[Any], leaves: Mapping[str, Any]) -> None:
+    """Raise if a block's unit axis is none of its array's."""
+    for block in blocks:
+        axis, ndim = block.unit_axis, leaves[block.name].ndim
+        if axis is not None and not -ndim <= axis < ndim:
+            raise LagrangianError(
+                f"`unit_axis` is {axis} for `{block.name}`, whose shape is "
+                f"{leaves[block.name].shape}. Pass one from {-ndim} to {ndim - 1}."
+            )
