@@ -175,10 +175,13 @@ class _Watch:
             # Then the update can take the place of what it was computed from.
             before = {"gradient": gradient, "trace": self.rule.trace(state.inner_state)}
             row = self._row(params, before, rate)
-            gradient = computed_after(row, gradient, never=steps < 0)
-            moved, inner_state = self._move(gradient, state, params, extra)
+            kept = state.inner_state, params
+            kept = computed_after(row, kept, never=steps < 0)
+            moved, inner_state = self.inner.update(gradient, *kept, **extra)
         else:
-            moved, inner_state = self._move(gradient, state, params, extra)
+            moved, inner_state = self.inner.update(
+                gradient, state.inner_state, params, **extra
+            )
             made = self._made(gradient, state.inner_state, params, moved, inner_state)
             row = self._row(params, made, rate)
         at = steps % self.capacity
@@ -191,11 +194,6 @@ class _Watch:
             state.products.at[at].set(row.astype(state.products.dtype)),
             state.layout,
         )
-
-    def _move(
-        self, gradient: Any, state: ObservedState, params: Any, extra: dict[str, Any]
-    ) -> tuple[Any, Any]:
-        return self.inner.update(gradient, state.inner_state, params, **extra)
 
     def _made(
         self, gradient: Any, before: Any, params: Any, moved: Any, after: Any
