@@ -42,15 +42,20 @@ class Parts:
         return nnx.merge(self.graph, parameters, rest)
 
     def bind(self, loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-        """`loss` as (parameters, rest, batch) -> (loss, new rest), traceable by JAX."""
+        """`loss` as (parameters, rest, batch) -> (loss, (parameters, rest)).
+
+        Traceable by JAX. The second pair is what the call made of the model: `rest`
+        moves on, and a few layers write into their parameters. What a loss returns
+        beside its value, as for `has_aux`, is left out.
+        """
 
         def value(parameters: Any, rest: Any, batch: Any) -> Any:
             if self.graph is None:
-                return loss(parameters, batch), None
+                return _alone(loss(parameters, batch)), (parameters, None)
             # Copied, so that the variables belong to this trace and may be updated.
             model = nnx.merge(self.graph, parameters, rest, copy=True)
-            result = loss(model, batch)
-            return result, nnx.split(model, nnx.Param, ...)[2]
+            result = _alone(loss(model, batch))
+            return result, nnx.split(model, nnx.Param, ...)[1:]
 
         return value
 
@@ -102,6 +107,11 @@ _OUTSIDE = (
     jax.errors.TracerIntegerConversionError,
     jax.errors.ConcretizationTypeError,
 )
+
+
+def _alone(result: Any) -> Any:
+    """The value of a loss that returns (value, auxiliary), as for `has_aux`."""
+    return result[0] if isinstance(result, tuple) and len(result) == 2 else result
 
 
 def _check(named: Mapping[str, Any], model: Any) -> None:

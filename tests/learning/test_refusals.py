@@ -64,7 +64,7 @@ def mistakes(model, batch):
         ({"batch_size": -3}, "`batch_size` is -3"),
         ({"steps": 2.5}, "`steps` is 2.5"),
         ({"rule": optax.sgd(0.1)}, "Pass a learning rule, such as `lg.HeavyBall"),
-        ({"observe": [BIAS]}, "`observe` has .* Pass laws"),
+        ({"observe": [3.0]}, "`observe` has .* Pass laws"),
         ({"observe": [law_of(WRONG_AXIS)]}, r"`unit_axis` is 5 .* from -2 to 1"),
         ({"loss": by_numpy}, "a function of NumPy"),
         ({"loss": by_if}, "a Python `if` on a value"),

@@ -198,10 +198,10 @@ def check(
         lg.check(runs, laws)
 
     Args:
-        run: what `train` or `recorded` returned; or several runs that end at the same time, at three
-            learning rates or more, of which the one at the smallest rate fills the
-            other columns. Minibatches, and float32, blur an order: full batches in
-            float64 show it best.
+        run: what `train` or `recorded` returned; or several runs that end at the same
+            time, at three learning rates or more, of which the one at the smallest rate
+            fills the other columns. Minibatches, and float32, blur an order: full
+            batches in float64 show it best.
         laws: laws that the run observed, or symmetries; all of them if none are given.
         tolerance: largest error of the continuous prediction for the verdict 'holds'.
 
@@ -266,9 +266,9 @@ def _judge(
         )
     if isinstance(run.rule, Unread):
         return HOLDS, (
-            f"residual {discrete:.1e} is within {level}; the discrete law alone, which "
-            "holds for every update: of an optax transformation by itself no continuous "
-            "law is known"
+            f"residual {discrete:.1e} is within {level}; it is the discrete law alone, "
+            "which holds for every update: of an optax transformation by itself no "
+            "continuous law is known"
         )
     if continuous is None:
         return HOLDS, (

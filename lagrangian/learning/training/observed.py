@@ -32,6 +32,11 @@ class Layout:
     sizes: tuple[tuple[str, int], ...]
     dtype: np.dtype
 
+    @property
+    def width(self) -> int:
+        """How many numbers a row has."""
+        return sum(int(np.prod(shape)) for shape in self.shapes)
+
 
 @dataclass(frozen=True)
 class ObservedState:
@@ -98,10 +103,17 @@ def observed(
     rule = tx if isinstance(tx, Rule) else Unread.of(tx)
     if not isinstance(capacity, int | np.integer) or capacity < 1:
         raise LagrangianError(f"`capacity` is {capacity}; pass a whole number above 0.")
+    watch = watching(rule, laws, maps, int(capacity))
+    return optax.GradientTransformationExtraArgs(watch.init, watch.update)
+
+
+def watching(
+    rule: Rule, laws: Any, maps: Mapping[Any, Any] | None, capacity: int
+) -> Watch:
+    """What observes `laws` under a rule."""
     observation = Observation(as_laws(laws, rule), rule, maps)
     inner = optax.with_extra_args_support(rule.optax())
-    watch = _Watch(rule, observation, inner, int(capacity))
-    return optax.GradientTransformationExtraArgs(watch.init, watch.update)
+    return Watch(rule, observation, inner, capacity)
 
 
 def as_laws(laws: Any, rule: Rule) -> tuple[Law, ...]:
@@ -126,7 +138,7 @@ def as_laws(laws: Any, rule: Rule) -> tuple[Law, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Watch:
+class Watch:
     """The two functions of an observed transformation."""
 
     rule: Rule
@@ -134,36 +146,52 @@ class _Watch:
     inner: optax.GradientTransformationExtraArgs
     capacity: int
 
-    def init(self, params: Any) -> ObservedState:
-        return self.start(params, self.inner.init(params), 0)
+    def init(self, params: Any) -> Any:
+        return self._start(params, self.inner.init(params), 0)
 
-    def start(self, params: Any, inner_state: Any, steps: Any) -> ObservedState:
-        """With nothing recorded yet, from any state of the transformation."""
+    def resume(self, params: Any, state: Any) -> ObservedState:
+        """Nothing recorded yet, and a state of the transformation, observed or not.
+
+        Raises:
+            LagrangianError: it is none of this transformation.
+        """
+        inner = state.inner_state if isinstance(state, ObservedState) else state
+        wanted = jax.tree.structure(jax.eval_shape(self.inner.init, params))
+        if jax.tree.structure(inner) != wanted:
+            raise LagrangianError(
+                f"`state` is no state of {self.rule}: its form is "
+                f"{jax.tree.structure(inner)}, and not {wanted}. Pass what "
+                "`rule.optax()` returned as its state."
+            )
+        # A schedule of the rule goes on where those inside of the state do.
+        counts = [count for _, count in optax.tree.get_all_with_path(inner, "count")]
+        return self._start(params, inner, counts[0] if counts else 0)
+
+    def _start(self, params: Any, inner_state: Any, steps: Any) -> ObservedState:
         leaves = named_leaves(params)
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
         _check_units(self.observation.blocks, leaves)
-        dtype = coarsest(leaves)
-        shapes = self._shapes(params)
-        width = sum(int(np.prod(shape)) for shape in shapes)
+        layout = Layout(
+            self.observation,
+            self.capacity,
+            tuple(self._shapes(params)),
+            tuple((name, leaf.size) for name, leaf in leaves.items()),
+            coarsest(leaves),
+        )
         rows, real = self.capacity, jnp.result_type(float)
         return ObservedState(
             inner_state,
             jnp.asarray(steps, jnp.int32),  # as optax counts
             jnp.full(rows, jnp.nan, real),
             jnp.zeros(rows, real),
-            jnp.zeros((rows, width), dtype),
-            Layout(
-                self.observation,
-                rows,
-                tuple(shapes),
-                tuple((name, leaf.size) for name, leaf in leaves.items()),
-                dtype,
-            ),
+            # Without a law, too, since orbax saves no empty arrays.
+            jnp.zeros((rows, max(layout.width, 1)), layout.dtype),
+            layout,
         )
 
     def update(
-        self, updates: Any, state: ObservedState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ObservedState]:
+        self, updates: Any, state: Any, params: Any = None, **extra: Any
+    ) -> tuple[Any, Any]:
         if params is None:
             raise LagrangianError(
                 "an observed transformation needs the parameters. Call "
@@ -191,7 +219,7 @@ class _Watch:
             optax.safe_increment(steps),
             state.losses.at[at].set(value),
             state.rates.at[at].set(rate.astype(state.rates.dtype)),
-            state.products.at[at].set(row.astype(state.products.dtype)),
+            state.products.at[at, : row.size].set(row.astype(state.products.dtype)),
             state.layout,
         )
 

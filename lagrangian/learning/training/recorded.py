@@ -29,6 +29,12 @@ class Rows:
     def end(self) -> int:
         return self.start + len(self.losses)
 
+    @property
+    def records(self) -> dict[str, np.ndarray]:
+        """What a `Recorder` takes of them."""
+        products = self.products
+        return {"loss": self.losses, "rate": self.rates, "products": products}
+
     def followed_by(self, other: Rows) -> Rows:
         return Rows(
             self.start,
@@ -43,7 +49,8 @@ def rows_since(state: ObservedState, start: int) -> Rows:
     arrays = state.steps, state.losses, state.rates, state.products
     steps, *arrays = jax.device_get(arrays)
     at = np.arange(start, int(steps)) % state.layout.capacity
-    return Rows(start, *(array[at] for array in arrays))
+    losses, rates, products = (array[at] for array in arrays)
+    return Rows(start, losses, rates, products[:, : state.layout.width])
 
 
 def recorded(source: Any, model: Any = None, *, after: Run | None = None) -> Run:
