@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen, nnx
+from flax.errors import TraceContextError
 
 from lagrangian.errors import LagrangianError
 from lagrangian.lowering.pytrees import named_leaves
@@ -82,10 +83,29 @@ def traced_loss() -> Generator[None, None, None]:
     """Where a user's loss is traced: what JAX cannot do with it, in other words.
 
     Raises:
-        LagrangianError: a loss that computes outside of JAX, or is no real number.
+        LagrangianError: a loss that computes outside of JAX, or is no real number; that
+            changes state which is not the model's; or that communicates along an axis.
     """
     try:
         yield
+    except TraceContextError as error:
+        first = str(error).split(" (http")[0]
+        raise LagrangianError(
+            "`loss` changes an `nnx.Variable` that is not the model's, such as the "
+            "counts of an `nnx.Rngs` that it closes over. Keep it in the model, as in "
+            "`nnx.Dropout(0.1, rngs=rngs)`: what is in there is carried from step to "
+            f"step. ({first})"
+        ) from error
+    except NameError as error:
+        if "unbound axis name" not in str(error):
+            raise
+        axis = str(error).partition("axis name: ")[2].split(".")[0]
+        raise LagrangianError(
+            f"the model communicates along the axis {axis!r}, as a normalisation with "
+            f"`axis_name={axis!r}` does, and there is none: a batch is seen whole here, "
+            "also where `mesh` shares it among devices. Leave `axis_name` out, which "
+            "computes the same."
+        ) from error
     except TypeError as error:
         first = str(error).strip().splitlines()[0]
         if isinstance(error, _OUTSIDE):
@@ -120,6 +140,11 @@ def _check(named: Mapping[str, Any], model: Any) -> None:
             f"`model`, a {type(model).__name__}, is a Linen module, which holds no "
             'parameters. Pass `model.init(...)["params"]`, with a loss of them that '
             "calls `model.apply`."
+        )
+    if hasattr(model, "params") and hasattr(model, "opt_state"):
+        raise LagrangianError(
+            f"`model`, a {type(model).__name__}, is the state of a training, which holds "
+            "more than parameters. Pass `model=state.params`, with a loss of them."
         )
     if isinstance(model, Mapping) and {"params", "batch_stats"} <= set(model):
         raise LagrangianError(

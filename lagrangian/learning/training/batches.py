@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Protocol
 
@@ -48,12 +48,9 @@ def batches_of(data: Any, batch_size: int | None, seed: int) -> Batches:
         LagrangianError: arrays without a common leading axis, or of no numbers; or an
             iterator that yields nothing.
     """
-    leaves = jax.tree.leaves(data)
-    alone = len(leaves) == 1 and leaves[0] is data
-    is_text = isinstance(data, str | bytes)
-    if alone and isinstance(data, Iterable) and not hasattr(data, "shape"):
-        if not is_text:
-            return Streamed(data)
+    is_tree = isinstance(data, Mapping | list | tuple | str | bytes)
+    if isinstance(data, Iterable) and not is_tree and not hasattr(data, "shape"):
+        return Streamed(data)
     return Drawn(data, batch_size, seed)
 
 

@@ -77,17 +77,28 @@ CHAINS = {
 }
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.sampled_from(sorted(CHAINS)))
-def test_every_transformation_has_the_discrete_law(name):
+def test_any_transformation_has_the_discrete_law(name):
     """And makes the very updates that it makes unobserved."""
+    assert_observed(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHAINS)
+def test_every_transformation_has_the_discrete_law(name):
+    assert_observed(name)
+
+
+def assert_observed(name):
     with jax.enable_x64(True):
         tx = lg.observed(CHAINS[name](), [SCALE, SHIFT, BROKEN])
         (q, state), values = scanned(tx)
         (plain, _), _ = scanned(CHAINS[name]())
         run = lg.recorded(state, q)
     for key in q:
-        np.testing.assert_allclose(q[key], plain[key], rtol=1e-13)
+        # XLA may round the last digit in another way where another reads a result.
+        np.testing.assert_allclose(q[key], plain[key], rtol=1e-13, atol=1e-14)
     np.testing.assert_array_equal(run.losses, values)
     *kept, broken = lg.check(run)
     for row in kept:
@@ -169,8 +180,11 @@ def test_the_loop_of_the_flax_documentation():
 
 
 def test_a_train_state_and_accumulated_gradients():
-    tx = optax.MultiSteps(lg.observed(RULE, [SCALE]), every_k_schedule=4)
     with jax.enable_x64(True):
+        # optax accumulates in float32 where it is not told, which is no symmetry's.
+        tx = optax.MultiSteps(
+            lg.observed(RULE, [SCALE]), 4, accumulator_dtype=jnp.float64
+        )
         state = TrainState.create(apply_fn=None, params=parameters(), tx=tx)
         step = jax.jit(
             lambda s, b: s.apply_gradients(grads=jax.grad(loss)(s.params, b))
@@ -192,29 +206,29 @@ def test_a_train_state_and_accumulated_gradients():
 
 
 def test_parameters_that_are_changed_between_steps_are_noticed():
-    tx = lg.observed(optax.sgd(0.05), [SCALE])
+    tx = lg.observed(RULE, [SCALE])
     with jax.enable_x64(True):
         q = parameters()
         state = tx.init(q)
+        update = jax.jit(lambda q, s, batch: tx.update(jax.grad(loss)(q, batch), s, q))
         for batch in zip(X[:20], Y[:20], strict=True):
-            gradient = jax.grad(loss)(q, batch)
-            updates, state = tx.update(gradient, state, q)
+            updates, state = update(q, state, batch)
             q = optax.apply_updates(q, updates)
             q["w"] = jnp.clip(q["w"], -0.5, 0.5)
         (row,) = lg.check(lg.recorded(state, q))
     assert row.verdict == "law fails" and "changed between its steps" in row.reason
 
 
+class Pretending(lg.HeavyBall):
+    def optax(self):
+        return RULE.optax()
+
+
 def test_a_rule_that_did_not_make_the_run_is_noticed():
-    other = lg.observed(lg.HeavyBall(0.05, 0.5), [SCALE])
     with jax.enable_x64(True):
-        (q, state), _ = scanned(lg.observed(RULE, [SCALE]))
-        pretended = other.init(q)
-        run = lg.recorded(
-            type(state)(**(vars(state) | {"layout": pretended.layout})), q
-        )
-    (row,) = lg.check(run)
-    assert row.verdict == "law fails" and "was not made by HeavyBall" in row.reason
+        (q, state), _ = scanned(lg.observed(Pretending(0.05, 0.5, 1e-2), [SCALE]))
+        (row,) = lg.check(lg.recorded(state, q))
+    assert row.verdict == "law fails" and "was not made by Pretending" in row.reason
 
 
 def test_steps_that_were_overwritten_are_missed():
