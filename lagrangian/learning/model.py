@@ -102,9 +102,9 @@ def traced_loss() -> Generator[None, None, None]:
         axis = str(error).partition("axis name: ")[2].split(".")[0]
         raise LagrangianError(
             f"the model communicates along the axis {axis!r}, as a normalisation with "
-            f"`axis_name={axis!r}` does, and there is none: a batch is seen whole here, "
-            "also where `mesh` shares it among devices. Leave `axis_name` out, which "
-            "computes the same."
+            f"`axis_name={axis!r}` does, and there is none: a batch is seen whole "
+            "here, also where `mesh` shares it among devices. Leave `axis_name` out, "
+            "which computes the same."
         ) from error
     except TypeError as error:
         first = str(error).strip().splitlines()[0]
@@ -143,8 +143,9 @@ def _check(named: Mapping[str, Any], model: Any) -> None:
         )
     if hasattr(model, "params") and hasattr(model, "opt_state"):
         raise LagrangianError(
-            f"`model`, a {type(model).__name__}, is the state of a training, which holds "
-            "more than parameters. Pass `model=state.params`, with a loss of them."
+            f"`model`, a {type(model).__name__}, is the state of a training, which "
+            "holds more than parameters. Pass `model=state.params`, with a loss of "
+            "them."
         )
     if isinstance(model, Mapping) and {"params", "batch_stats"} <= set(model):
         raise LagrangianError(
