@@ -21,6 +21,9 @@ from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.discrete import ROLES
 from lagrangian.symbolic.laws.noether import Law, noether
 
+#: Of the records in a state, unless its capacity is given.
+_BYTES = 2**18
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -70,7 +73,7 @@ def observed(
     laws: Iterable[Law | Symmetry],
     *,
     maps: Mapping[Any, Any] | None = None,
-    capacity: int = 256,
+    capacity: int | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """`tx`, recording in its state what `laws` need: for a training loop of your own.
 
@@ -92,8 +95,10 @@ def observed(
             the rule. Blocks are named by the paths of the parameters.
         maps: a function for each linear map in the laws, and an array for each constant
             block, as `lg.train` takes them.
-        capacity: how many steps the state holds. Take them out before they are
-            overwritten. Without donation of the state, a step copies as many rows.
+        capacity: how many steps the state holds; take them out before they are
+            overwritten. By default as many as fill 256 KiB, and 16 at least: where the
+            loop does not donate the state, every step copies that, and much more than
+            that costs more than the step.
 
     Raises:
         LagrangianError: `tx` is no transformation, `laws` holds something else, or
@@ -101,14 +106,15 @@ def observed(
         UnknownBlock: when it is initialised, for a block that the parameters lack.
     """
     rule = tx if isinstance(tx, Rule) else Unread.of(tx)
-    if not isinstance(capacity, int | np.integer) or capacity < 1:
+    is_whole = capacity is None or isinstance(capacity, int | np.integer)
+    if not is_whole or (capacity is not None and capacity < 1):
         raise LagrangianError(f"`capacity` is {capacity}; pass a whole number above 0.")
-    watch = watching(rule, laws, maps, int(capacity))
+    watch = watching(rule, laws, maps, capacity)
     return optax.GradientTransformationExtraArgs(watch.init, watch.update)
 
 
 def watching(
-    rule: Rule, laws: Any, maps: Mapping[Any, Any] | None, capacity: int
+    rule: Rule, laws: Any, maps: Mapping[Any, Any] | None, capacity: int | None
 ) -> Watch:
     """What observes `laws` under a rule."""
     observation = Observation(as_laws(laws, rule), rule, maps)
@@ -144,7 +150,7 @@ class Watch:
     rule: Rule
     observation: Observation
     inner: optax.GradientTransformationExtraArgs
-    capacity: int
+    capacity: int | None
 
     def init(self, params: Any) -> Any:
         return self._start(params, self.inner.init(params), 0)
@@ -171,14 +177,17 @@ class Watch:
         leaves = named_leaves(params)
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
         _check_units(self.observation.blocks, leaves)
+        shapes, dtype = tuple(self._shapes(params)), coarsest(leaves)
+        width = sum(int(np.prod(shape)) for shape in shapes)
+        rows = self.capacity or max(16, _BYTES // (dtype.itemsize * max(width, 64)))
         layout = Layout(
             self.observation,
-            self.capacity,
-            tuple(self._shapes(params)),
+            rows,
+            shapes,
             tuple((name, leaf.size) for name, leaf in leaves.items()),
-            coarsest(leaves),
+            dtype,
         )
-        rows, real = self.capacity, jnp.result_type(float)
+        real = jnp.result_type(float)
         return ObservedState(
             inner_state,
             jnp.asarray(steps, jnp.int32),  # as optax counts
@@ -212,7 +221,7 @@ class Watch:
             )
             made = self._made(gradient, state.inner_state, params, moved, inner_state)
             row = self._row(params, made, rate)
-        at = steps % self.capacity
+        at = steps % state.layout.capacity
         value = jnp.asarray(extra.get("value", jnp.nan), state.losses.dtype)
         return moved, ObservedState(
             inner_state,

@@ -62,7 +62,7 @@ def recorded(source: Any, model: Any = None, *, after: Run | None = None) -> Run
         run = None
         for step, batch in enumerate(batches):
             train_step(model, optimizer, batch)
-            if step % 200 == 199:
+            if step % 50 == 49:
                 run = lg.recorded(optimizer, model, after=run)
 
     Args:
@@ -154,15 +154,17 @@ def _run(state: ObservedState, rows: Rows, model: Any) -> Run:
     return run
 
 
+_compiled = jax.jit(closing, static_argnums=0)
+
+
 def _closing(state: ObservedState, model: Any) -> np.ndarray:
     layout = state.layout
     parameters = nnx.state(model) if isinstance(model, nnx.Module) else model
     leaves = named_leaves(parameters)
     names = [w.name for w in layout.observation.blocks]
     with jax.enable_x64(layout.dtype == np.float64):
-        compute = jax.jit(lambda q, inner: closing(layout, q, inner))
         inner = nnx.as_pure(state.inner_state)
-        return np.asarray(compute(pick(leaves, names, "the model"), inner))
+        return np.asarray(_compiled(layout, pick(leaves, names, "the model"), inner))
 
 
 def _observed_state(source: Any) -> ObservedState:
