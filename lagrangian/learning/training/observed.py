@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -25,20 +25,15 @@ from lagrangian.symbolic.laws.noether import Law, noether
 _BYTES = 2**18
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
-    """What the rows of a state mean. Equal only to that of the same `observed`."""
+    """What the rows of a state mean. There is one for each form of the parameters."""
 
     observation: Observation
     capacity: int
     shapes: tuple[tuple[int, ...], ...]
     sizes: tuple[tuple[str, int], ...]
     dtype: np.dtype
-
-    @property
-    def width(self) -> int:
-        """How many numbers a row has."""
-        return sum(int(np.prod(shape)) for shape in self.shapes)
 
 
 @dataclass(frozen=True)
@@ -48,23 +43,20 @@ class ObservedState:
     Attributes:
         inner_state: of the transformation that is observed.
         steps: how many were made.
-        losses, rates, products: of the last steps, that of step k in row k modulo their
-            length. A loss is nan where `update` was not told its `value`.
+        rows: of the last steps, that of step k in row k modulo their number: the loss
+            (nan where `update` was not told its `value`), the learning rate, and the
+            inner products.
         layout: no part of the arrays.
     """
 
     inner_state: Any
     steps: Any
-    losses: Any
-    rates: Any
-    products: Any
+    rows: Any
     layout: Layout
 
 
 jax.tree_util.register_dataclass(
-    ObservedState,
-    ["inner_state", "steps", "losses", "rates", "products"],
-    ["layout"],
+    ObservedState, ["inner_state", "steps", "rows"], ["layout"]
 )
 
 
@@ -151,6 +143,7 @@ class Watch:
     observation: Observation
     inner: optax.GradientTransformationExtraArgs
     capacity: int | None
+    layouts: dict[Any, Layout] = field(default_factory=dict)
 
     def init(self, params: Any) -> Any:
         return self._start(params, self.inner.init(params), 0)
@@ -178,23 +171,16 @@ class Watch:
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
         _check_units(self.observation.blocks, leaves)
         shapes, dtype = tuple(self._shapes(params)), coarsest(leaves)
-        width = sum(int(np.prod(shape)) for shape in shapes)
-        rows = self.capacity or max(16, _BYTES // (dtype.itemsize * max(width, 64)))
-        layout = Layout(
-            self.observation,
-            rows,
-            shapes,
-            tuple((name, leaf.size) for name, leaf in leaves.items()),
-            dtype,
-        )
-        real = jnp.result_type(float)
+        sizes = tuple((name, leaf.size) for name, leaf in leaves.items())
+        wide = jnp.promote_types(dtype, jnp.float32)  # for loss and learning rate
+        width = 2 + sum(int(np.prod(shape)) for shape in shapes)
+        capacity = self.capacity or max(16, _BYTES // (wide.itemsize * max(width, 64)))
+        key = capacity, shapes, sizes, dtype
+        layout = self.layouts.setdefault(key, Layout(self.observation, *key))
         return ObservedState(
             inner_state,
             jnp.asarray(steps, jnp.int32),  # as optax counts
-            jnp.full(rows, jnp.nan, real),
-            jnp.zeros(rows, real),
-            # Without a law, too, since orbax saves no empty arrays.
-            jnp.zeros((rows, max(layout.width, 1)), layout.dtype),
+            jnp.zeros((capacity, width), wide),
             layout,
         )
 
@@ -221,14 +207,14 @@ class Watch:
             )
             made = self._made(gradient, state.inner_state, params, moved, inner_state)
             row = self._row(params, made, rate)
-        at = steps % state.layout.capacity
-        value = jnp.asarray(extra.get("value", jnp.nan), state.losses.dtype)
+        value = jnp.asarray(extra.get("value", jnp.nan))
+        whole = jnp.concatenate(
+            [part.astype(state.rows.dtype).reshape(-1) for part in (value, rate, row)]
+        )
         return moved, ObservedState(
             inner_state,
             optax.safe_increment(steps),
-            state.losses.at[at].set(value),
-            state.rates.at[at].set(rate.astype(state.rates.dtype)),
-            state.products.at[at, : row.size].set(row.astype(state.products.dtype)),
+            state.rows.at[steps % state.layout.capacity].set(whole),
             state.layout,
         )
 

@@ -46,11 +46,9 @@ class Rows:
 
 def rows_since(state: ObservedState, start: int) -> Rows:
     """The rows of the steps from `start` on, of which none was overwritten."""
-    arrays = state.steps, state.losses, state.rates, state.products
-    steps, *arrays = jax.device_get(arrays)
-    at = np.arange(start, int(steps)) % state.layout.capacity
-    losses, rates, products = (array[at] for array in arrays)
-    return Rows(start, losses, rates, products[:, : state.layout.width])
+    steps, held = jax.device_get((state.steps, state.rows))
+    rows = held[np.arange(start, int(steps)) % state.layout.capacity]
+    return Rows(start, rows[:, 0], rows[:, 1], rows[:, 2:])
 
 
 def recorded(source: Any, model: Any = None, *, after: Run | None = None) -> Run:
@@ -181,8 +179,6 @@ def _observed_state(source: Any) -> ObservedState:
             "`lg.observed(tx, laws)`, and pass the optimiser that was made with it, or "
             "its state."
         )
-    arrays = {
-        name: jax.tree.leaves(getattr(found[0], name))[0]
-        for name in ("steps", "losses", "rates", "products")
-    }
-    return replace(found[0], **arrays)
+    # An `nnx.Optimizer` has its arrays in variables.
+    (steps,), (rows,) = map(jax.tree.leaves, (found[0].steps, found[0].rows))
+    return replace(found[0], steps=steps, rows=rows)
