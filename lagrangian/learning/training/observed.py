@@ -71,13 +71,23 @@ def observed(
 
     It makes the updates that `tx` makes, and goes where `tx` goes: `nnx.Optimizer`,
     a `TrainState`, `optax.chain`, `optax.MultiSteps`, `jit`, `scan`, a checkpoint.
-    `lg.recorded` takes the run out of the state:
+    `lg.recorded` takes the run out of the state. Pass the loss as
+    `update(..., value=loss)` to have it in the run.
 
-        optimizer = nnx.Optimizer(model, lg.observed(tx, symmetries), wrt=nnx.Param)
-        ...                                             # train as ever
-        print(lg.check(lg.recorded(optimizer, model)))
-
-    Pass the loss as `update(..., value=loss)` to have it in the run.
+    >>> import jax, optax
+    >>> import jax.numpy as jnp
+    >>> import lagrangian as lg
+    >>> def loss(q):
+    ...     return jnp.sin(q["w"][0] / jnp.linalg.norm(q["w"]))
+    >>> tx = lg.observed(optax.adam(1e-2), [lg.Scale("w")])
+    >>> q = {"w": jnp.array([1.0, 2.0])}
+    >>> state = tx.init(q)
+    >>> for step in range(5):
+    ...     value, gradient = jax.value_and_grad(loss)(q)
+    ...     updates, state = tx.update(gradient, state, q, value=value)
+    ...     q = optax.apply_updates(q, updates)
+    >>> lg.check(lg.recorded(state, q)).holds
+    True
 
     Args:
         tx: a learning rule; or any optax transformation, of which the exact discrete
