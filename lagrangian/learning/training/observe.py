@@ -66,7 +66,7 @@ class Observation:
             for terms in self.terms.values()
             for expression in terms.values()
             for node in sorted(expression.atoms(Inner), key=_sort_key)
-            if node.atoms(Block)
+            if node != _ENTRIES
         ]
         self.carried = list(dict.fromkeys(self._after.values()))
         self.others = [n for n in dict.fromkeys(found) if n not in self.carried]
@@ -144,6 +144,9 @@ class Observation:
         self, products: Sequence[Any], q: Mapping[str, Any], states: States, rate: Any
     ) -> list[Any]:
         values: dict[Any, Any] = dict(self.maps)
+        dtypes = [q[w.name].dtype for w in self.blocks]
+        if dtypes:  # maps take an array
+            values[ones] = jnp.ones((), jnp.result_type(*dtypes))
         for w in self.blocks:
             values[w] = q[w.name]
             for name, arrays in states.items():
@@ -175,11 +178,10 @@ class Observation:
         for node in {n for e in terms.values() for n in e.atoms(Inner, sp.Symbol)}:
             if node in self._after:
                 arrays[node] = column(self._after[node])[1 : steps + 1]
-            elif isinstance(node, Inner) and node.atoms(Block):
+            elif isinstance(node, Inner) and node != _ENTRIES:
                 arrays[node] = column(node)[:steps]
         shape = max((a.shape[1:] for a in arrays.values()), key=len, default=())
         units = int(np.prod(shape))
-        # <1, 1>, the one product without a block, counts entries.
         blocks = law.lagrangian.coordinates
         entries = sum(sizes[w.name] for w in blocks) / len(blocks) / units
         rates = rates.reshape(steps, *[1] * len(shape))
@@ -190,10 +192,14 @@ class Observation:
                 n: a.reshape(steps, *(a.shape[1:] or (1,) * len(shape)))
                 for n, a in arrays.items()
             },
-            {step_rate: rates, learning_rate: shown, Inner(ones, ones): entries}
+            {step_rate: rates, learning_rate: shown, _ENTRIES: entries}
             | self.rule.parameters(shown),
             (steps, *shape),
         )
+
+
+#: <1, 1>, the one product that is not recorded: it counts the entries of a block.
+_ENTRIES = Inner(ones, ones)
 
 
 def _sort_key(product: Any) -> Any:

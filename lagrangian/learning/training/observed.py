@@ -13,6 +13,7 @@ import optax
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.learning.training.maps import check_maps
 from lagrangian.learning.training.observe import Observation
 from lagrangian.learning.training.unread import Unread
 from lagrangian.lowering.kernels.fused import computed_after
@@ -180,6 +181,7 @@ class Watch:
         leaves = named_leaves(params)
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
         _check_units(self.observation.blocks, leaves)
+        check_maps(self.observation.laws, self.observation.maps, leaves)
         shapes, dtype = tuple(self._shapes(params)), coarsest(leaves)
         sizes = tuple((name, leaf.size) for name, leaf in leaves.items())
         wide = jnp.promote_types(dtype, jnp.float32)  # for loss and learning rate
