@@ -220,7 +220,8 @@ def _row(runs: Sequence[Run], law: Law, tolerance: float) -> Row:
     rounding = ROUNDING * float(jnp.finfo(run.dtype).eps)
     measures = measure(run, law, rounding)
     order = None
-    if len(runs) > 1 and run.rule.is_euclidean and law.oscillator is not None:
+    smooth = run.rule.is_euclidean and not run[law].mixed
+    if len(runs) > 1 and smooth and law.oscillator is not None:
         order = measure_order(runs, law, rounding)
     verdict, reason = _judge(measures, rounding, order, tolerance, run)
     return Row(
@@ -269,6 +270,11 @@ def _judge(
             f"residual {discrete:.1e} is within {level}; it is the discrete law alone, "
             "which holds for every update: of an optax transformation by itself no "
             "continuous law is known"
+        )
+    if continuous is None and run.rule.is_euclidean:
+        return HOLDS, (
+            f"residual {discrete:.1e} is within {level}, with the decay and the rate "
+            "of each block; these differ, so there is no continuous law with one"
         )
     if continuous is None:
         return HOLDS, (

@@ -37,12 +37,14 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
     Args:
         rounding: of the run's dtype, relative.
     """
-    continuous = run.rule.is_euclidean
+    record = run[law]
+    rule = record.rule or run.rule
+    continuous = rule.is_euclidean and not record.mixed
     driven = continuous and law.oscillator is not None and law.oscillator.source != 0
     predicted = predictor(run, law) if continuous else None
     fed = predictor(run, law, raw=True) if driven else None
     total, highest = _Total(), _Highest()
-    for part in run[law].parts():
+    for part in record.parts():
         scale = part.scale
         highest("discrete", np.abs(part.discrete) / _positive(scale))
         highest("balance", np.abs(part.balance) / _positive(scale))
@@ -51,7 +53,7 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
         # What drives the charge.
         total("update", np.abs(part.kinetic))
         total("decay", np.abs(part.decay))
-        total("loss", np.abs(run.rule.gain * part.defect))
+        total("loss", np.abs(rule.gain * part.defect))
         if predicted is not None:
             total("steps", part.rates * scale)
             highest("scale", scale)
@@ -79,7 +81,7 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
         if law.oscillator is None:
             # No function of q has it as its rate. It is gone when the initial layer is
             # over (an angular momentum), and judged against the bound of <m qdot, xi>.
-            inertia = run.rule.parameters(float(np.max(run.learning_rates)))[mass]
+            inertia = rule.parameters(float(np.max(record.rates)))[mass]
             span = np.maximum(span, inertia * highest["scale"])
         missed = float(np.max(highest["missed"] / _positive(span)))
         # q + u is rounded in every step, the measured quantity once.

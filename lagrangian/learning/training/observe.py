@@ -17,6 +17,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.learning.rules.rule import Rule, metric_block
+from lagrangian.learning.training.groups import Group, group_of
 from lagrangian.learning.training.run import Record, step_rate
 from lagrangian.learning.training.terms import continuous_terms, discrete_terms
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
@@ -48,8 +49,9 @@ class Observation:
         laws: Sequence[Law],
         rule: Rule,
         maps: Mapping[Any, Any] | None = None,
+        groups: Mapping[str, Group] | None = None,
     ):
-        self.laws, self.rule = tuple(laws), rule
+        self.laws, self.rule, self.groups = tuple(laws), rule, dict(groups or {})
         # Symmetries that were discovered bring the functions of their maps along.
         self.maps: dict[Any, Any] = {}
         for law in self.laws:
@@ -72,7 +74,11 @@ class Observation:
         self.others = [n for n in dict.fromkeys(found) if n not in self.carried]
 
     def _terms_of(self, law: Law) -> dict[str, Any]:
-        terms = continuous_terms(law, self.rule) | discrete_terms(law, self.rule)
+        group = self._group(law)
+        own = self.rule if group is None else group.rule
+        # A law of one group has its rate in its time, one of several in its terms.
+        groups = self.groups if group is None else {}
+        terms = continuous_terms(law, own) | discrete_terms(law, own, groups)
         roles = [role(w, name) for w in self.blocks for name in ROLES]
         metrics = [metric_block(w) for w in self.blocks]
         check_lowerable(
@@ -82,6 +88,9 @@ class Observation:
         )
         forward = self._forward()
         return {name: self._rolled(e, forward) for name, e in terms.items()}
+
+    def _group(self, law: Law) -> Group | None:
+        return group_of(law.symmetry.xi, self.groups, self.rule)
 
     def _forward(self) -> dict[Any, Any]:
         """What the blocks after a step are called before the next one.
@@ -173,7 +182,10 @@ class Observation:
             rates: the learning rates, shape (steps,).
             sizes: how many entries each block has.
         """
-        terms, steps = self.terms[law], len(rates)
+        terms, steps, group = self.terms[law], len(rates), self._group(law)
+        if group is not None:
+            rates = rates * group.share
+        own = self.rule if group is None else group.rule
         arrays: dict[Any, np.ndarray] = {}
         for node in {n for e in terms.values() for n in e.atoms(Inner, sp.Symbol)}:
             if node in self._after:
@@ -193,8 +205,10 @@ class Observation:
                 for n, a in arrays.items()
             },
             {step_rate: rates, learning_rate: shown, _ENTRIES: entries}
-            | self.rule.parameters(shown),
+            | own.parameters(shown),
             (steps, *shape),
+            None if own is self.rule else own,
+            group is None,
         )
 
 

@@ -13,6 +13,7 @@ import optax
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.learning.training.groups import groups_of
 from lagrangian.learning.training.maps import check_maps
 from lagrangian.learning.training.observe import Observation
 from lagrangian.learning.training.unread import Unread
@@ -181,14 +182,18 @@ class Watch:
         leaves = named_leaves(params)
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
         _check_units(self.observation.blocks, leaves)
-        check_maps(self.observation.laws, self.observation.maps, leaves)
-        shapes, dtype = tuple(self._shapes(params)), coarsest(leaves)
+        observation = self.observation
+        check_maps(observation.laws, observation.maps, leaves)
+        if groups := groups_of(self.rule, params):
+            laws, maps = observation.laws, observation.maps
+            observation = Observation(laws, self.rule, maps, groups)
+        shapes, dtype = self._shapes(observation, leaves), coarsest(leaves)
         sizes = tuple((name, leaf.size) for name, leaf in leaves.items())
         wide = jnp.promote_types(dtype, jnp.float32)  # for loss and learning rate
         width = 2 + sum(int(np.prod(shape)) for shape in shapes)
         capacity = self.capacity or max(16, _BYTES // (wide.itemsize * max(width, 64)))
         key = capacity, shapes, sizes, dtype
-        layout = self.layouts.setdefault(key, Layout(self.observation, *key))
+        layout = self.layouts.setdefault(key, Layout(observation, *key))
         return ObservedState(
             inner_state,
             jnp.asarray(steps, jnp.int32),  # as optax counts
@@ -204,12 +209,12 @@ class Watch:
                 "an observed transformation needs the parameters. Call "
                 "`tx.update(gradient, state, params)`."
             )
-        gradient, steps = updates, state.steps
+        gradient, steps, observation = updates, state.steps, state.layout.observation
         rate = jnp.asarray(self.rule.rate(steps))
-        if self.observation.precedes_update:
+        if observation.precedes_update:
             # Then the update can take the place of what it was computed from.
             before = {"gradient": gradient, "trace": self.rule.trace(state.inner_state)}
-            row = self._row(params, before, rate)
+            row = _row(observation, params, before, rate)
             kept = state.inner_state, params
             kept = computed_after(row, kept, never=steps < 0)
             moved, inner_state = self.inner.update(gradient, *kept, **extra)
@@ -218,7 +223,7 @@ class Watch:
                 gradient, state.inner_state, params, **extra
             )
             made = self._made(gradient, state.inner_state, params, moved, inner_state)
-            row = self._row(params, made, rate)
+            row = _row(observation, params, made, rate)
         value = jnp.asarray(extra.get("value", jnp.nan))
         whole = jnp.concatenate(
             [part.astype(state.rows.dtype).reshape(-1) for part in (value, rate, row)]
@@ -243,15 +248,19 @@ class Watch:
             "metric": self.rule.metric(after, gradient, before),
         }
 
-    def _row(self, params: Any, states: dict[str, Any], rate: Any) -> Any:
-        return self.observation.step(named_leaves(params), _named(states), rate)
-
-    def _shapes(self, params: Any) -> list[tuple[int, ...]]:
+    def _shapes(
+        self, observation: Observation, leaves: dict[str, Any]
+    ) -> tuple[tuple[int, ...], ...]:
         """Of the products, found without computing them."""
-        like = named_leaves(params)
-        states = {name: like for name in (*ROLES, "metric")}
+        states = {name: leaves for name in (*ROLES, "metric")}
         rate = jnp.asarray(self.rule.rate(jnp.zeros([], jnp.int32)))
-        return self.observation.shapes(like, states, rate)
+        return tuple(observation.shapes(leaves, states, rate))
+
+
+def _row(
+    observation: Observation, params: Any, states: dict[str, Any], rate: Any
+) -> Any:
+    return observation.step(named_leaves(params), _named(states), rate)
 
 
 def closing(layout: Layout, params: Any, inner_state: Any) -> Any:

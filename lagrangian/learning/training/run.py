@@ -76,7 +76,12 @@ class Record:
         products: Mapping[Any, np.ndarray],
         parameters: Mapping[Any, Any],
         shape: tuple[int, ...],
+        rule: Rule | None = None,
+        mixed: bool = False,
     ):
+        #: The rule with the decay of this law's blocks, where that is their own; and
+        #: whether they have several decays or rates.
+        self.rule, self.mixed = rule, mixed
         self._terms, self._products = terms, products
         self._parameters, self._shape = parameters, shape
 
@@ -107,6 +112,8 @@ class Record:
             {node: array[rows] for node, array in self._products.items()},
             {symbol: some(value) for symbol, value in self._parameters.items()},
             (len(range(steps)[rows]), *self._shape[1:]),
+            self.rule,
+            self.mixed,
         )
 
     def parts(self) -> Iterator[Record]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sympy as sp
 
 from lagrangian.learning.rules.rule import Rule, friction, mass
+from lagrangian.learning.training.groups import Group
 from lagrangian.learning.training.run import step_rate
 from lagrangian.learning.training.unread import Unread
 from lagrangian.symbolic.algebra.blocks import Block
@@ -18,7 +20,6 @@ from lagrangian.symbolic.laws.discrete import (
     linear_part,
     momentum,
     role,
-    weight_decay,
 )
 from lagrangian.symbolic.laws.noether import Law, noether
 
@@ -118,27 +119,38 @@ def _reach(law: Law, rule: Rule) -> Any:
     return sp.sqrt(size) * sp.sqrt(length) * mass / oscillator.mass
 
 
-def discrete_terms(law: Law, rule: Rule) -> dict[str, Any]:
-    discrete = discrete_law(law.symmetry)
+def discrete_terms(law: Law, rule: Rule, groups: Mapping[str, Group]) -> dict[str, Any]:
+    """What a record has of the discrete law; each block has the decay of its group."""
+    discrete, xi = discrete_law(law.symmetry), law.symmetry.xi
+    group = {w: groups.get(w.name, Group(rule)) for w in law.lagrangian.coordinates}
+    decay = sp.Add(
+        *(
+            sp.sympify(group[w].rule.coupled_decay) * pairing(w, direction)
+            for w, direction in xi.items()
+        )
+    )
+    residual = discrete.after - momentum * discrete.before - gain * decay
+    residual -= discrete.step
     terms = {
-        "discrete": discrete.residual,
+        "discrete": residual,
         "scale": discrete.scale,
         "defect": discrete.loss,
         "defect_scale": discrete.loss_scale,
-        "balance": discrete.residual - gain * discrete.loss,
+        "balance": residual - gain * discrete.loss,
         "kinetic": discrete.step,
-        "decay": gain * weight_decay * discrete.decay,
+        "decay": gain * decay,
     }
     values = {
         momentum: sp.sympify(rule.memory),
         gain: sp.sympify(rule.gain),
-        weight_decay: sp.sympify(rule.coupled_decay),
     }
     terms |= _metric_terms(law, rule)
     if rule.is_euclidean:
         # The update is what the rule says; that it was made shows in <p', xi(q')>.
         values |= {
-            role(w, "update"): step_rate * rule.velocity(w)
+            role(w, "update"): step_rate
+            * sp.sympify(group[w].share)
+            * group[w].rule.velocity(w)
             for w in law.lagrangian.coordinates
         }
     return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}

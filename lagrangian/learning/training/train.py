@@ -132,7 +132,7 @@ def train(
                 )
         layout, first = step.start[2].layout, int(step.start[2].steps)
         recorder = Recorder(
-            watch.observation,
+            layout.observation,
             layout.shapes,
             dict(layout.sizes),
             steps,
