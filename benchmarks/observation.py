@@ -2,8 +2,10 @@
 
 One process, one table: the same network trained by `lg.train` without and with laws
 observed, by a Python loop over a jitted step, and by that loop with the norms taken on
-the host after every step, as scripts of the field do. Variants take turns, and each
-reports the fastest of its rounds, so that a busy machine slows all alike.
+the host after every step, as scripts of the field do; then the loop that the Flax
+documentation writes, with `nnx.jit` and an `nnx.Optimizer`, without and with
+`lg.observed` around its transformation. Variants take turns, and each reports the
+fastest of its rounds, so that a busy machine slows all alike.
 
     python benchmarks/observation.py
 """
@@ -93,6 +95,59 @@ def looped(data, rule, norms_on_host):
     return run
 
 
+def flax_loop(make, loss, data, tx, steps, batch, every):
+    """The training loop of the Flax documentation, warmed up."""
+    model = make(nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    arrays = tuple(map(jnp.asarray, data))
+    count = len(arrays[0]) // batch
+    batches = [
+        tuple(a[k * batch : (k + 1) * batch] for a in arrays) for k in range(count)
+    ]
+
+    @nnx.jit
+    def train_step(model, optimizer, batch):
+        value, gradient = nnx.value_and_grad(loss)(model, batch)
+        optimizer.update(model, gradient, value=value)
+        return value
+
+    def run():
+        taken = None
+        for k in range(steps):
+            train_step(model, optimizer, batches[k % count])
+            if every and k % every == every - 1:
+                taken = lg.recorded(optimizer, model, after=taken)
+                # The next round begins anew.
+                taken = None if k == steps - 1 else taken
+        jax.block_until_ready(nnx.state(model))
+
+    run()
+    return run
+
+
+def flax_table(title, make, loss, data, rule, laws, steps, batch, every):
+    loops = {
+        name: flax_loop(make, loss, data, tx, steps, batch, taken)
+        for name, tx, taken in (
+            ("nothing observed", rule.optax(), None),
+            ("four laws observed", lg.observed(rule, laws), None),
+            (
+                f"and taken out every {every} steps",
+                lg.observed(rule, laws, capacity=every),
+                every,
+            ),
+        )
+    }
+    best = dict.fromkeys(loops, np.inf)
+    for _ in range(ROUNDS):
+        for name, run in loops.items():
+            best[name] = min(best[name], timed(run) / steps)
+    print(f"\n{title}\n\n| variant | us per step | relative |\n| --- | --- | --- |")
+    for name, seconds in best.items():
+        share = seconds / best["nothing observed"]
+        print(f"| {name} | {1e6 * seconds:.0f} | {share:.2f} |")
+
+
 def main() -> None:
     generator = np.random.default_rng(0)
     data = (
@@ -152,6 +207,38 @@ def main() -> None:
     for name, seconds in per_step.items():
         share = seconds / per_step["nothing"]
         print(f"| lg.train, {name} observed | {1e6 * seconds:.0f} | {share:.2f} |")
+    flax_tables(data, rule, observed)
+
+
+def flax_tables(data, rule, observed):
+    from lagrangian.networks.digits import (
+        ConvolutionalNetwork,
+        cross_entropy,
+        load_digits,
+    )
+
+    flax_table(
+        f"The small network in the loop of the Flax documentation, batch {BATCH}",
+        Network,
+        loss,
+        data,
+        rule,
+        observed,
+        200,
+        BATCH,
+        50,
+    )
+    flax_table(
+        "The main job's network in the loop of the Flax documentation, batch 64",
+        ConvolutionalNetwork,
+        cross_entropy,
+        load_digits()[0],
+        rule,
+        demo_laws(rule),
+        100,
+        64,
+        25,
+    )
 
 
 def demo_laws(rule):

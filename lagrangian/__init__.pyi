@@ -85,6 +85,12 @@ from .learning.rules.rule import (
     friction as friction,
     mass as mass,
 )
+from .learning.training.observed import (
+    observed as observed,
+)
+from .learning.training.recorded import (
+    recorded as recorded,
+)
 from .learning.training.run import (
     Record as Record,
     Run as Run,

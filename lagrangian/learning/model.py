@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen, nnx
+from flax.errors import TraceContextError
 
 from lagrangian.errors import LagrangianError
 from lagrangian.lowering.pytrees import named_leaves
@@ -42,7 +43,12 @@ class Parts:
         return nnx.merge(self.graph, parameters, rest)
 
     def bind(self, loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-        """`loss` as (parameters, rest, batch) -> (loss, new rest), traceable by JAX."""
+        """`loss` as (parameters, rest, batch) -> (loss, (parameters, rest)).
+
+        Traceable by JAX. The second pair is what the call made of the model: `rest`
+        moves on, and a few layers write into their parameters. What a loss returns
+        beside its value, as for `has_aux`, is left out.
+        """
         return _BoundLoss(self.graph, loss)
 
 
@@ -55,11 +61,11 @@ class _BoundLoss:
 
     def __call__(self, parameters: Any, rest: Any, batch: Any) -> Any:
         if self.graph is None:
-            return self.loss(parameters, batch), None
+            return _alone(self.loss(parameters, batch)), (parameters, None)
         # Copied, so that the variables belong to this trace and may be updated.
         model = nnx.merge(self.graph, parameters, rest, copy=True)
-        result = self.loss(model, batch)
-        return result, nnx.split(model, nnx.Param, ...)[2]
+        result = _alone(self.loss(model, batch))
+        return result, nnx.split(model, nnx.Param, ...)[1:]
 
 
 def split(model: Any) -> Parts:
@@ -84,10 +90,29 @@ def traced_loss() -> Generator[None, None, None]:
     """Where a user's loss is traced: what JAX cannot do with it, in other words.
 
     Raises:
-        LagrangianError: a loss that computes outside of JAX, or is no real number.
+        LagrangianError: a loss that computes outside of JAX, or is no real number; that
+            changes state which is not the model's; or that communicates along an axis.
     """
     try:
         yield
+    except TraceContextError as error:
+        first = str(error).split(" (http")[0]
+        raise LagrangianError(
+            "`loss` changes an `nnx.Variable` that is not the model's, such as the "
+            "counts of an `nnx.Rngs` that it closes over. Keep it in the model, as in "
+            "`nnx.Dropout(0.1, rngs=rngs)`: what is in there is carried from step to "
+            f"step. ({first})"
+        ) from error
+    except NameError as error:
+        if "unbound axis name" not in str(error):
+            raise
+        axis = str(error).partition("axis name: ")[2].split(".")[0]
+        raise LagrangianError(
+            f"the model communicates along the axis {axis!r}, as a normalisation with "
+            f"`axis_name={axis!r}` does, and there is none: a batch is seen whole "
+            "here, also where `mesh` shares it among devices. Leave `axis_name` out, "
+            "which computes the same."
+        ) from error
     except TypeError as error:
         first = str(error).strip().splitlines()[0]
         if isinstance(error, _OUTSIDE):
@@ -111,12 +136,23 @@ _OUTSIDE = (
 )
 
 
+def _alone(result: Any) -> Any:
+    """The value of a loss that returns (value, auxiliary), as for `has_aux`."""
+    return result[0] if isinstance(result, tuple) and len(result) == 2 else result
+
+
 def _check(named: Mapping[str, Any], model: Any) -> None:
     if isinstance(model, linen.Module):
         raise LagrangianError(
             f"`model`, a {type(model).__name__}, is a Linen module, which holds no "
             'parameters. Pass `model.init(...)["params"]`, with a loss of them that '
             "calls `model.apply`."
+        )
+    if hasattr(model, "params") and hasattr(model, "opt_state"):
+        raise LagrangianError(
+            f"`model`, a {type(model).__name__}, is the state of a training, which "
+            "holds more than parameters. Pass `model=state.params`, with a loss of "
+            "them."
         )
     if isinstance(model, Mapping) and {"params", "batch_stats"} <= set(model):
         raise LagrangianError(

@@ -246,7 +246,9 @@ class _Linear:
         known = not any(isinstance(w, jax.Array) for w in weights)
         each: Any = (np if known else jnp).asarray(weights, np.float64)
         spread = np.array([places[c] for c in flat], np.int32)
-        self.weights = jnp.asarray(each[spread]).reshape(len(forms), width, 1)
+        # As constants, those of dozens of coordinates would break XLA's compiler.
+        held = jax.lax.optimization_barrier(jnp.asarray(each[spread]))
+        self.weights = held.reshape(len(forms), width, 1)
 
     def gross(self, z: Any) -> Any:
         """The sums of the terms' sizes."""

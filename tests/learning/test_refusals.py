@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from flax.training.train_state import TrainState
 
 import lagrangian as lg
 from lagrangian.networks.digits import cross_entropy
@@ -55,6 +56,25 @@ def mistakes(model, batch):
     return (model(batch[0]).argmax(-1) != batch[1]).sum()
 
 
+KEYS = nnx.Rngs(0)
+
+
+def drawing(model, batch):
+    return cross_entropy(model, batch) + 0 * KEYS.noise.normal()
+
+
+class Communicating(Network):
+    def __init__(self):
+        super().__init__()
+        self.norm = nnx.BatchNorm(3, axis_name="devices", rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.norm(self.dense(x))
+
+
+STATE = TrainState.create(apply_fn=None, params={"w": jnp.ones(3)}, tx=optax.identity())
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -64,11 +84,17 @@ def mistakes(model, batch):
         ({"batch_size": -3}, "`batch_size` is -3"),
         ({"steps": 2.5}, "`steps` is 2.5"),
         ({"rule": optax.sgd(0.1)}, "Pass a learning rule, such as `lg.HeavyBall"),
-        ({"observe": [BIAS]}, "`observe` has .* Pass laws"),
+        ({"observe": [3.0]}, "`observe` has .* Pass laws"),
         ({"observe": [law_of(WRONG_AXIS)]}, r"`unit_axis` is 5 .* from -2 to 1"),
         ({"loss": by_numpy}, "a function of NumPy"),
         ({"loss": by_if}, "a Python `if` on a value"),
         ({"loss": mistakes}, "returns whole numbers"),
+        ({"loss": drawing}, "changes an `nnx.Variable` that is not the model's"),
+        ({"model": Communicating()}, "along the axis 'devices'.*Leave `axis_name` out"),
+        ({"model": STATE}, "a TrainState, is the state of a training.*state.params"),
+        ({"data": (*examples(), 7)}, "`data` at `2` is 7, one int.*close over it"),
+        ({"data": iter(())}, "an iterator that yields nothing"),
+        ({"state": optax.adam(0.1).init(jnp.ones(3))}, "`state` is no state of Heavy"),
         ({"model": Remembering()}, "state changes in its call: seen"),
         ({"model": flax.linen.Dense(3)}, "is a Linen module"),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import stdtrit
 
@@ -73,18 +74,20 @@ def measure_order(runs: Sequence[Run], law: Law, rounding: float) -> Order | Non
     errors = []
     for run in runs:
         predicted, seen, middle = predictor(run, law), 0, run.steps // 2
-        missed = size = bound = 0.0
+        missed = size = bound = reach = 0.0
         for part in run[law].parts():
             late = slice(max(middle - seen, 0), None)
             missed += np.sum((predicted(part) - part.quantity)[late] ** 2)
             size += np.sum(part.quantity[late] ** 2)
             bound += np.sum(part.scale)
+            reach += np.sum(part.reach)
             seen += len(part.rates)
         count = (run.steps - middle) * run[law].units
         errors.append(float(np.sqrt(missed / count)))
         size = float(np.sqrt(size / count))
         steps = _rate(run) * float(bound / (run.steps * run[law].units))
-        if errors[-1] <= rounding * (size + steps * run.steps):
+        drift = float(jnp.finfo(run.dtype).eps) / 2 * reach / run[law].units
+        if errors[-1] <= rounding * (size + steps * run.steps) + drift:
             return None
     return regression([_rate(run) for run in runs], errors)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.learning.checking.predict import predictor
@@ -24,6 +25,8 @@ class Measures:
     kinetic: float
     decay: float
     continuous: float | None
+    drift: float
+    mass: float | None
     raw: float | None
     raw_factor: float | None
 
@@ -34,12 +37,14 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
     Args:
         rounding: of the run's dtype, relative.
     """
-    continuous = run.rule.is_euclidean
+    record = run[law]
+    rule = record.rule or run.rule
+    continuous = rule.is_euclidean and not record.mixed
     driven = continuous and law.oscillator is not None and law.oscillator.source != 0
     predicted = predictor(run, law) if continuous else None
     fed = predictor(run, law, raw=True) if driven else None
     total, highest = _Total(), _Highest()
-    for part in run[law].parts():
+    for part in record.parts():
         scale = part.scale
         highest("discrete", np.abs(part.discrete) / _positive(scale))
         highest("balance", np.abs(part.balance) / _positive(scale))
@@ -48,21 +53,26 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
         # What drives the charge.
         total("update", np.abs(part.kinetic))
         total("decay", np.abs(part.decay))
-        total("loss", np.abs(run.rule.gain * part.defect))
+        total("loss", np.abs(rule.gain * part.defect))
         if predicted is not None:
             total("steps", part.rates * scale)
             highest("scale", scale)
             highest("quantity", part.quantity)
             highest("-quantity", -part.quantity)
             highest("missed", np.abs(predicted(part) - part.quantity))
+            total("reach", part.reach)
+            highest("reach", part.reach)
         if fed is not None:
+            total("kinetic", part.source)
+            total("stated kinetic", part.stated_source)
             total("source", np.abs(part.source))
             total("raw source", np.abs(part.raw_source))
             highest("missed raw", np.abs(fed(part) - part.quantity))
 
     parts = [float(np.sum(total[name])) for name in ("update", "decay", "loss")]
     whole = sum(parts) or 1.0
-    missed = raw = factor = None
+    missed = raw = factor = share = None
+    drift = 0.0
     if predicted is not None:
         # One that stands still is judged against the rounding that every step adds.
         span = np.maximum(
@@ -71,12 +81,21 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
         if law.oscillator is None:
             # No function of q has it as its rate. It is gone when the initial layer is
             # over (an angular momentum), and judged against the bound of <m qdot, xi>.
-            inertia = run.rule.parameters(float(np.max(run.learning_rates)))[mass]
+            inertia = rule.parameters(float(np.max(record.rates)))[mass]
             span = np.maximum(span, inertia * highest["scale"])
         missed = float(np.max(highest["missed"] / _positive(span)))
+        # q + u is rounded in every step, the measured quantity once.
+        eps = float(jnp.finfo(run.dtype).eps)
+        rounded = eps / 2 * total["reach"] + rounding * highest["reach"]
+        surely = np.maximum(highest["missed"] - rounded, 0.0)
+        drift = missed - float(np.max(surely / _positive(span)))
         if fed is not None and np.sum(total["source"]) > 0:
             raw = float(np.max(highest["missed raw"] / _positive(span)))
             factor = float(np.sum(total["raw source"]) / np.sum(total["source"]))
+            if np.sum(total["stated kinetic"]) > 0:
+                share = float(
+                    np.sum(total["kinetic"]) / np.sum(total["stated kinetic"])
+                )
     return Measures(
         discrete=float(np.max(highest["discrete"])),
         balance=float(np.max(highest["balance"])),
@@ -85,6 +104,8 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
         kinetic=parts[0] / whole,
         decay=parts[1] / whole,
         continuous=missed,
+        drift=drift,
+        mass=share,
         raw=raw,
         raw_factor=factor,
     )

@@ -40,23 +40,31 @@ def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
         float64 of shape (steps,) or (steps, units).
 
     Raises:
-        LagrangianError: the rule has no continuous law: its metric moves.
+        LagrangianError: there is no continuous law: the rule's metric moves, or the
+            law's blocks have decays or learning rates of their own.
     """
     if not run.rule.is_euclidean:
         raise LagrangianError(
             f"{type(run.rule).__name__} has no continuous law to predict a charge by: "
             "its metric changes along the run. Its discrete law is exact; see `check`."
         )
+    if run[law].mixed:
+        raise LagrangianError(
+            f"the blocks of {law.symmetry!r} have decays or learning rates of their "
+            "own, and no continuous law with one. Their discrete law is exact; see "
+            "`check`."
+        )
     return predictor(run, law, raw)(run[law])
 
 
 def predictor(run: Run, law: Law, raw: bool = False) -> Callable[[Record], np.ndarray]:
     """`predict` of one part of the run's record after the other, as they are passed."""
-    first, oscillator = run[law].rows(0, 1), law.oscillator
+    record, oscillator = run[law], law.oscillator
+    first, rule = record.rows(0, 1), record.rule or run.rule
     if oscillator is None:
         return _Balance(first.quantity[0], raw)
     state = np.stack([first.quantity[0], first.start[0]])
-    return _Driven(state, raw, _Propagators(oscillator, run.rule))
+    return _Driven(state, raw, _Propagators(oscillator, rule))
 
 
 def _source(part: Record, raw: bool) -> np.ndarray:

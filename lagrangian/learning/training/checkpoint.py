@@ -33,7 +33,8 @@ from lagrangian.files import (
     remove_unfinished,
     write_atomically,
 )
-from lagrangian.learning.training.identity import Identity, data_of, is_key
+from lagrangian.learning.training.fingerprint import data_of, is_key
+from lagrangian.learning.training.identity import Identity
 from lagrangian.learning.training.recorder import Mark
 
 #: Seconds between two saved states.

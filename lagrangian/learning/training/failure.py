@@ -16,7 +16,7 @@ from lagrangian.lowering.pytrees import named_leaves
 
 def locate(step: TrainingStep, carry: Any, batch: Any) -> str:
     """What is not finite first in the step that starts from `carry`, in words."""
-    _, parameters, rest, state = carry
+    parameters, rest, state = carry
     if bad := _not_finite(parameters):
         return f"the parameters {bad} are not finite"
     if (layer := _first_layer(step, parameters, rest, batch)) is not None:
@@ -24,7 +24,8 @@ def locate(step: TrainingStep, carry: Any, batch: Any) -> str:
     gradient = jax.grad(lambda p: step.value(p, rest, batch)[0])(parameters)
     if bad := _not_finite(gradient):
         return f"the gradient of {bad} is not finite"
-    updates, _ = step.rule.optax().update(gradient, state, parameters)
+    value, _ = step.value(parameters, rest, batch)
+    updates, _ = step.watch.update(gradient, state, parameters, value=value)
     if bad := _not_finite(updates):
         return f"the update of {bad} is not finite"
     return (
@@ -42,7 +43,7 @@ def check_gradient(step: TrainingStep, start: Any, end: Any, batch: Any) -> None
     Raises:
         LagrangianError: the gradient is zero for every parameter.
     """
-    (_, parameters, rest, _), (_, moved, _, _) = start, end
+    (parameters, rest, _), (moved, _, _) = start, end
     pairs = zip(jax.tree.leaves(parameters), jax.tree.leaves(moved), strict=True)
     if not all(_is_parallel(a, b) for a, b in pairs):
         return

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.learning.training.batches import Batches
+from lagrangian.learning.training.fingerprint import data_of, fingerprint
 from lagrangian.learning.training.observe import Observation
 from lagrangian.learning.training.step import TrainingStep
 
@@ -88,21 +89,19 @@ class Identity:
             )
 
 
-def identity(
-    step: TrainingStep, data: Any, batch: Any, batch_size: int, seed: int, devices: int
-) -> Identity:
-    """What a run is that takes `step`s over `data`, of which `batch` is one batch."""
-    parts, rule, observation = step.parts, step.rule, step.observation
+def identity(step: TrainingStep, batches: Batches, seed: int, devices: int) -> Identity:
+    """What a run is that takes `step`s over `batches`."""
+    parts, rule, observation = step.parts, step.watch.rule, step.watch.observation
     return Identity(
         {
             "rule": in_words(rule),
             "laws": ", ".join(repr(law.symmetry) for law in observation.laws) or "none",
             "terms of the laws": _terms(observation),
-            "batch size": str(batch_size),
+            "batch size": str(batches.size),
             "seed": str(seed),
-            "data": fingerprint(data),
+            "data": batches.described(),
             "model": fingerprint((parts.parameters, parts.rest)),
-            "step": program(step, step.start, batch),
+            "step": program(step, step.start, batches.first),
         },
         {name: version(name) for name in _PACKAGES}
         | {"platform": jax.default_backend(), "devices": str(devices)},
@@ -133,17 +132,6 @@ def _terms(observation: Observation) -> str:
             for name, term in observation.terms[law].items()
         )
     )
-
-
-def fingerprint(tree: Any) -> str:
-    """A short name for the arrays of a pytree: their places, kinds and contents."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(data_of(leaf))
-        place = jax.tree_util.keystr(path)
-        digest.update(f"{place}{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def program(function: Any, *arguments: Any) -> str:
@@ -200,16 +188,6 @@ def _value(value: Any) -> str:
         content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
         return f"{array.dtype}{array.shape}{content}"
     return _ADDRESS.sub("", repr(value))
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array holds random keys."""
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def data_of(leaf: Any) -> Any:
-    """An array of numbers that stands for a leaf: the data of a random key."""
-    return jax.random.key_data(leaf) if is_key(leaf) else leaf
 
 
 def _digest(text: str) -> str:

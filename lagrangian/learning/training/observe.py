@@ -17,26 +17,17 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.learning.rules.rule import Rule, metric_block
+from lagrangian.learning.training.groups import Group, group_of
 from lagrangian.learning.training.run import Record, step_rate
+from lagrangian.learning.training.terms import continuous_terms, discrete_terms
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
 from lagrangian.lowering.products import inner_products
 from lagrangian.symbolic.algebra.blocks import Block, ones
-from lagrangian.symbolic.algebra.calculus import pairing
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
-from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
-from lagrangian.symbolic.laws.discrete import (
-    ROLES,
-    Steps,
-    gain,
-    learning_rate,
-    momentum,
-    role,
-    step,
-    weight_decay,
-)
-from lagrangian.symbolic.laws.noether import Law, noether
+from lagrangian.symbolic.laws.discrete import ROLES, learning_rate, role
+from lagrangian.symbolic.laws.noether import Law
 
 States = Mapping[str, Mapping[str, Any]]
 
@@ -58,8 +49,9 @@ class Observation:
         laws: Sequence[Law],
         rule: Rule,
         maps: Mapping[Any, Any] | None = None,
+        groups: Mapping[str, Group] | None = None,
     ):
-        self.laws, self.rule = tuple(laws), rule
+        self.laws, self.rule, self.groups = tuple(laws), rule, dict(groups or {})
         # Symmetries that were discovered bring the functions of their maps along.
         self.maps: dict[Any, Any] = {}
         for law in self.laws:
@@ -76,13 +68,17 @@ class Observation:
             for terms in self.terms.values()
             for expression in terms.values()
             for node in sorted(expression.atoms(Inner), key=_sort_key)
-            if node.atoms(Block)
+            if node != _ENTRIES
         ]
         self.carried = list(dict.fromkeys(self._after.values()))
         self.others = [n for n in dict.fromkeys(found) if n not in self.carried]
 
     def _terms_of(self, law: Law) -> dict[str, Any]:
-        terms = _continuous_terms(law, self.rule) | _discrete_terms(law, self.rule)
+        group = self._group(law)
+        own = self.rule if group is None else group.rule
+        # A law of one group has its rate in its time, one of several in its terms.
+        groups = self.groups if group is None else {}
+        terms = continuous_terms(law, own) | discrete_terms(law, own, groups)
         roles = [role(w, name) for w in self.blocks for name in ROLES]
         metrics = [metric_block(w) for w in self.blocks]
         check_lowerable(
@@ -92,6 +88,9 @@ class Observation:
         )
         forward = self._forward()
         return {name: self._rolled(e, forward) for name, e in terms.items()}
+
+    def _group(self, law: Law) -> Group | None:
+        return group_of(law.symmetry.xi, self.groups, self.rule)
 
     def _forward(self) -> dict[Any, Any]:
         """What the blocks after a step are called before the next one.
@@ -154,6 +153,9 @@ class Observation:
         self, products: Sequence[Any], q: Mapping[str, Any], states: States, rate: Any
     ) -> list[Any]:
         values: dict[Any, Any] = dict(self.maps)
+        dtypes = [q[w.name].dtype for w in self.blocks]
+        if dtypes:  # maps take an array
+            values[ones] = jnp.ones((), jnp.result_type(*dtypes))
         for w in self.blocks:
             values[w] = q[w.name]
             for name, arrays in states.items():
@@ -180,16 +182,18 @@ class Observation:
             rates: the learning rates, shape (steps,).
             sizes: how many entries each block has.
         """
-        terms, steps = self.terms[law], len(rates)
+        terms, steps, group = self.terms[law], len(rates), self._group(law)
+        if group is not None:
+            rates = rates * group.share
+        own = self.rule if group is None else group.rule
         arrays: dict[Any, np.ndarray] = {}
         for node in {n for e in terms.values() for n in e.atoms(Inner, sp.Symbol)}:
             if node in self._after:
                 arrays[node] = column(self._after[node])[1 : steps + 1]
-            elif isinstance(node, Inner) and node.atoms(Block):
+            elif isinstance(node, Inner) and node != _ENTRIES:
                 arrays[node] = column(node)[:steps]
         shape = max((a.shape[1:] for a in arrays.values()), key=len, default=())
         units = int(np.prod(shape))
-        # <1, 1>, the one product without a block, counts entries.
         blocks = law.lagrangian.coordinates
         entries = sum(sizes[w.name] for w in blocks) / len(blocks) / units
         rates = rates.reshape(steps, *[1] * len(shape))
@@ -200,10 +204,16 @@ class Observation:
                 n: a.reshape(steps, *(a.shape[1:] or (1,) * len(shape)))
                 for n, a in arrays.items()
             },
-            {step_rate: rates, learning_rate: shown, Inner(ones, ones): entries}
-            | self.rule.parameters(shown),
+            {step_rate: rates, learning_rate: shown, _ENTRIES: entries}
+            | own.parameters(shown),
             (steps, *shape),
+            None if own is self.rule else own,
+            group is None,
         )
+
+
+#: <1, 1>, the one product that is not recorded: it counts the entries of a block.
+_ENTRIES = Inner(ones, ones)
 
 
 def _sort_key(product: Any) -> Any:
@@ -214,109 +224,3 @@ def _joined(values: Sequence[Any]) -> Any:
     if not values:
         return jnp.zeros(0)
     return jnp.concatenate([value.reshape(-1) for value in values])
-
-
-def _continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
-    """`quantity`, `source`, `raw_source` and `start`, in the `role`s of the blocks."""
-    oscillator = law.oscillator if rule.is_euclidean else None
-    if oscillator is None:
-        quantity, velocity, source = law.charge, law.rate, law.rate
-    else:
-        quantity, source = oscillator.quantity, oscillator.source
-        velocity = law.charge / oscillator.mass
-    blocks = law.lagrangian.coordinates
-    measured = {w.dot: rule.velocity(w) for w in blocks}
-    terms = {
-        "quantity": quantity.xreplace(measured),
-        "source": source.xreplace(measured),
-    }
-    raw, start = measured, measured
-    if rule.is_euclidean:
-        raw = {w.dot: rule.slow_velocity(w) for w in blocks}
-        start = {w.dot: rule.starting_velocity(w) for w in blocks}
-    return terms | {
-        "raw_source": source.xreplace(raw),
-        "start": velocity.xreplace(start),
-    }
-
-
-def _discrete_terms(law: Law, rule: Rule) -> dict[str, Any]:
-    blocks = law.symmetry.blocks
-    # A loss that has no symmetry for certain: its part of the law is measured.
-    loss = Loss("f", blocks)
-    steps = Steps(loss)
-    discrete = noether(steps, law.symmetry)
-    measured = {loss.gradient(q): role(q, "gradient") for q in blocks}
-    driven = discrete.changes["loss"].xreplace(measured)
-    claimed = discrete.kinetic + discrete.changes["decay"] + discrete.friction
-    change = steps.total_derivative(step, discrete.charge)
-    residual = sp.expand_mul(change - claimed)
-    terms = {
-        "discrete": residual,
-        "defect": driven / gain,
-        "balance": residual - driven,
-        "kinetic": discrete.kinetic,
-        "decay": discrete.changes["decay"],
-        **_scales(law),
-    }
-    values = {
-        momentum: sp.sympify(rule.memory),
-        gain: sp.sympify(rule.gain),
-        weight_decay: sp.sympify(rule.coupled_decay),
-    }
-    terms |= _metric_terms(law, rule)
-    if rule.is_euclidean:
-        # The update is what the rule says; that it was made shows in <p', xi(q')>.
-        values |= {
-            role(w, "update"): step_rate * rule.velocity(w)
-            for w in law.lagrangian.coordinates
-        }
-    return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}
-
-
-def _scales(law: Law) -> dict[str, Any]:
-    """The bounds of Cauchy and Schwarz, beside which `defect` and all are small."""
-    xi = law.symmetry.xi
-    later = {q: role(q, "next") for q in xi}
-
-    def bound(name: str, at: Mapping[Any, Any]) -> Any:
-        left = {q: role(q, name) for q in xi}
-        right = {q: direction.xreplace(at) for q, direction in xi.items()}
-        squares = (
-            sp.Add(*(pairing(side[q], side[q]) for q in xi)) for side in (left, right)
-        )
-        return sp.Mul(*map(sp.sqrt, squares))
-
-    defect, before = bound("gradient", {}), bound("trace", {})
-    after = bound("next trace", later)
-    return {
-        "defect_scale": defect,
-        "scale": gain * defect + after + momentum * before,
-    }
-
-
-def _metric_terms(law: Law, rule: Rule) -> dict[str, Any]:
-    """<u, xi> |p'|^2 - <u, p'> <p', xi>: zero if the update u is along p'."""
-    if rule.is_euclidean:
-        return {"metric": sp.S.Zero, "metric_scale": sp.S.One}
-    xi = law.symmetry.xi
-
-    def along(left: Any, right: Any) -> Any:
-        return sp.Add(*(pairing(left(q), right(q)) for q in xi))
-
-    def update(q: Block) -> Any:
-        return role(q, "update")
-
-    def covector(q: Block) -> Any:
-        return role(q, "next trace")
-
-    def direction(q: Block) -> Any:
-        return xi[q]
-
-    length = along(covector, covector)
-    return {
-        "metric": along(update, direction) * length
-        - along(update, covector) * along(covector, direction),
-        "metric_scale": sp.sqrt(along(update, update) * along(direction, direction))
-        * length,
-    }

@@ -17,6 +17,7 @@ from lagrangian.files import write_atomically
 from lagrangian.learning import pickled  # noqa: F401 - its models have such functions
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
+from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
 
 #: The learning rate of a step, which may be zero, where nothing divides by it.
@@ -45,7 +46,10 @@ class Record:
     - `balance`: the residual with the measured defect taken into account;
     - `kinetic` and `decay`: what the update and the weight decay add to the charge;
     - `metric`: what the part of the update that is not along the covector p' adds to
-      <update, xi>, times |p'|^2; and `metric_scale`, its bound.
+      <update, xi>, times |p'|^2; and `metric_scale`, its bound;
+    - `reach`: how far a relative change of every parameter moves the quantity, per unit
+      of that change, at most: |q| |dx/dq|; 0 where the quantity contains velocities;
+    - `stated_source`: `source` with the kinetic energy m/2 |qdot|^2 of the law.
 
     `source` and the like follow the continuous law, which a rule that is not Euclidean
     has only for a metric at rest: there `source` is the law's rate.
@@ -64,6 +68,8 @@ class Record:
     decay = _recorded("decay")
     metric = _recorded("metric")
     metric_scale = _recorded("metric_scale")
+    reach = _recorded("reach")
+    stated_source = _recorded("stated_source")
 
     def __init__(
         self,
@@ -71,7 +77,12 @@ class Record:
         products: Mapping[Any, np.ndarray],
         parameters: Mapping[Any, Any],
         shape: tuple[int, ...],
+        rule: Rule | None = None,
+        mixed: bool = False,
     ):
+        #: The rule with the decay of this law's blocks, where that is their own; and
+        #: whether they have several decays or rates.
+        self.rule, self.mixed = rule, mixed
         self._terms, self._products = terms, products
         self._parameters, self._shape = parameters, shape
 
@@ -102,6 +113,8 @@ class Record:
             {node: array[rows] for node, array in self._products.items()},
             {symbol: some(value) for symbol, value in self._parameters.items()},
             (len(range(steps)[rows]), *self._shape[1:]),
+            self.rule,
+            self.mixed,
         )
 
     def parts(self) -> Iterator[Record]:
@@ -127,7 +140,9 @@ class Record:
 class Run:
     """What `train` returns: the trained model and everything recorded on the way.
 
-    `run[law]` is the `Record` of an observed law.
+    `run[law]` is the `Record` of an observed law, or of the law of a symmetry. A run
+    that `lg.recorded` took from a loop of the user's own knows neither seed nor batch
+    size; its first step is `start`, and `rows` has all that it is continued from.
     """
 
     model: Any
@@ -135,9 +150,11 @@ class Run:
     losses: np.ndarray
     learning_rates: np.ndarray
     dtype: np.dtype
-    seed: int
-    batch_size: int
+    seed: int | None
+    batch_size: int | None
     records: dict[Law, Record] = field(default_factory=dict)
+    start: int = 0
+    rows: Any = field(default=None, repr=False)
 
     @property
     def steps(self) -> int:
@@ -150,19 +167,31 @@ class Run:
 
     def __repr__(self) -> str:
         last = f"{self.losses[-1]:.4g}" if self.steps else "none"
+        since = f" from step {self.start} on" if self.start else ""
+        seed = "" if self.seed is None else f", seed {self.seed}"
         return (
-            f"Run({self.rule}; {self.steps} steps, last loss {last}; "
-            f"{len(self.records)} laws; {self.dtype}, seed {self.seed})"
+            f"Run({self.rule}; {self.steps} steps{since}, last loss {last}; "
+            f"{len(self.records)} laws; {self.dtype}{seed})"
         )
 
-    def __getitem__(self, law: Law) -> Record:
-        if law not in self.records:
-            observed = ", ".join(repr(known.symmetry) for known in self.records)
-            raise LagrangianError(
-                f"this run did not observe the law of {law.symmetry!r}. Pass it to "
-                f"`train(..., observe=[...])`. Observed: {observed or 'none'}."
-            )
-        return self.records[law]
+    def __getitem__(self, law: Law | Symmetry) -> Record:
+        return self.records[self.law(law)]
+
+    def law(self, law: Law | Symmetry) -> Law:
+        """The observed law that this is, or that is of this symmetry.
+
+        Raises:
+            LagrangianError: there is none.
+        """
+        symmetry = law if isinstance(law, Symmetry) else law.symmetry
+        for known in self.records:
+            if known == law or (law is symmetry and known.symmetry == law):
+                return known
+        observed = ", ".join(repr(known.symmetry) for known in self.records)
+        raise LagrangianError(
+            f"this run did not observe the law of {symmetry!r}. Pass it to "
+            f"`train(..., observe=[...])`. Observed: {observed or 'none'}."
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write losses and records to a `.npz` file, whole or not at all.

@@ -1,4 +1,4 @@
-"""One training step, as a function that JAX traces: the update and its records."""
+"""One training step, as a function that JAX traces."""
 
 from __future__ import annotations
 
@@ -6,111 +6,101 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 
 from lagrangian.errors import LagrangianError
-from lagrangian.learning.model import Parts
-from lagrangian.learning.rules.rule import Rule
-from lagrangian.learning.training.observe import Observation
-from lagrangian.lowering.kernels.fused import computed_after
+from lagrangian.learning.model import Parts, traced_loss
+from lagrangian.learning.training.observed import Watch, closing
 from lagrangian.lowering.pytrees import named_leaves
 
 
 class TrainingStep:
-    """The step (carry, batch) -> (carry, record).
+    """The step (carry, batch) -> carry of a training loop with an observed optimiser.
 
-    The carry is (step count, parameters, the model's other state, the optimiser's
-    state); `start` is the one to start from.
+    The carry is (parameters, the model's other state, the optimiser's `ObservedState`);
+    `start` is the one to start from.
     """
 
     def __init__(
         self,
         parts: Parts,
         loss: Callable[[Any, Any], Any],
-        rule: Rule,
-        observation: Observation,
+        watch: Watch,
+        state: Any = None,
     ):
-        self.parts, self.rule, self.observation = parts, rule, observation
-        #: (parameters, rest, batch) -> (loss, new rest).
+        self.parts, self.watch = parts, watch
+        #: (parameters, rest, batch) -> (loss, (parameters, rest) after the call).
         self.value = parts.bind(loss)
-        self._transformation = rule.optax()
-        self.start = (
-            jnp.zeros([], jnp.int32),  # as optax counts, whose schedules depend on it
-            parts.parameters,
-            parts.rest,
-            self._transformation.init(parts.parameters),
-        )
-
-    def __call__(self, carry: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
-        gradient, new_rest, record = self._differentiate(carry, batch)
-        if self.observation.precedes_update:
-            # Then the update can take the place of what it was computed from.
-            before = {"gradient": gradient, "trace": self.rule.trace(carry[3])}
-            row = self._row(carry, before, record)
-            carry = computed_after(row, carry, never=carry[0] < 0)
-            new_carry, _ = self._update(carry, gradient, new_rest)
+        if state is None:
+            observed = watch.init(parts.parameters)
         else:
-            new_carry, states = self._update(carry, gradient, new_rest)
-            row = self._row(carry, states, record)
-        return new_carry, record | {"products": row}
+            observed = watch.resume(parts.parameters, state)
+        self.start = parts.parameters, parts.rest, observed
 
-    def _row(self, carry: Any, states: dict[str, Any], record: Any) -> Any:
-        q = named_leaves(carry[1])
-        return self.observation.step(q, _named(states), record["rate"])
+    def __call__(self, carry: Any, batch: Any) -> Any:
+        result, gradient, parameters, rest = self._differentiate(carry, batch)
+        updates, state = self.watch.update(gradient, carry[2], parameters, value=result)
+        return optax.apply_updates(parameters, updates), rest, state
 
-    def _differentiate(self, carry: Any, batch: Any) -> tuple[Any, Any, dict[str, Any]]:
-        count, parameters, rest, _ = carry
-        (result, new_rest), gradient = jax.value_and_grad(self.value, has_aux=True)(
-            parameters, rest, batch
-        )
-        _check_state(rest, new_rest)
-        rate = jnp.asarray(self.rule.rate(count))
-        return gradient, new_rest, {"loss": result, "rate": rate}
+    def _differentiate(self, carry: Any, batch: Any) -> tuple[Any, ...]:
+        """The loss, its gradient, and what its call made of parameters and rest."""
+        parameters, rest, _ = carry
+        differentiate = jax.value_and_grad(self.value, has_aux=True)
+        (result, after), gradient = differentiate(parameters, rest, batch)
+        _check_state((parameters, rest), after)
+        return result, gradient, *after
 
-    def _update(
-        self, carry: Any, gradient: Any, new_rest: Any
-    ) -> tuple[Any, dict[str, Any]]:
-        """The carry after the step, and what can be observed of the step."""
-        count, parameters, _, state = carry
-        updates, new_state = self._transformation.update(gradient, state, parameters)
-        new_parameters = optax.apply_updates(parameters, updates)
-        states = {
-            "gradient": gradient,
-            "next": new_parameters,
-            "next trace": self.rule.covector(new_state, gradient, parameters),
-            "update": updates,
-            "trace": self.rule.trace(state),
-            "metric": self.rule.metric(new_state, gradient, state),
-        }
-        count = optax.safe_increment(count)
-        return (count, new_parameters, new_rest, new_state), states
+    def check(self, batch: Any) -> np.dtype:
+        """The dtype of the loss, found without computing it.
+
+        Raises:
+            LagrangianError: the loss is no real scalar, or cannot be differentiated; or
+                a call of the model writes into a parameter of which a law is observed.
+        """
+        written: list[str] = []
+
+        def value(parameters: Any, rest: Any, batch: Any) -> Any:
+            result, (after, _) = self.value(parameters, rest, batch)
+            now = named_leaves(after)
+            written[:] = [
+                name
+                for name, leaf in named_leaves(parameters).items()
+                if now.get(name, leaf) is not leaf
+            ]
+            return result
+
+        try:
+            with traced_loss():
+                parameters, rest, _ = self.start
+                jax.eval_shape(value, parameters, rest, batch)
+                result = jax.eval_shape(self._differentiate, self.start, batch)[0]
+        except TypeError as error:
+            if "scalar-output" not in str(error):
+                raise
+            raise LagrangianError(
+                f"`loss` must return a scalar for a batch. Reduce it, as in "
+                f"`losses.mean()`. ({str(error).splitlines()[0]})"
+            ) from None
+        observed = {w.name for w in self.watch.observation.blocks}
+        if bad := sorted(observed & set(written)):
+            raise LagrangianError(
+                f"a call of the model writes into its parameter `{bad[0]}`, as "
+                "`nnx.WeightNorm` and `nnx.SpectralNorm` do: the optimiser moves what "
+                "was written, and not what the gradient was taken at, so that no law "
+                "of it holds. Leave its laws out of `observe`, or divide by the norm "
+                "in the layer's call, without writing."
+            )
+        return np.dtype(result.dtype)
 
     def closing(self, carry: Any) -> Any:
         """What a run that ends with `carry` records of its last state."""
-        states = _named({"trace": self.rule.trace(carry[3])})
-        return self.observation.closing(named_leaves(carry[1]), states)
+        parameters, _, state = carry
+        return closing(state.layout, parameters, state.inner_state)
 
     def model(self, carry: Any) -> Any:
         """The model with what `carry` holds."""
-        return self.parts.merge(carry[1], carry[2])
-
-    def shapes(self, batch: Any) -> tuple[Any, list[tuple[int, ...]]]:
-        """The record of a step, and the products, without computing them."""
-
-        def step(carry: Any, batch: Any) -> Any:
-            gradient, new_rest, record = self._differentiate(carry, batch)
-            _, states = self._update(carry, gradient, new_rest)
-            return _named(states), record
-
-        states, record = jax.eval_shape(step, self.start, batch)
-        q = named_leaves(self.start[1])
-        return record, self.observation.shapes(q, states, record["rate"])
-
-
-def _named(states: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of those that the rule has, the arrays by name."""
-    return {k: named_leaves(tree) for k, tree in states.items() if tree is not None}
+        return self.parts.merge(carry[0], carry[1])
 
 
 def _check_state(before: Any, after: Any) -> None:
@@ -118,8 +108,8 @@ def _check_state(before: Any, after: Any) -> None:
     if jax.tree.structure(before) == jax.tree.structure(after):
         return
     old, new = (set(named_leaves(tree)) for tree in (before, after))
+    changed = ", ".join(sorted(name.partition(".")[2] for name in old ^ new))
     raise LagrangianError(
-        f"the model's state changes in its call: {', '.join(sorted(old ^ new))}. "
-        "Supported is state that keeps its form: make every `nnx.Variable` in "
-        "`__init__`."
+        f"the model's state changes in its call: {changed}. Supported is state that "
+        "keeps its form: make every `nnx.Variable` in `__init__`."
     )

@@ -170,3 +170,12 @@ class Steps(ByContent):
 
 def _paired(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> Any:
     return sp.Add(*(pairing(left[q], direction) for q, direction in right.items()))
+
+
+def linear_part(symmetry: Symmetry, at: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A v of an affine generator xi(q) = A q + a, for each of its blocks."""
+    still = {q: sp.S.Zero for q in symmetry.xi}
+    return {
+        q: direction.xreplace(dict(at)) - direction.xreplace(still)
+        for q, direction in symmetry.xi.items()
+    }

@@ -14,9 +14,11 @@ from flax import nnx
 
 import lagrangian as lg
 from lagrangian.learning.model import split
+from lagrangian.learning.training.batches import batches_of
 from lagrangian.learning.training.identity import identity, program
-from lagrangian.learning.training.observe import Observation
+from lagrangian.learning.training.observed import watching
 from lagrangian.learning.training.step import TrainingStep
+from lagrangian.learning.training.train import LONGEST
 
 DATA = np.linspace(-1, 1, 48, dtype=np.float32).reshape(8, 6), np.arange(8) % 2
 
@@ -50,10 +52,9 @@ def smoothed(model, batch):
 def of(model=None, loss=cross_entropy, rule=None, observe=(), maps=None, data=DATA):
     """What `train` writes down of such a run."""
     rule = rule or lg.HeavyBall(0.1, 0.9)
-    data = jax.tree.map(jnp.asarray, data)
-    parts = split(model or Network())
-    step = TrainingStep(parts, loss, rule, Observation(observe, rule, maps))
-    return identity(step, data, jax.tree.map(lambda a: a[:4], data), 4, 0, 1)
+    watch = watching(rule, observe, maps, LONGEST)
+    step = TrainingStep(split(model or Network()), loss, watch)
+    return identity(step, batches_of(data, 4, 0), 0, 1)
 
 
 def law(symmetry, rule=None):

@@ -1,0 +1,212 @@
+"""What is said of a law in every step, as expressions in the `role`s of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sympy as sp
+
+from lagrangian.learning.rules.rule import Rule, friction, mass
+from lagrangian.learning.training.groups import Group
+from lagrangian.learning.training.run import step_rate
+from lagrangian.learning.training.unread import Unread
+from lagrangian.symbolic.algebra.blocks import Block
+from lagrangian.symbolic.algebra.calculus import pairing
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.laws.discrete import (
+    Steps,
+    gain,
+    learning_rate,
+    linear_part,
+    momentum,
+    role,
+    step,
+)
+from lagrangian.symbolic.laws.noether import Law, noether
+
+
+def continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
+    """What a record has of the continuous law, in the `role`s of the blocks."""
+    if isinstance(rule, Unread):
+        law = noether(rule.lagrangian(law.symmetry.loss), law.symmetry)
+    oscillator = law.oscillator if rule.is_euclidean else None
+    if oscillator is None:
+        quantity, velocity, source = law.charge, law.rate, law.rate
+    else:
+        quantity, source = oscillator.quantity, oscillator.source
+        velocity = law.charge / oscillator.mass
+    blocks = law.lagrangian.coordinates
+    measured = {w.dot: rule.velocity(w) for w in blocks}
+    raw, start = measured, measured
+    if rule.is_euclidean:
+        raw = {w.dot: rule.slow_velocity(w) for w in blocks}
+        start = {w.dot: _starting_velocity(rule, w) for w in blocks}
+    stated = source.xreplace(measured)
+    return {
+        "quantity": quantity.xreplace(measured),
+        "source": stated + _kinetic_excess(law, rule),
+        "stated_source": stated,
+        "raw_source": source.xreplace(raw),
+        "start": velocity.xreplace(start),
+        "reach": _reach(law, rule),
+    }
+
+
+def _starting_velocity(rule: Rule, block: Block) -> Any:
+    """The velocity from which the flow follows a run whose trace may not be at rest.
+
+    Of a trace p the moves to come add up to -eta p beta/(1 - beta) in a heavy ball, by
+    which the run is ahead of one from rest; a velocity v takes the flow (m/mu) v ahead.
+    """
+    if not rule.memory:
+        return rule.starting_velocity(block)
+    ahead = _age(rule) * friction / mass * _steady(rule)
+    return rule.starting_velocity(block) - ahead * role(block, "trace")
+
+
+def _age(rule: Rule) -> Any:
+    """By how much older than half a step the gradients in a move are, in time."""
+    return mass / friction - learning_rate / 2
+
+
+def _steady(rule: Rule) -> Any:
+    """The velocity over -p under a constant gradient: p is gain/(1 - beta) of that."""
+    return sp.sympify(1 - rule.memory) / (sp.sympify(rule.gain) * friction)
+
+
+def _kinetic_excess(law: Law, rule: Rule) -> Any:
+    """What the covector p' of a step adds to the kinetic term, beside the velocity's.
+
+    The quantity gains <xi, u> + <u, A u>/2 in a step, and of <xi, u> that which the
+    trace carries on. Both together are <P, A v>, with the momentum
+
+        P = (eta mu/2) v - (m - eta mu/2) p'
+
+    (p' in the units of the velocity): m v where the velocity is along p', as the heavy
+    ball's is; and for Nesterov's rule, which adds the newest gradient, wherever the
+    gradients are smooth in time. Under noise it is lighter.
+    """
+    blocks = law.symmetry.xi
+    if not rule.is_euclidean or not any(
+        role(w, "gradient") in rule.velocity(w).free_symbols for w in blocks
+    ):
+        return sp.S.Zero
+    velocity = {w: rule.velocity(w) for w in blocks}
+    turned = linear_part(law.symmetry, velocity)
+    return (
+        _age(rule)
+        * friction
+        * sp.Add(
+            *(
+                pairing(
+                    -_steady(rule) * role(w, "next trace")
+                    - velocity[w]
+                    - sp.sympify(rule.decoupled_decay) * w,
+                    turned[w],
+                )
+                for w in blocks
+            )
+        )
+    )
+
+
+def _reach(law: Law, rule: Rule) -> Any:
+    oscillator = law.oscillator if rule.is_euclidean else None
+    if oscillator is None:
+        return sp.S.Zero
+    xi = law.symmetry.xi
+    size = sp.Add(*(pairing(w, w) for w in xi))
+    length = sp.Add(*(pairing(direction, direction) for direction in xi.values()))
+    return sp.sqrt(size) * sp.sqrt(length) * mass / oscillator.mass
+
+
+def discrete_terms(law: Law, rule: Rule, groups: Mapping[str, Group]) -> dict[str, Any]:
+    """What a record has of the discrete law; each block has the decay of its group."""
+    xi = law.symmetry.xi
+    group = {w: groups.get(w.name, Group(rule)) for w in law.lagrangian.coordinates}
+    # A loss that has no symmetry for certain: its part of the law is measured.
+    loss = Loss("f", law.symmetry.blocks)
+    steps = Steps(loss)
+    discrete = noether(steps, law.symmetry)
+    measured = {loss.gradient(q): role(q, "gradient") for q in xi}
+    driven = discrete.changes["loss"].xreplace(measured)
+    decay = gain * sp.Add(
+        *(
+            sp.sympify(group[w].rule.coupled_decay) * pairing(w, direction)
+            for w, direction in xi.items()
+        )
+    )
+    claimed = discrete.kinetic + decay + discrete.friction
+    change = steps.total_derivative(step, discrete.charge)
+    residual = sp.expand_mul(change - claimed)
+    terms = {
+        "discrete": residual,
+        "defect": driven / gain,
+        "balance": residual - driven,
+        "kinetic": discrete.kinetic,
+        "decay": decay,
+        **_scales(law),
+    }
+    values = {
+        momentum: sp.sympify(rule.memory),
+        gain: sp.sympify(rule.gain),
+    }
+    terms |= _metric_terms(law, rule)
+    if rule.is_euclidean:
+        # The update is what the rule says; that it was made shows in <p', xi(q')>.
+        values |= {
+            role(w, "update"): step_rate
+            * sp.sympify(group[w].share)
+            * group[w].rule.velocity(w)
+            for w in law.lagrangian.coordinates
+        }
+    return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}
+
+
+def _scales(law: Law) -> dict[str, Any]:
+    """The bounds of Cauchy and Schwarz, beside which `defect` and all are small."""
+    xi = law.symmetry.xi
+    later = {q: role(q, "next") for q in xi}
+
+    def bound(name: str, at: Mapping[Any, Any]) -> Any:
+        left = {q: role(q, name) for q in xi}
+        right = {q: direction.xreplace(dict(at)) for q, direction in xi.items()}
+        squares = (
+            sp.Add(*(pairing(side[q], side[q]) for q in xi)) for side in (left, right)
+        )
+        return sp.Mul(*map(sp.sqrt, squares))
+
+    defect, before = bound("gradient", {}), bound("trace", {})
+    after = bound("next trace", later)
+    return {
+        "defect_scale": defect,
+        "scale": gain * defect + after + momentum * before,
+    }
+
+
+def _metric_terms(law: Law, rule: Rule) -> dict[str, Any]:
+    """<u, xi> |p'|^2 - <u, p'> <p', xi>: zero if the update u is along p'."""
+    if rule.is_euclidean:
+        return {"metric": sp.S.Zero, "metric_scale": sp.S.One}
+    xi = law.symmetry.xi
+
+    def along(left: Any, right: Any) -> Any:
+        return sp.Add(*(pairing(left(q), right(q)) for q in xi))
+
+    def update(q: Block) -> Any:
+        return role(q, "update")
+
+    def covector(q: Block) -> Any:
+        return role(q, "next trace")
+
+    def direction(q: Block) -> Any:
+        return xi[q]
+
+    length = along(covector, covector)
+    return {
+        "metric": along(update, direction) * length
+        - along(update, covector) * along(covector, direction),
+        "metric_scale": sp.sqrt(along(update, update) * along(direction, direction))
+        * length,
+    }
