@@ -68,7 +68,7 @@ CHAINS = {
     "lion": lambda: optax.lion(1e-3),
     "muon": lambda: optax.contrib.muon(1e-2),
     "prodigy": lambda: optax.contrib.prodigy(1.0),
-    "noisy": lambda: optax.noisy_sgd(0.05, seed=0),
+    "noisy": lambda: optax.noisy_sgd(0.05, key=0),
     "every third": lambda: optax.MultiSteps(optax.sgd(0.1), 3),
     "injected": lambda: optax.inject_hyperparams(optax.rmsprop)(
         optax.cosine_decay_schedule(1e-2, 40)
