@@ -71,11 +71,10 @@ def train(
         save: a `.npz` file for the records, written at the end and also when the
             training stops early.
         checkpoint: a folder for long runs. The records are streamed to it, so that
-            memory does not grow with `steps`, and the state is saved in it every few
-            seconds, and on Ctrl-C, SIGTERM and SIGHUP. The same call continues a run
-            that was stopped or killed, with the same result bit for bit; with more
-            `steps`, one that had ended. What is compared, what is refused and what is
-            survived stands in docs/faults.md.
+            memory does not grow with `steps`, and the state is saved every few seconds
+            and on Ctrl-C, SIGTERM and SIGHUP. The same call continues a run that was
+            stopped or killed, bit for bit; with more `steps`, one that had ended. What
+            is survived and what is refused stands in docs/faults.md.
         mesh: devices to share every batch among; the gradient is the mean over all.
         progress: whether a terminal shows a progress bar (after two seconds).
 
@@ -86,8 +85,8 @@ def train(
         LagrangianError: a loss that is not a scalar or has no gradient, parameters that
             are no real arrays, labels beyond int32, a batch that `mesh` cannot share
             out, or a `checkpoint` of another run, of damaged records, or in use.
-        CannotSave: the operating system refuses to write a file; names it, says what
-            is saved, and carries the run if all of it was computed.
+        CannotSave: a file cannot be written; says what is saved, and carries the run
+            if all of it was computed.
         UserWarning: a damaged state was skipped for an older one, or the run was begun
             with other versions.
     """
@@ -116,11 +115,10 @@ def train(
         place, share = _placement(mesh, batch)
         states, folder, mark, carry = None, None, None, step.start
         if checkpoint is not None:
-            devices = 1 if mesh is None else mesh.size
+            devices = mesh.size if mesh else 1
             run_is = identity(step, data, example, batch, seed, devices)
             states = stack.enter_context(Checkpoint(checkpoint, run_is))
-            folder = states.folder
-            mark, carry = states.restore(carry)
+            folder, (mark, carry) = states.folder, states.restore(carry)
         done = mark.steps if mark else 0
         if done > steps:
             raise LagrangianError(
