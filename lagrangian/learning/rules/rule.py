@@ -52,6 +52,9 @@ class Rule(ABC):
     learning_rate: float | Callable[[Any], Any]
     is_euclidean: ClassVar[bool] = False
 
+    def __deepcopy__(self, memo: Any) -> Rule:
+        return self  # nothing of it can change
+
     @property
     def memory(self) -> float:
         return 0.0

@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from lagrangian.learning.training.observe import Observation
 from lagrangian.learning.training.step import TrainingStep
 
 _PACKAGES = ("lagrangian", "jax", "jaxlib", "flax", "optax", "numpy", "sympy")
+_FUNCTION = re.compile(r"<function (\S+) at 0x[0-9a-fA-F]+>")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _STEP = (
     "what a step computes is another: the loss, a layer, an activation, a constant "
@@ -113,10 +114,7 @@ def in_words(rule: Rule) -> str:
 
     Functions are called by their names; what they compute is in the `program`.
     """
-    shown = ", ".join(
-        f"{field.name}={_named(getattr(rule, field.name))}" for field in fields(rule)
-    )
-    return f"{type(rule).__name__}({shown})"
+    return _ADDRESS.sub("", _FUNCTION.sub(r"\1", repr(rule)))
 
 
 def _named(value: Any) -> str:

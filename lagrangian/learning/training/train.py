@@ -97,8 +97,8 @@ def train(
         LagrangianError: a loss that is not a scalar or has no gradient, parameters that
             are no real arrays, labels beyond int32, a batch that `mesh` cannot share
             out, or a `checkpoint` of another run, of damaged records, or in use.
-        CannotSave: the operating system refuses to write a file; names it, says what
-            is saved, and carries the run if all of it was computed.
+        CannotSave: a file cannot be written; says what is saved, and carries the run
+            if all of it was computed.
         UserWarning: a damaged state was skipped for an older one, or the run was begun
             with other versions.
     """
@@ -126,8 +126,7 @@ def train(
             devices = 1 if mesh is None else mesh.size
             run_is = identity(step, batches, seed, devices)
             states = stack.enter_context(Checkpoint(checkpoint, run_is))
-            folder = states.folder
-            mark, carry = states.restore(carry)
+            folder, (mark, carry) = states.folder, states.restore(carry)
         done = mark.steps if mark else 0
         if done > steps:
             raise LagrangianError(

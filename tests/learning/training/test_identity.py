@@ -144,6 +144,7 @@ for rule in (
     lg.HeavyBall(boundaries(9), 0.9),
     lg.Adam(optax.cosine_decay_schedule(0.1, 100)),
     lg.MirrorDescent(0.1, lambda x: x**2 / 2, inverse=lambda z: z),
+    lg.rule(optax.adamw(1e-3)),
 ):
     symmetry = lg.Scale("first.kernel", unit_axis=0)
     print(sorted(of(rule=rule, observe=[law(symmetry, rule)]).about.items()))
