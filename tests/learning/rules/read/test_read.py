@@ -210,6 +210,16 @@ def test_what_has_no_symbolic_form_is_named():
     assert "sort in" in lg.rule(sort).kind.reason
 
 
+def test_a_state_whose_form_depends_on_the_size_is_seen():
+    """Adafactor factors averages of 128 rows or more, and is another rule there."""
+    small = lg.rule(optax.adafactor(0.1), PARAMETERS)
+    large = lg.rule(optax.adafactor(0.1), {"w": np.zeros((256, 256))})
+    assert small.reading.traced.scales and "of small arrays" not in str(small)
+    assert not large.reading.traced.scales and "of small arrays" in str(large)
+    assert type(large).__name__ == "AnyRule" and large.memory == 0
+    assert lg.rule(optax.sm3(0.1)).reading.traced.scales
+
+
 def test_part_of_a_rule_goes_uphill():
     assert "optax.scale(-eta)" in lg.rule(optax.scale_by_adam()).kind.reason
 
