@@ -167,6 +167,7 @@ def test_the_discrete_law_of_a_rule_in_groups():
         run = lg.train(start, loss, np.zeros((4, 1)), rule, 30, observe=laws)
         report = lg.check(run, laws)
     assert report.holds and max(row.discrete for row in report) < 1e-13
+    assert all("rules of their own" in row.reason for row in report)
 
 
 @pytest.mark.parametrize(
