@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lagrangian.files import write_atomically
+from lagrangian.files import write_atomically, write_figure
 from lagrangian.learning.checking.check import Report, check
 from lagrangian.learning.checking.predict import predict
 from lagrangian.learning.rules.heavy_ball import HeavyBall
@@ -237,26 +237,21 @@ def as_json(result: FirstLight, seconds: float) -> str:
 def main(folder: Path, steps: int = 2000, seed: int = 0) -> bool:
     """Run the main job, print what it finds, write `folder`; whether all is as claimed.
 
-    The figure and the report are written at the end, each whole or not at all; the
+    The report and then the figure are written at the end, each whole or not at all; the
     records of the run are saved even if the training stops early.
+
+    Raises:
+        CannotSave: the operating system refuses to write to `folder`.
     """
     import time
 
     start = time.perf_counter()
     result = first_light(steps, seed, print, folder / "first_light.npz")
     print(summary(result))
-    picture = figure(result)
-    written = [
-        write_atomically(
-            folder / "first_light.png",
-            lambda file: picture.savefig(file, format="png", dpi=110),
-        ),
-        write_atomically(
-            folder / "first_light.json",
-            lambda file: file.write(
-                as_json(result, time.perf_counter() - start).encode()
-            ),
-        ),
-    ]
-    print(f"Wrote {', '.join(map(str, written))}.")
+    report = as_json(result, time.perf_counter() - start).encode()
+    written = write_atomically(
+        folder / "first_light.json", lambda file: file.write(report)
+    )
+    print(f"Wrote {written}.")
+    print(write_figure(folder / "first_light.png", lambda: figure(result)))
     return result.report.holds and not result.control_report.holds

@@ -30,15 +30,31 @@ class UnknownBlock(LagrangianError, KeyError):
         return str(self.args[0])
 
 
+class CannotSave(LagrangianError, OSError):
+    """A file that could not be written; the message names it, and what is kept.
+
+    `errno` is that of the operating system. `run` holds what was computed and could
+    not be written, where there is such a thing.
+    """
+
+    def __init__(self, message: str, number: int | None = None, run: Any = None):
+        super().__init__(message)
+        self.errno = number
+        self.run = run
+
+    def __str__(self) -> str:  # OSError would print the number before the sentence
+        return str(self.args[0])
+
+
 class IntegrationFailed(LagrangianError, RuntimeError):
     """The solver stopped before the end of the requested interval.
 
     `trajectory` holds what was computed until then.
     """
 
-    def __init__(self, message: str, trajectory: Any = None):
+    def __init__(self, message: str, trajectory: object = None):
         super().__init__(message)
-        self.trajectory = trajectory
+        self.trajectory: Any = trajectory
 
 
 class TrainingStopped(LagrangianError, RuntimeError):
@@ -48,10 +64,10 @@ class TrainingStopped(LagrangianError, RuntimeError):
     everything recorded before it.
     """
 
-    def __init__(self, message: str, step: int, run: Any):
+    def __init__(self, message: str, step: int = 0, run: object = None):
         super().__init__(message)
         self.step = step
-        self.run = run
+        self.run: Any = run
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -40,6 +40,32 @@ def plot_trajectory(trajectory: Any) -> Any:
     return figure
 
 
+def plot_fields(
+    fields: Mapping[str, np.ndarray], grid: Sequence[np.ndarray], axes: Sequence[str]
+) -> Any:
+    """Each field as an image over two axes.
+
+    Args:
+        fields: by name, of shape (len(grid[0]), len(grid[1])).
+        grid: the values along both axes.
+        axes: their names.
+    """
+    figure, panels = _figure(1, len(fields), (5 * len(fields), 4))
+    for panel, (name, values) in zip(panels, fields.items(), strict=True):
+        drawn = panel.pcolormesh(*grid, values.T, shading="nearest", cmap="cividis")
+        panel.set(xlabel=axes[0], ylabel=axes[1], title=name)
+        figure.colorbar(drawn, ax=panel)
+    return figure
+
+
+def plot_losses(t: np.ndarray, losses: np.ndarray) -> Any:
+    """The loss along a flow."""
+    figure, (panel,) = _figure(1, 1, (7, 4))
+    panel.plot(t, losses, color="0.15")
+    panel.set(xlabel="t = learning rate x step", ylabel="loss")
+    return figure
+
+
 def plot_charge(predicted: np.ndarray, measured: np.ndarray, title: str) -> Any:
     """Predicted against measured charge, a line a unit."""
     figure, (axes,) = _figure(1, 1, (7, 4))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: More output times than this are a slip of the keyboard, and no memory holds them.
 MOST_TIMES = 10_000_000
+#: What every generator of random numbers takes.
+MOST_SEED = 2**31 - 1
 
 
 def assignment(text: str) -> tuple[str, float]:
@@ -43,6 +45,14 @@ def positive_int(text: str) -> int:
     # `isdigit` would take superscripts, and `int` does not read them.
     if not text.isdecimal() or len(text) > 18 or int(text) == 0:
         raise argparse.ArgumentTypeError(f"`{text}` is no positive whole number")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    if not text.isdecimal() or len(text) > 10 or int(text) > MOST_SEED:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no seed: a whole number from 0 to {MOST_SEED}"
+        )
     return int(text)
 
 

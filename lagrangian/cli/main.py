@@ -5,53 +5,75 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 
 from lagrangian.cli import simulate, verify
-from lagrangian.cli.arguments import out_folder, positive_int
-from lagrangian.errors import LagrangianError, TrainingStopped
+from lagrangian.cli.arguments import out_folder, positive_int, seed
+from lagrangian.cli.shell import TRACEBACK, check_backend, shell, unforeseen
+from lagrangian.errors import (
+    CannotSave,
+    IntegrationFailed,
+    LagrangianError,
+    TrainingStopped,
+)
+from lagrangian.files import check_writable
 from lagrangian.version import __version__
+
+_STATUS = """\
+exit status: 0, done, and every claim holds; 1, a claim failed, or the run did: a
+computation stopped, a file could not be written, a library is missing; 2, the input
+cannot be used: the command line, a file, or the environment; 130, interrupted"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: done. 1: a claim did not hold, or a computation stopped.
-    2: the command line was wrong. 130: interrupted.
+    0: done. 1: a claim did not hold, or the run failed: a computation stopped, or a
+    file could not be written. 2: the input cannot be used: the command line, a file, or
+    the environment. 130: interrupted.
     """
     options = _parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted: no report was written of what was not done.",
-            file=sys.stderr,
-        )
-        return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except TrainingStopped as error:
-        print(f"lagrangian: {error}", file=sys.stderr)
-        if options.run is _demo:
-            kept = options.out / "first_light.npz"
-            print(f"Its records until then are in {kept}.", file=sys.stderr)
-        return 1
-    except LagrangianError as error:
-        print(f"lagrangian: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
+    with shell():
+        try:
+            return options.run(options)
+        except KeyboardInterrupt:
+            print(
+                "\nInterrupted: no report was written of what was not done.",
+                file=sys.stderr,
+            )
+            return 130
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:
+            if os.environ.get(TRACEBACK):
+                traceback.print_exc()
+            message, status = _said(error)
+            print(f"lagrangian: {message}", file=sys.stderr)
+            if isinstance(error, TrainingStopped) and options.run is _demo:
+                kept = options.out / "first_light.npz"
+                print(f"Its records until then are in {kept}.", file=sys.stderr)
+            return status
+
+
+def _said(error: Exception) -> tuple[str, int]:
+    """What an error is called, and the exit status that it leads to."""
+    if isinstance(error, LagrangianError):
+        failed = isinstance(error, CannotSave | IntegrationFailed | TrainingStopped)
+        return str(error), 1 if failed else 2
+    if isinstance(error, OSError):
         place = f"`{error.filename}`: " if error.filename else ""
-        print(f"lagrangian: {place}{error.strerror or error}.", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if error.name not in ("sklearn", "matplotlib", "PIL"):
-            raise
-        print(
-            f"lagrangian: this command needs {error.name}. "
-            "Install it with `pip install 'lagrangian[demo]'`.",
-            file=sys.stderr,
+        return f"{place}{error.strerror or error}.", 1
+    if isinstance(error, ModuleNotFoundError) and error.name in _OPTIONAL:
+        return (
+            f"this command needs {error.name}. Install it with "
+            "`pip install 'lagrangian[demo]'`.",
+            1,
         )
-        return 1
+    return unforeseen(error), 1
+
+
+_OPTIONAL = ("sklearn", "matplotlib", "PIL")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="lagrangian",
         description="Derive, simulate and certify Lagrangian systems and the laws of "
         "learning.",
+        epilog=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -66,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the laws of a network trained on digits")
     demo.set_defaults(run=_demo)
     demo.add_argument("--steps", type=positive_int, default=2000)
-    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--seed", type=seed, default=0)
 
     out_folder(demo)
     simulate.add(commands)
@@ -75,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    check_writable(options.out / "first_light.json", "--out")
+    check_backend()
     from lagrangian import demo
 
     return 0 if demo.main(options.out, options.steps, options.seed) else 1

@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from lagrangian.cli.arguments import (
     assignment,
     not_negative,
@@ -17,8 +19,9 @@ from lagrangian.cli.arguments import (
     positive_int,
     several,
 )
+from lagrangian.cli.shell import check_backend
 from lagrangian.errors import IntegrationFailed, LagrangianError, nearest
-from lagrangian.files import write_atomically
+from lagrangian.files import check_writable, write_figure
 
 if TYPE_CHECKING:
     from lagrangian.systems.system import System
@@ -95,14 +98,16 @@ def _simulate(options: argparse.Namespace) -> int:
     if options.list:
         return _list_systems()
     system = _system(options.system, dict(options.set))
-    if system is None:
-        return 2
+    picture = options.out / f"{system.name}.png"
+    # Whatever cannot work is found out before anything is computed.
+    check_writable(picture, "--out")
+    if options.save:
+        check_writable(options.save, "--save")
+    check_backend()
 
     from lagrangian.flows.to_xarray import saver
 
-    # Whatever cannot work is found out before anything is computed.
     save = saver(options.save) if options.save else None
-    options.out.mkdir(parents=True, exist_ok=True)
     with _device(options.device):
         path, failed = _integrate(system, options)
         if failed:
@@ -112,41 +117,35 @@ def _simulate(options: argparse.Namespace) -> int:
             print(f"What follows is the path until t = {path.t[-1]:g}.")
         _print_end(path)
         print(f"{path.steps} steps; {_energy_change(system, path)}")
-        figure = path.plot()
-    if save:
-        attributes = {"system": system.name, "description": system.description}
-        print(f"Wrote {save(path, attributes)}.")
-    written = write_atomically(
-        options.out / f"{system.name}.png",
-        lambda file: figure.savefig(file, format="png", dpi=110),
-    )
-    print(f"Wrote {written}.")
+        if save:
+            attributes = {"system": system.name, "description": system.description}
+            print(f"Wrote {save(path, attributes)}.")
+        print(write_figure(picture, path.plot))
     return 1 if failed else 0
 
 
-def _system(name: str | None, values: dict[str, float]) -> System | None:
-    """The system by its name or file; None, with a message, if there is none."""
+def _system(name: str | None, values: dict[str, float]) -> System:
+    """The system by its name or file.
+
+    Raises:
+        LagrangianError: there is none.
+    """
     from lagrangian.systems.mechanics import SYSTEMS, make_system
 
     if name is None:
-        print(
-            "lagrangian: `simulate` needs the name of a system (`--list` lists them), "
-            "or a TOML file.",
-            file=sys.stderr,
+        raise LagrangianError(
+            "`simulate` needs the name of a system (`--list` lists them), or a TOML "
+            "file."
         )
-    elif name in SYSTEMS:
+    if name in SYSTEMS:
         return make_system(name, values)
-    elif name.endswith(".toml"):
+    if name.endswith(".toml"):
         from lagrangian.systems.spec import load_spec
 
         return load_spec(name).with_values(values)
-    else:
-        print(
-            f"lagrangian: no system `{name}`. {nearest(name, SYSTEMS)} A spec file "
-            "ends in .toml.",
-            file=sys.stderr,
-        )
-    return None
+    raise LagrangianError(
+        f"no system `{name}`. {nearest(name, SYSTEMS)} A spec file ends in .toml."
+    )
 
 
 def _list_systems() -> int:
@@ -168,27 +167,40 @@ def _integrate(
 
     Prints the equations before.
     """
-    from lagrangian.flows.lower import lower
-
     print(f"{system.name}: {system.description}")
-    for equation in system.lagrangian.equations:
+    count = len(system.lagrangian.coordinates)
+    with _stage(f"deriving the equations of {count} coordinates"):
+        equations = system.lagrangian.equations
+    for equation in equations:
         print(f"  {equation.lhs} = 0")
     try:
-        path = lower(system.lagrangian, system.parameters).integrate(
-            system.positions,
-            system.velocities,
-            (0.0, options.t or system.t),
-            tol=options.tol or system.tol,
-            atol=options.atol,
-            max_step=options.max_step,
-            max_steps=options.max_steps,
-            points=options.points,
-            solver=_solver(options.solver),
-            project=options.project,
-        )
+        with _stage("compiling and integrating"):
+            return _path(system, options), None
     except IntegrationFailed as error:
         return error.trajectory, error
-    return path, None
+
+
+def _stage(what: str) -> Any:
+    """Says on a terminal what takes its time; hundreds of coordinates take minutes."""
+    shape = {"bar_format": "{desc} (Ctrl-C ends it)", "desc": what}
+    return tqdm(**shape, disable=None, leave=False)
+
+
+def _path(system: System, options: argparse.Namespace) -> Any:
+    from lagrangian.flows.lower import lower
+
+    return lower(system.lagrangian, system.parameters).integrate(
+        system.positions,
+        system.velocities,
+        (0.0, options.t or system.t),
+        tol=options.tol or system.tol,
+        atol=options.atol,
+        max_step=options.max_step,
+        max_steps=options.max_steps,
+        points=options.points,
+        solver=_solver(options.solver),
+        project=options.project,
+    )
 
 
 def _print_end(path: Any) -> None:

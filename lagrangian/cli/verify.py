@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lagrangian.cli.arguments import out_folder
+from lagrangian.cli.arguments import out_folder, seed
+from lagrangian.cli.shell import check_backend
 from lagrangian.errors import LagrangianError
-from lagrangian.files import write_atomically
+from lagrangian.files import check_writable, write_atomically, write_figure
 
 if TYPE_CHECKING:
     from lagrangian.theorems.theorem import Verification
@@ -29,7 +30,7 @@ def add(commands: Any) -> None:
     verify.set_defaults(run=_verify)
     verify.add_argument("name", nargs="?", help="of the theorem; `list` lists them")
     verify.add_argument("--all", action="store_true", help="every theorem, in turn")
-    verify.add_argument("--seed", type=int, default=0)
+    verify.add_argument("--seed", type=seed, default=0)
     verify.add_argument(
         "--data",
         metavar="PATH",
@@ -39,22 +40,23 @@ def add(commands: Any) -> None:
     verify.add_argument(
         "--model",
         metavar="MODULE:CLASS",
-        help="your own Flax NNX network, in a module of the current directory",
+        help="your own Flax NNX network, in a module of the current directory, whose "
+        "code runs",
     )
     out_folder(verify)
 
 
 def _list(options: argparse.Namespace) -> int:
-    from lagrangian.theorems.catalogue import NAMES, theorem
+    from lagrangian.theorems.catalogue import NAMES, title_and_source
 
     for name in NAMES:
-        found = theorem(name)
-        print(f"{name}: {found.title}\n  {found.source}")
+        title, source = title_and_source(name)
+        print(f"{name}: {title}\n  {source}")
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from lagrangian.theorems.catalogue import NAMES, theorem
+    from lagrangian.theorems.catalogue import NAMES, check_known, theorem
 
     if options.all == (options.name is not None):
         print(
@@ -64,6 +66,11 @@ def _verify(options: argparse.Namespace) -> int:
         )
         return 2
     subject = None
+    names = NAMES if options.all else (options.name,)
+    for name in names:
+        check_known(name)
+        check_writable(options.out / f"{name}.json", "--out")
+    check_backend()
     if options.all and (options.data or options.model):
         raise LagrangianError(
             "`--data` and `--model` go with one theorem: `discrete-noether`."
@@ -71,7 +78,6 @@ def _verify(options: argparse.Namespace) -> int:
     if options.data or options.model:
         _check_takes_subject(theorem(options.name))
         subject = _subject(options)
-    names = NAMES if options.all else (options.name,)
     verdicts = {name: _verify_one(name, options, subject) for name in names}
     if options.all:
         print()
@@ -95,22 +101,18 @@ def _verify_one(name: str, options: argparse.Namespace, subject: Any) -> bool:
     with tqdm(bar_format="{elapsed} {desc}", disable=None, leave=False) as bar:
         found = verify(name, options.seed, subject, bar.set_description_str)
     print(found)
-    for written in _written(found, options.out):
-        print(f"Wrote {written}.")
+    _write(found, options.out)
     return found.holds
 
 
-def _written(found: Verification, folder: Path) -> list[Path]:
+def _write(found: Verification, folder: Path) -> None:
+    """The report, and then the figure, which needs another library."""
     name = found.theorem.name
     report = write_atomically(
         folder / f"{name}.json", lambda file: file.write(found.to_json().encode())
     )
-    figure = found.figure()
-    picture = write_atomically(
-        folder / f"{name}.png",
-        lambda file: figure.savefig(file, format="png", dpi=110),
-    )
-    return [picture, report]
+    print(f"Wrote {report}.")
+    print(write_figure(folder / f"{name}.png", found.figure))
 
 
 def _subject(options: argparse.Namespace) -> Any:
@@ -118,7 +120,8 @@ def _subject(options: argparse.Namespace) -> Any:
     from lagrangian.networks.datasets import DATASETS, make_dataset
     from lagrangian.networks.digits import cross_entropy
     from lagrangian.networks.networks import default_network, mean_square
-    from lagrangian.networks.user import load_data, load_model, make_model
+    from lagrangian.networks.user import load_model, make_model
+    from lagrangian.networks.user_data import load_data
 
     chosen = options.data or DEFAULT_DATA
     if chosen in DATASETS:

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from lagrangian.errors import CannotLower, LagrangianError, nearest
 from lagrangian.symbolic.algebra.blocks import LinearMap
 from lagrangian.symbolic.algebra.coordinates import Coordinate, time
+
+#: Positions or velocities: numbers (or arrays) by coordinate, or in their order.
+State: TypeAlias = Mapping[Any, Any] | ArrayLike | Sequence[Any]
+#: What holds the numbers of a state.
+Array: TypeAlias = jax.Array | np.ndarray
+#: Output times, or the start and end of an interval of them.
+Times: TypeAlias = Sequence[float] | np.ndarray | jax.Array
+
+
+def is_traced(*things: Any) -> bool:
+    """Whether JAX traces something of them."""
+    for thing in things:
+        if isinstance(thing, Mapping):  # whose keys JAX cannot sort
+            found = is_traced(*thing.values())
+        else:
+            found = any(isinstance(x, Tracer) for x in jax.tree.leaves(thing))
+        if found:
+            return True
+    return False
+
 
 # ------------------------------------------------------------------ parameters
 
@@ -74,6 +96,30 @@ def _parameter(key: Any, value: Any, arrays: bool) -> Any:
 
 
 # ------------------------------------------------------------------ states
+
+
+def traced_state(coordinates: Sequence[Any], state: Any, what: str) -> Any:
+    """As `initial_state`, of numbers of which JAX traces some."""
+    if isinstance(state, Mapping):
+        check_keys(coordinates, state, what)
+        state = [state[c] for c in coordinates]
+    array = jnp.stack([jnp.asarray(x, float) for x in state])
+    if array.shape != (len(coordinates),):
+        raise LagrangianError(
+            f"`{what}` has shape {array.shape}; expected a mapping from coordinates to "
+            f"numbers, or one number for each of {_names(coordinates)}. For many "
+            "states at once, write `jax.vmap`, or use `ensemble`."
+        )
+    return array
+
+
+def traced_times(t: Any, points: Any) -> Any:
+    """As `output_times`, of times of which JAX traces some."""
+    times = jnp.asarray(t, float)
+    if times.shape == (2,):
+        count = whole_number(points, "points", 2)
+        times = jnp.linspace(times[0], times[1], count)
+    return times
 
 
 def initial_state(coordinates: Sequence[Any], state: Any, what: str) -> np.ndarray:

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.errors import CannotLower, LagrangianError, nearest
-from lagrangian.flows.arguments import real_array
+from lagrangian.flows.arguments import Array, is_traced, real_array
 from lagrangian.flows.flow import Flow
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.algebra.blocks import Applied
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.inner import Inner
 
+#: An array for each block, by its name.
+Arrays: TypeAlias = dict[str, Array]
 
-class BlockFlow(Flow):
+
+def _for_scalars(name: str, advice: str) -> Callable[..., NoReturn]:
+    """A method that scalar coordinates have and blocks have not, and says so."""
+
+    def method(self: Any, *arguments: Any, **options: Any) -> NoReturn:
+        raise LagrangianError(
+            f"`{name}` is for scalar coordinates, and this flow is of blocks. {advice}"
+        )
+
+    method.__name__ = name
+    return method
+
+
+@jax.tree_util.register_pytree_node_class
+class BlockFlow(Flow[Arrays]):
     """A flow of blocks: q and v are dictionaries of arrays by block name."""
+
+    ensemble = _for_scalars("ensemble", "Call `jax.vmap` on `integrate`.")
+    section = _for_scalars("section", "Look for changes of sign along a path.")
+    flow_map = _for_scalars("flow_map", "`integrate` is a JAX function.")
+    lyapunov_exponents = _for_scalars(
+        "lyapunov_exponents", "`jax.linearize` of `integrate` has its tangents."
+    )
 
     @cached_property
     def _explicit(self) -> dict[Any, tuple[Any, Any]]:
@@ -53,14 +79,22 @@ class BlockFlow(Flow):
             values[c], values[c.dot] = q[c.name], v[c.name]
         return values
 
-    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+    def evaluate_moving(
+        self, expression: Expression, q: Arrays, v: Arrays, a: Arrays, t: ArrayLike
+    ) -> Any:
         """As `evaluate`, of an expression with accelerations, too."""
         values = self._values(q, v, t)
         values |= {c.ddot: a[c.name] for c in self.lagrangian.coordinates}
         expression = self.exponents.expression(expression)
         return evaluate([expression], values, self.losses)[0]
 
-    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def sizes(self, state: Arrays) -> Any:
+        """The largest size of each block, in the layout of the state."""
+        return jax.tree.map(
+            lambda x: jnp.full(x.shape, jnp.abs(x).max(initial=0.0)), state
+        )
+
+    def acceleration(self, q: Arrays, v: Arrays, t: ArrayLike = 0.0) -> Any:
         flat = evaluate(
             [part for parts in self._explicit.values() for part in parts],
             self._values(q, v, t),
@@ -91,6 +125,9 @@ class BlockFlow(Flow):
             )
         arrays = {}
         for name in names:
+            if is_traced(by_name[name]):
+                arrays[name] = by_name[name]
+                continue
             array = real_array(by_name[name])
             if array is None or not np.isfinite(array).all():
                 raise LagrangianError(
@@ -99,6 +136,9 @@ class BlockFlow(Flow):
                 )
             arrays[name] = jnp.asarray(array)
         return arrays
+
+    def _pack_traced(self, state: Any, what: str) -> Any:
+        return self._pack(state, what)
 
     def _check_start(self, q: Any, v: Any, t: Any) -> None:
         for name, array in q.items():

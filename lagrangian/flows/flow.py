@@ -3,45 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
+import sympy as sp
+from jax.typing import ArrayLike
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import LagrangianError, nearest
 from lagrangian.flows.arguments import (
+    State,
+    Times,
     check_floor,
     check_longest,
+    check_parameters,
     check_tolerance,
+    is_traced,
     output_times,
+    traced_times,
     whole_number,
 )
-from lagrangian.flows.guard import Guard, failure
-from lagrangian.flows.solvers.solver import Demands, solve, stopped_early
+from lagrangian.flows.guard import Guard, Seen, guard_of
+from lagrangian.flows.solvers.dormand_prince import DormandPrince
+from lagrangian.flows.solvers.flow_map import Settings, flow_map
+from lagrangian.flows.solvers.solver import (
+    Demands,
+    Solver,
+    by_diffrax,
+    check_solver,
+    solve,
+    stopped_early,
+)
+from lagrangian.flows.solvers.taylor import Taylor
+from lagrangian.flows.structure import Structure
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
-from lagrangian.lowering.exponents import Exponents, parts
+from lagrangian.lowering.exponents import Exponents
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
+_F = TypeVar("_F", bound="Flow[Any]")
+#: How the positions or the velocities of a state are laid out.
+S = TypeVar("S")
 
-class Flow:
+
+class Flow(Generic[S]):
     """The motion of one Lagrangian with its parameters; made by `lower`.
+
+    An immutable pytree whose leaves are its parameters: `jax.jit`, `jax.vmap` and
+    `jax.grad` pass through it and through what it computes.
 
     The state is a pair (q, v). Subclasses say how it is laid out: `ScalarFlow` as
     arrays whose last axis runs over the coordinates, `BlockFlow` as dictionaries of
     arrays by block name.
 
     Attributes:
-        written: the Lagrangian as it was given to `lower`.
-        lagrangian: the same with numbers for the parameters of exponents.
-        given: every parameter with its value.
-        parameters: those of them that `lagrangian` contains, as symbols.
-        losses: functions by the names of losses.
+        structure: all of it but its parameters.
+        parameters: those that its equations contain, by symbol.
     """
+
+    structure: Structure
+    parameters: dict[Any, Any]
 
     def __init__(
         self,
@@ -49,16 +75,64 @@ class Flow:
         parameters: Mapping[Any, Any],
         losses: Mapping[str, Callable[..., Any]],
     ):
-        self.written, self.given, self.losses = lagrangian, parameters, losses
-        self.exponents = Exponents(parts(lagrangian), parameters)
-        self.lagrangian = self.exponents.lagrangian(lagrangian)
-        numbers = self.exponents.numbers
-        self.parameters = {s: x for s, x in parameters.items() if s not in numbers}
-        #: What solvers have compiled for this flow, by their own keys.
-        self.compiled: dict[Any, Any] = {}
+        self.structure = Structure(type(self), lagrangian, parameters, losses)
+        self.parameters = {s: parameters[s] for s in self.structure.symbols}
         coordinates = self.lagrangian.coordinates
-        inputs = [*coordinates, *(q.dot for q in coordinates), time, *self.parameters]
+        inputs = [*coordinates, *(q.dot for q in coordinates), time, *self.given]
         check_lowerable(self._expressions(), inputs, self.losses)
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], Structure]:
+        return tuple(self.parameters.values()), self.structure
+
+    @classmethod
+    def tree_unflatten(cls: type[_F], structure: Structure, leaves: Any) -> _F:
+        flow = object.__new__(cls)
+        flow.structure = structure
+        flow.parameters = dict(zip(structure.symbols, leaves, strict=True))
+        return flow
+
+    @property
+    def lagrangian(self) -> Lagrangian:
+        """The Lagrangian, with numbers for the parameters of exponents."""
+        return self.structure.lagrangian
+
+    @property
+    def losses(self) -> dict[str, Callable[..., Any]]:
+        """Functions by the names of losses."""
+        return self.structure.losses
+
+    @property
+    def exponents(self) -> Exponents:
+        """The numbers of the parameters of exponents."""
+        return self.structure.exponents
+
+    @property
+    def given(self) -> dict[Any, Any]:
+        """Every parameter with its value, in the order in which they were given."""
+        known = {**self.structure.fixed, **self.parameters}
+        return {s: known[s] for s in self.structure.order}
+
+    def with_parameters(self: _F, parameters: Mapping[Any, Any]) -> _F:
+        """The same flow with other values for some parameters, traced ones included.
+
+        Raises:
+            LagrangianError: a parameter that it does not have.
+        """
+        if not isinstance(parameters, Mapping):
+            parameters = check_parameters(parameters, arrays=False)
+        if unknown := [p for p in parameters if p not in self.given]:
+            raise LagrangianError(
+                f"this flow has no parameter `{unknown[0]}`. "
+                + nearest(str(unknown[0]), map(str, self.given))
+            )
+        arrays = self.lagrangian.has_blocks
+        changed = check_parameters(parameters, arrays=arrays)
+        structure = self.structure
+        tied = self.exponents.symbols | set(structure.fixed)
+        if not tied.isdisjoint(changed):
+            return type(self)(structure.written, {**self.given, **changed}, self.losses)
+        leaves = {**self.parameters, **changed}.values()
+        return type(self).tree_unflatten(structure, leaves)
 
     def __repr__(self) -> str:
         names = ", ".join(q.name for q in self.lagrangian.coordinates)
@@ -76,26 +150,32 @@ class Flow:
         """The user's initial positions or velocities in the layout of the state."""
         raise NotImplementedError
 
+    def _pack_traced(self, state: Any, what: str) -> Any:
+        """As `_pack`, of numbers of which JAX traces some."""
+        raise NotImplementedError
+
     def _check_start(self, q: Any, v: Any, t: Any) -> None:
         """Raise if the initial state is not one of this system."""
 
     def _check_moves(self, q: Any, v: Any, t: Any, path: Any) -> None:
         """Raise if no finite accelerations follow at the start of a path that broke."""
 
-    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def acceleration(self, q: S, v: S, t: ArrayLike = 0.0) -> Any:
         """The second time derivatives at a state, in its layout; a JAX function."""
         raise NotImplementedError
 
-    def evaluate(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def evaluate(self, expression: Expression, q: S, v: S, t: ArrayLike = 0.0) -> Any:
         """Any SymPy expression in the coordinates at a state; a JAX function."""
         expression = self.exponents.expression(expression)
         return evaluate([expression], self._values(q, v, t), self.losses)[0]
 
-    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+    def evaluate_moving(
+        self, expression: Expression, q: S, v: S, a: S, t: ArrayLike
+    ) -> Any:
         """As `evaluate`, with the accelerations `a` known, too; a JAX function."""
         return self.evaluate(expression, q, v, t)
 
-    def energy(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def energy(self, q: S, v: S, t: ArrayLike = 0.0) -> Any:
         """<p, v> - (T - V) at a state; a JAX function."""
         return self.evaluate(self.lagrangian.energy, q, v, t)
 
@@ -103,7 +183,7 @@ class Flow:
         """What `integrate` uses when no solver is named."""
         return diffrax.Dopri8()
 
-    @cached_property
+    @property
     def field(self) -> Callable[..., Any]:
         """The first-order system as diffrax takes it: f(t, (q, v), _) = (v, qddot)."""
 
@@ -114,23 +194,21 @@ class Flow:
         return field
 
     def guard(self, laws: Sequence[Law] = ()) -> Guard:
-        """What checks the paths of this flow; made once for the same laws."""
+        """What checks the paths of this flow."""
         if not isinstance(laws, Iterable):
             raise LagrangianError(
                 f"`laws` is {laws!r}; pass a list of laws, such as "
                 "`[lg.noether(system, lg.Translation(x))]`."
             )
-        key = ("guard", *map(id, laws))
-        if key not in self.compiled:
-            # The laws are kept along, so that no other gets the place of one of them.
-            exact = [
-                self.exponents.law(law) if isinstance(law, Law) else law for law in laws
-            ]
-            self.compiled[key] = (Guard(self, exact), laws)
-        return self.compiled[key][0]
+        return guard_of(self.structure, tuple(laws))
 
     def demands(
-        self, tol: float, atol: Any, max_step: Any, max_steps: Any, rates: Any
+        self,
+        tol: float,
+        atol: ArrayLike | None,
+        max_step: float | None,
+        max_steps: int,
+        rates: Sequence[sp.Expr],
     ) -> Demands:
         """What `integrate` was asked for, checked."""
         check_tolerance(tol)
@@ -144,13 +222,13 @@ class Flow:
 
     def integrate(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
-        solver: Any = None,
+        solver: Solver | diffrax.AbstractSolver | None = None,
         tol: float = 1e-9,
-        atol: Any = None,
+        atol: ArrayLike | None = None,
         max_step: float | None = None,
         points: int = 201,
         max_steps: int = 1_000_000,
@@ -158,6 +236,11 @@ class Flow:
         project: bool = False,
     ) -> Trajectory:
         """One trajectory in float64, whatever the global JAX configuration is.
+
+        A JAX function of the parameters, the initial state and the times: under `jit`,
+        `vmap` and `grad` (inside `jax.enable_x64(True)`) the path holds traced arrays,
+        by the series of the motion or a solver of diffrax, and what would raise an
+        error gives nan.
 
         The path is checked before it is returned: the energy must have changed by what
         forces, friction and explicit time did to it, and so must the charge of each of
@@ -189,9 +272,11 @@ class Flow:
             IntegrationFailed: `max_steps` did not reach the end, the state stopped
                 being finite, or a balance is broken; carries the trajectory until then.
         """
-        times = output_times(t, points)
         guard = self.guard(laws)
         demands = self.demands(tol, atol, max_step, max_steps, guard.rates)
+        if is_traced(self, q0, v0, t):
+            return self._traced(q0, v0, t, points, solver, demands, guard, project)
+        times = output_times(t, points)
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             if project:
@@ -203,14 +288,55 @@ class Flow:
         path = Trajectory(self, found.t, found.q, found.v, found.steps)
         if found.stopped and len(found.t) < 2:
             self._check_moves(*state, times[0], path)
-        if not getattr(solver, "adaptive", True):
-            tol = np.inf
-        arrays = found.t, found.q, found.v, found.integrals
-        if len(found.t) and (broken := guard.broken(*arrays, tol, found.steps)):
-            raise failure(broken, found.t[broken.index], path.until(broken.index))
+        guard.check(self, found, solver, tol, path)
         if found.stopped:
             raise stopped_early(found, path)
         return path
+
+    def _traced(
+        self,
+        q0: Any,
+        v0: Any,
+        t: Any,
+        points: int,
+        solver: Any,
+        demands: Demands,
+        guard: Guard,
+        project: bool,
+    ) -> Trajectory:
+        """The path as a JAX function."""
+        if jnp.result_type(float) != np.float64:
+            raise LagrangianError(
+                "flows compute in float64. Transform them, and what calls them, inside "
+                "`with jax.enable_x64(True):`."
+            )
+        if project or np.any(demands.atol):
+            raise LagrangianError(
+                "`project` and `atol` have no derivatives. Leave them out under `jit`, "
+                "`vmap` and `grad`."
+            )
+        check_solver(solver)
+        q, v = self._pack_traced(q0, "q0"), self._pack_traced(v0, "v0")
+        times = traced_times(t, points)
+        chosen = self.default_solver() if solver is None else solver
+        if isinstance(chosen, DormandPrince):  # which has no derivatives
+            chosen = None
+        if isinstance(chosen, Taylor) and chosen.order is None:
+            settings = Settings(*(demands.tol, demands.max_step, demands.max_steps))
+            q, v = flow_map(self, q, v, times, settings._replace(laws=guard.laws))
+        elif chosen is None or isinstance(chosen, diffrax.AbstractSolver):
+            found = by_diffrax(self, q, v, times, chosen, demands)
+            q, v, integrals, succeeded, steps = found
+            path = Seen(times, q, v, integrals)
+            ends = (jax.tree.map(lambda x, i=i: x[i], path) for i in (0, -1))
+            kept = succeeded & guard.kept(self, *ends, demands.tol, steps)
+            q, v = jax.tree.map(lambda x: jnp.where(kept, x, jnp.nan), (q, v))
+        else:
+            raise LagrangianError(
+                f"`solver` is {chosen!r}, which has no derivatives. Leave it out under "
+                "`jit`, `vmap` and `grad`, or pass one of diffrax."
+            )
+        return Trajectory(self, times, q, v, None)
 
     def _project_start(self, q: Any, v: Any, t: Any) -> tuple[Any, Any]:
         raise LagrangianError(

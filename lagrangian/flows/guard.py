@@ -9,7 +9,7 @@ rate) is then no longer zero. This is checked after every run, at the output tim
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,8 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
+from lagrangian.flows.arguments import is_traced
+from lagrangian.flows.structure import Structure, kept
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.symmetry import TimeTranslation
 from lagrangian.symbolic.laws.noether import Law, noether
@@ -48,6 +50,19 @@ class Balance(NamedTuple):
     rate: Any
 
 
+class Seen(NamedTuple):
+    """What a guard looks at: states with the times as first axis, or one of them.
+
+    `integrals` are those of the guard's rates; None if a solver has not computed them,
+    and only charges that are constant are checked.
+    """
+
+    t: Any
+    q: Any
+    v: Any
+    integrals: Any
+
+
 class Broken(NamedTuple):
     """The first output time at which a balance does not hold, and by how much."""
 
@@ -58,72 +73,57 @@ class Broken(NamedTuple):
 
 
 class Guard:
-    """The balances that the paths of a flow must keep.
+    """The balances that the paths of flows of one structure must keep.
 
     Args:
-        flow: the flow.
-        laws: laws of its Lagrangian beside that of the energy.
-
-    Raises:
-        LagrangianError: something that is no law, or one of another system.
+        structure: that of the flows.
+        balances: their terms add up over the numbers of a block, the points of a grid.
+        laws: those among them that the user asked for.
     """
 
-    def __init__(self, flow: Any, laws: Sequence[Law] = ()):
-        self.flow = flow
-        energy = noether(flow.lagrangian, TimeTranslation())
-        self.balances = [Balance("energy", energy.charge, energy.rate)]
-        for law in laws:
-            if not isinstance(law, Law):
-                raise LagrangianError(
-                    f"`laws` has {law!r}. Pass laws, such as "
-                    "`lg.noether(system, lg.Translation(x))`."
-                )
-            foreign = set(law.lagrangian.coordinates) - {*flow.lagrangian.coordinates}
-            if foreign:
-                raise LagrangianError(
-                    f"`laws` has a law about `{min(foreign, key=str)}`, which this "
-                    "flow does not move. Derive it from the Lagrangian that was "
-                    "lowered."
-                )
-            name = f"charge of {law.symmetry!r}"
-            self.balances.append(Balance(name, law.charge, law.rate))
-        self.rates = tuple(b.rate for b in self.balances if b.rate != 0)
+    def __init__(self, structure: Any, balances: Sequence[Balance], laws: Any = ()):
+        self.structure, self.balances, self.laws = structure, balances, tuple(laws)
+        self.rates = tuple(b.rate for b in balances if b.rate != 0)
 
     @cached_property
     def _terms(self) -> list[Callable[..., list[Any]]]:
-        return [_evaluator(self.flow, b.charge) for b in self.balances]
+        return [_evaluator(self.structure, b.charge) for b in self.balances]
 
-    def broken(
-        self, t: Any, q: Any, v: Any, integrals: Any, tol: float, steps: Any
-    ) -> Broken | None:
-        """The first break along a path, of arrays with the times first.
+    def check(self, flow: Any, found: Any, solver: Any, tol: float, path: Any) -> None:
+        """Raise if what a solver has found breaks a balance.
 
         Args:
-            integrals: of `rates`; None if the solver did not compute them, and only
-                charges that are constant are checked.
+            found: its `Solution`; `path` is what the error carries of it.
+
+        Raises:
+            IntegrationFailed: with the path until the first break.
+        """
+        if not getattr(solver, "adaptive", True):
+            tol = np.inf
+        looked = Seen(found.t, found.q, found.v, found.integrals)
+        if len(found.t) and (broken := self.broken(flow, looked, tol, found.steps)):
+            raise failure(broken, found.t[broken.index], path.until(broken.index))
+
+    def broken(self, flow: Any, path: Seen, tol: float, steps: Any) -> Broken | None:
+        """The first break along a path.
+
+        Args:
+            flow: whose path it is.
             tol: of each step; infinite for fixed steps.
         """
-        path = (t, q, v, integrals)
-        if len(t) > _LOOKS:
-            some = np.linspace(0, len(t) - 1, _LOOKS).astype(int)
-            path = jax.tree.map(lambda x: x[some], path)
-        if self._first(*path, tol, steps) is None:
+        count, some = len(path.t), path
+        if count > _LOOKS:
+            looks = np.linspace(0, count - 1, _LOOKS).astype(int)
+            some = jax.tree.map(lambda x: x[looks], path)
+        if self._first(flow, some, tol, steps, False) is None:
             return None
-        exactly = bool(np.isfinite(tol))
-        return self._first(t, q, v, integrals, tol, steps, exactly)
+        return self._first(flow, path, tol, steps, bool(np.isfinite(tol)))
 
     def _first(
-        self,
-        t: Any,
-        q: Any,
-        v: Any,
-        integrals: Any,
-        tol: float,
-        steps: Any,
-        exactly: bool = False,
+        self, flow: Any, path: Seen, tol: float, steps: Any, exactly: bool
     ) -> Broken | None:
         first: Broken | None = None
-        found = self.missed(t, q, v, integrals, tol, steps, exactly)
+        found = self.missed(flow, path, tol, steps, exactly)
         for name, missed, allowed in found:
             wrong = np.flatnonzero(~(missed <= allowed))
             if len(wrong) and (first is None or wrong[0] < first.index):
@@ -131,88 +131,90 @@ class Guard:
                 first = Broken(i, name, float(missed[i]), float(allowed[i]))
         return first
 
-    def kept(
-        self, flow: Any, start: Any, end: Any, integrals: Any, tol: float, steps: Any
-    ) -> Any:
-        """Whether the balances hold between two states; a JAX function.
-
-        Args:
-            flow: the guarded one, perhaps with other parameters.
-            start, end: (q, v, t).
-        """
-        relative, kept, k = _explained(tol, steps), jnp.asarray(True), 0
-        for balance in self.balances:
-            moved: Any = 0.0
-            if balance.rate != 0:
-                moved, k = integrals[k], k + 1
-            terms = sp.Add.make_args(balance.charge)
-            first, last = (
-                [jnp.asarray(flow.evaluate(term, *at)) for term in terms]
-                for at in (start, end)
-            )
-            rounded = tuple(map(_nudged, end))
-            erring = start[0] + _nudged(end[0] - start[0]), _nudged(end[1]), end[2]
-            gross = jnp.maximum(sum(map(jnp.abs, first)), sum(map(jnp.abs, last)))
-            allowed = relative * (gross + jnp.abs(moved))
-            shares = _EPS * (_ERRORS + steps), relative
-            for state, share in zip((rounded, erring), shares, strict=True):
-                other = [flow.evaluate(term, *state) for term in terms]
-                change = sum(jnp.abs(a - b) for a, b in zip(last, other, strict=True))
-                allowed += share * change / _NUDGE
-            missed = jnp.abs(sum(last) - sum(first) - moved)
-            kept &= missed <= allowed
-        return kept
+    def kept(self, flow: Any, start: Seen, end: Seen, tol: float, steps: Any) -> Any:
+        """Whether the balances hold between two states; a JAX function."""
+        both = jax.tree.map(lambda *x: jnp.stack(x), start, end)
+        found = self.missed(flow, both, tol, steps, exactly=True)
+        parts = [missed[1] <= allowed[1] for _, missed, allowed in found]
+        return jax.lax.stop_gradient(jnp.all(jnp.stack(parts)))
 
     def missed(
-        self,
-        t: Any,
-        q: Any,
-        v: Any,
-        integrals: Any,
-        tol: float,
-        steps: Any,
-        exactly: bool = False,
+        self, flow: Any, path: Seen, tol: float, steps: Any, exactly: bool = False
     ) -> list[tuple[str, Any, Any]]:
         """For each balance, what is missing from it at each time, and what may be.
 
         As far as the tolerance and rounding can explain it: relative to the largest
-        sum of the sizes of the charge's terms. The times are the first axis.
+        sum of the sizes of the charge's terms. The times are the first axis. A JAX
+        function of what is traced.
 
         Args:
             exactly: whether the errors of the states are followed into the charge:
                 their rounding, which matters for an angle after a million turns, and
                 `tol` of what has moved, for an energy that grows steeply with it.
         """
-        relative = np.asarray(_explained(tol, steps))
+        t, q, v, integrals = path
+        traced = is_traced(flow, path)
+        xp: Any = jnp if traced else np
+        relative = xp.asarray(_explained(tol, steps))
         result, k = [], 0
-        for balance, terms in zip(self.balances, self._terms, strict=True):
+        for i, balance in enumerate(self.balances):
             moved: Any = 0.0
             if balance.rate != 0:
                 if integrals is None:
                     continue
                 moved, k = integrals[..., k], k + 1
-            values = terms(t, q, v)
+            terms = _by_jax(balance.charge) if traced else self._terms[i]
+            at = partial(terms, flow)
+            values = at(t, q, v)
             # As many as there are times, if no term depends on the state.
-            charge = sum(values) + np.zeros(np.shape(t))
-            gross = sum(map(np.abs, values)) + np.abs(moved) + np.zeros(np.shape(t))
+            still = xp.zeros(np.shape(t))
+            charge = sum(values) + still
+            gross = sum(map(abs, values)) + abs(moved) + still
             allowed = relative * gross.max(axis=0)
             if exactly:
-                rounded = terms(*jax.tree.map(_nudged, (t, q, v)))
+                rounded = at(*jax.tree.map(_nudged, (t, q, v)))
                 moved_on = jax.tree.map(lambda x: x[0] + _nudged(x - x[0]), q)
-                erring = terms(t, moved_on, jax.tree.map(_nudged, v))
+                erring = at(t, moved_on, jax.tree.map(_nudged, v))
                 for other, share in (
                     (rounded, _EPS * (_ERRORS + steps)),
                     (erring, relative),
                 ):
                     pairs = zip(values, other, strict=True)
-                    change = sum(np.abs(a - b) for a, b in pairs) / _NUDGE
-                    change = np.where(np.isfinite(change), change, 0.0)
+                    change = sum(abs(a - b) for a, b in pairs) / _NUDGE
+                    change = xp.where(xp.isfinite(change), change, 0.0)
                     allowed = allowed + share * change.max(axis=0)
-            missed = np.abs(charge - charge[0] - moved)
-            result.append(
-                (balance.name, missed, np.broadcast_to(allowed, missed.shape))
-            )
+            missed = abs(charge - charge[0] - moved)
+            allowed = xp.broadcast_to(allowed, missed.shape)
+            result.append((balance.name, missed, allowed))
         return result
+
+
+@kept
+def guard_of(structure: Structure, laws: tuple[Law, ...]) -> Guard:
+    """The guard of a structure by its energy and laws of its Lagrangian.
+
+    Raises:
+        LagrangianError: something that is no law, or one of another system.
+    """
+    lagrangian = structure.lagrangian
+    energy = noether(lagrangian, TimeTranslation())
+    balances = [Balance("energy", energy.charge, energy.rate)]
+    for written in laws:
+        if not isinstance(written, Law):
+            raise LagrangianError(
+                f"`laws` has {written!r}. Pass laws, such as "
+                "`lg.noether(system, lg.Translation(x))`."
+            )
+        law = structure.exponents.law(written)
+        foreign = set(law.lagrangian.coordinates) - {*lagrangian.coordinates}
+        if foreign:
+            raise LagrangianError(
+                f"`laws` has a law about `{min(foreign, key=str)}`, which this flow "
+                "does not move. Derive it from the Lagrangian that was lowered."
+            )
+        name = f"charge of {law.symmetry!r}"
+        balances.append(Balance(name, law.charge, law.rate))
+    return Guard(structure, balances, laws)
 
 
 def _nudged(x: Any) -> Any:
@@ -240,24 +242,23 @@ def failure(broken: Broken, t: float, trajectory: Any) -> Exception:
     )
 
 
-def _evaluator(flow: Any, charge: Any) -> Callable[..., list[Any]]:
-    """The terms of a charge as a function of t, q and v along a path."""
+def _evaluator(structure: Any, charge: Any) -> Callable[..., list[Any]]:
+    """The terms of a charge as a function of the flow, and t, q and v along a path."""
     terms = sp.Add.make_args(sp.sympify(charge))
-    lagrangian = flow.lagrangian
-    plain = not lagrangian.has_blocks and all(
-        isinstance(f, _IN_NUMPY) for f in charge.atoms(sp.Function)
-    )
-    if not plain or charge.has(sp.Piecewise):
-        return _by_jax(flow, terms)
-    parameters = {s: value for s, value in flow.parameters.items() if charge.has(s)}
+    plain = all(isinstance(f, _IN_NUMPY) for f in charge.atoms(sp.Function))
+    scalar = isinstance(structure, Structure) and not structure.lagrangian.has_blocks
+    if not (scalar and plain) or charge.has(sp.Piecewise):
+        return _by_jax(charge)
+    lagrangian = structure.lagrangian
+    parameters = [s for s in structure.symbols if charge.has(s)]
     symbols = [time, *lagrangian.coordinates, *(c.dot for c in lagrangian.coordinates)]
     symbols += parameters
     stand_ins = [sp.Dummy() for _ in symbols]
     plain_terms = sp.Tuple(*terms).xreplace(dict(zip(symbols, stand_ins, strict=True)))
     function = sp.lambdify(stand_ins, list(plain_terms), "numpy", cse=True)
-    numbers = [np.asarray(value, np.float64) for value in parameters.values()]
 
-    def values(t: Any, q: Any, v: Any) -> list[Any]:
+    def values(flow: Any, t: Any, q: Any, v: Any) -> list[Any]:
+        numbers = [np.float64(flow.parameters[s]) for s in parameters]
         columns = [np.moveaxis(x, -1, 0) for x in (q, v)]
         with np.errstate(all="ignore"):
             return function(t, *columns[0], *columns[1], *numbers)
@@ -265,15 +266,20 @@ def _evaluator(flow: Any, charge: Any) -> Callable[..., list[Any]]:
     return values
 
 
-def _by_jax(flow: Any, terms: Sequence[Any]) -> Callable[..., list[Any]]:
-    def values(t: Any, q: Any, v: Any) -> list[Any]:
+def _by_jax(charge: Any) -> Callable[..., list[Any]]:
+    terms = sp.Add.make_args(sp.sympify(charge))
+
+    def values(flow: Any, t: Any, q: Any, v: Any) -> list[Any]:
         with jax.enable_x64(True):
 
-            @jax.vmap
-            def along(q: Any, v: Any, t: Any) -> Any:
-                found = [flow.evaluate(term, q, v, t) for term in terms]
+            def at(state: Any) -> Any:
+                found = [flow.evaluate(term, *state) for term in terms]
                 return [jnp.sum(jnp.asarray(x, jnp.float64)) for x in found]
 
-            return [np.asarray(x) for x in along(q, v, jnp.asarray(t))]
+            states = q, v, jnp.asarray(t)
+            # Networks are large: one state after another.
+            each = jax.lax.map if isinstance(q, dict) else lambda f, x: jax.vmap(f)(x)
+            found = each(at, states)
+            return found if is_traced(found) else [np.asarray(x) for x in found]
 
     return values

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, overload
+
+import numpy as np
 
 from lagrangian.errors import CannotLower
 from lagrangian.flows.arguments import check_parameters
@@ -15,15 +17,48 @@ from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.field_theory import FieldTheory
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
+#: A value for each symbol, a function for each linear map.
+Parameters: TypeAlias = Mapping[Any, Any]
+#: The start and end of a domain, or one such pair for each of its dimensions.
+Interval: TypeAlias = Sequence[float] | Sequence[Sequence[float]] | np.ndarray
+#: A JAX function for each opaque loss, by its name.
+Losses: TypeAlias = Mapping[str, Callable[..., Any]]
+
+
+@overload
+def lower(
+    source: Lagrangian,
+    parameters: Parameters | None = None,
+    *,
+    losses: Losses | None = None,
+) -> ScalarFlow: ...
+
+
+@overload
+def lower(
+    source: Law, parameters: Parameters | None = None, *, losses: Losses | None = None
+) -> LoweredLaw: ...
+
+
+@overload
+def lower(
+    source: FieldTheory,
+    parameters: Parameters | None = None,
+    *,
+    losses: Losses | None = None,
+    interval: Interval,
+    points: int | Sequence[int],
+) -> FieldFlow: ...
+
 
 def lower(
-    source: Any,
-    parameters: Mapping[Any, Any] | None = None,
+    source: Lagrangian | Law | FieldTheory,
+    parameters: Parameters | None = None,
     *,
-    losses: Mapping[str, Callable[..., Any]] | None = None,
-    interval: Any = None,
-    points: Any = None,
-) -> Any:
+    losses: Losses | None = None,
+    interval: Interval | None = None,
+    points: int | Sequence[int] | None = None,
+) -> ScalarFlow | BlockFlow | LoweredLaw | FieldFlow:
     """Lower a `Lagrangian` to a `Flow`, or a `Law` to a `LoweredLaw`.
 
     A `FieldTheory` becomes a `FieldFlow` on a periodic domain.

@@ -4,55 +4,76 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from copy import copy
-from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.errors import (
     CannotLower,
     IntegrationFailed,
     LagrangianError,
-    nearest,
 )
 from lagrangian.flows.analysis.lyapunov import lyapunov_exponents
 from lagrangian.flows.analysis.section import find_crossings
 from lagrangian.flows.arguments import (
+    Array,
+    State,
+    Times,
     check_longest,
-    check_parameters,
     check_tolerance,
     initial_state,
     members_states,
     output_times,
     real_number,
+    traced_state,
     whole_number,
 )
 from lagrangian.flows.ensembles.ensemble import Ensemble, initial_states, run_ensemble
 from lagrangian.flows.flow import Flow
-from lagrangian.flows.guard import Guard, failure
+from lagrangian.flows.guard import Guard, Seen, failure
 from lagrangian.flows.mass_rank import check_regular
 from lagrangian.flows.solvers.dormand_prince import DormandPrince
-from lagrangian.flows.solvers.flow_map import flow_map
+from lagrangian.flows.solvers.flow_map import Settings, flow_map
 from lagrangian.flows.solvers.settle import onto_constraints, project
 from lagrangian.flows.solvers.solver import Solution, stopped_early
 from lagrangian.flows.solvers.taylor import Taylor
 from lagrangian.flows.start import check_constraints, check_moves
+from lagrangian.flows.structure import Structure, kept
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_in_lanes, solve_mass
 from lagrangian.lowering.source import source
 from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.inputs import written
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
-class ScalarFlow(Flow):
+@kept
+def recurrences(structure: Structure, rates: tuple[Any, ...]) -> TaylorSeries:
+    """The recurrences of a structure and of the integrals of rates, without numbers."""
+    lagrangian = structure.lagrangian
+    coordinates = lagrangian.coordinates
+    # Behind the accelerations come minus the multipliers.
+    behind = {x: -sp.Dummy() for x in lagrangian.constraints.multipliers}
+    return TaylorSeries(
+        *lagrangian.saddle_point,
+        coordinates,
+        [c.dot for c in coordinates],
+        time,
+        rates=[sp.sympify(rate).xreplace(behind) for rate in rates],
+        unknowns=[*(c.ddot for c in coordinates), *(-x for x in behind.values())],
+    )
+
+
+@jax.tree_util.register_pytree_node_class
+class ScalarFlow(Flow[Array]):
     """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates)."""
 
     def __init__(self, lagrangian: Lagrangian, *arguments: Any):
@@ -120,7 +141,9 @@ class ScalarFlow(Flow):
         shape = q.shape[:-1] if axis == -1 else q.shape[1:]
         return jnp.stack([jnp.broadcast_to(x, shape) for x in solution], axis)
 
-    def evaluate_moving(self, expression: Any, q: Any, v: Any, a: Any, t: Any) -> Any:
+    def evaluate_moving(
+        self, expression: Expression, q: Array, v: Array, a: Array, t: ArrayLike
+    ) -> Any:
         """As `evaluate`, of an expression with accelerations or multipliers, too."""
         expression = self.exponents.expression(expression)
         values = self._values(q, v, t)
@@ -168,23 +191,11 @@ class ScalarFlow(Flow):
             rows.append(jnp.where(mass > 0, sum(terms) / mass, 0.0))
         return 64 * np.finfo(float).eps * jnp.stack(rows)
 
-    def scales(self, q: Any, v: Any, t: Any, span: float) -> tuple[Any, Any]:
-        """The sizes of positions and velocities near a start, for absolute tolerances.
+    def sizes(self, state: Array) -> Any:
+        """The size of each number of a state, in its layout."""
+        return jnp.abs(state)
 
-        From the state and the accelerations there, or the time, so that no units
-        matter; 1 for what is at rest and stays so.
-        """
-        a = jnp.abs(self.acceleration(q, v, t))
-        q, v = jnp.abs(q), jnp.abs(v)
-        tiny = np.finfo(float).tiny
-        length = jnp.maximum(q, jnp.where(a > tiny, v**2 / jnp.maximum(a, tiny), 0.0))
-        speed = jnp.maximum(v, jnp.sqrt(length * a))
-        length = jnp.where(length > 0, length, jnp.maximum(v, a * span) * span)
-        speed = jnp.where(speed > 0, speed, a * span)
-        length, speed = (jnp.where(x > tiny, x, 1.0) for x in (length, speed))
-        return length, speed
-
-    @cached_property
+    @property
     def settle(self) -> Any:
         """What brings (y, t) in lanes back onto the constraints; None without any."""
         return onto_constraints(self)
@@ -196,16 +207,16 @@ class ScalarFlow(Flow):
 
     def ensemble(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
         tol: float = 1e-6,
-        atol: Any = None,
+        atol: ArrayLike | None = None,
         max_step: float | None = None,
         record: Mapping[str, Any] | None = None,
         laws: Sequence[Law] = (),
-        devices: Any = None,
+        devices: Sequence[jax.Device] | jax.sharding.Mesh | None = None,
         save: str | os.PathLike[str] | None = None,
         progress: bool = True,
         max_steps: int = 100_000,
@@ -260,9 +271,9 @@ class ScalarFlow(Flow):
 
     def flow_map(
         self,
-        q: Any,
-        v: Any,
-        t: Any,
+        q: ArrayLike,
+        v: ArrayLike,
+        t: Sequence[ArrayLike],
         *,
         tol: float = 1e-12,
         max_step: float | None = None,
@@ -290,40 +301,22 @@ class ScalarFlow(Flow):
                 "`flow_map` computes in float64. Call it, and take its derivatives, "
                 "inside `with jax.enable_x64(True):`."
             )
-        longest, steps = (
-            check_longest(max_step),
-            whole_number(max_steps, "max_steps", 1),
-        )
-        return flow_map(self, q, v, t, tol, longest, steps)
-
-    def with_parameters(self, parameters: Mapping[Any, Any]) -> ScalarFlow:
-        """The same flow with other values for some parameters, traced ones included."""
-        if unknown := [p for p in parameters if p not in self.given]:
-            raise LagrangianError(
-                f"this flow has no parameter `{unknown[0]}`. "
-                + nearest(str(unknown[0]), map(str, self.given))
-            )
-        changed = check_parameters(parameters, arrays=False)
-        if not self.exponents.symbols.isdisjoint(changed):
-            return ScalarFlow(self.written, {**self.given, **changed}, self.losses)
-        other = copy(self)
-        for kept in ("taylor_series", "field", "settle"):
-            other.__dict__.pop(kept, None)
-        other.given, other.compiled = {**self.given, **changed}, {}
-        other.parameters = {**self.parameters, **changed}
-        return other
+        steps = whole_number(max_steps, "max_steps", 1)
+        settings = Settings(float(tol), check_longest(max_step), steps)
+        q, v = flow_map(self, q, v, jnp.stack([jnp.asarray(x) for x in t]), settings)
+        return q[-1], v[-1]
 
     def section(
         self,
-        q0: Any,
-        v0: Any,
-        surface: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        surface: Expression,
+        t: Times,
         *,
         direction: int = 1,
         count: int = 1000,
         tol: float = 1e-12,
-        atol: Any = None,
+        atol: ArrayLike | None = None,
         max_step: float | None = None,
         max_steps: int = 10_000_000,
     ) -> Trajectory:
@@ -384,21 +377,21 @@ class ScalarFlow(Flow):
     ) -> None:
         """Raise if a balance is broken between the start and a crossing."""
         q, v, t = start
-        arrays = (
+        looked = Seen(
             np.append(t, found.t),
             np.concatenate([q[None], found.q]),
             np.concatenate([v[None], found.v]),
             np.concatenate([np.zeros((1, len(guard.rates))), found.integrals]),
         )
-        if broken := guard.broken(*arrays, tol, found.steps):
+        if broken := guard.broken(self, looked, tol, found.steps):
             i = broken.index - 1
             raise failure(broken, found.t[i], path.until(i))
 
     def lyapunov_exponents(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
         interval: float = 1.0,
         tol: float = 1e-10,
@@ -432,41 +425,25 @@ class ScalarFlow(Flow):
 
     def default_solver(self) -> Any:
         try:
-            self.series(self.guard().rates)
+            recurrences(self.structure, self.guard().rates)
         except CannotLower:
             return DormandPrince()
         return Taylor()
 
-    @cached_property
-    def taylor_series(self) -> TaylorSeries:
-        """The Taylor recurrences of the motion."""
-        return self.series(())
-
     def series(self, rates: Sequence[Any]) -> TaylorSeries:
-        """The Taylor recurrences of the motion and of the integrals of rates."""
-        key = ("series", *rates)
-        if key not in self.compiled:
-            coordinates = self.lagrangian.coordinates
-            multipliers = self.lagrangian.constraints.multipliers
-            # Behind the accelerations come minus the multipliers.
-            behind = {x: -sp.Dummy() for x in multipliers}
-            with jax.enable_x64(True):
-                self.compiled[key] = TaylorSeries(
-                    *self.lagrangian.saddle_point,
-                    coordinates,
-                    [c.dot for c in coordinates],
-                    time,
-                    self.parameters,
-                    [sp.sympify(rate).xreplace(behind) for rate in rates],
-                    [*(c.ddot for c in coordinates), *(-x for x in behind.values())],
-                    self.settle,
-                )
-        return self.compiled[key]
+        """The Taylor recurrences of the motion and of the integrals of rates.
 
-    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+        Raises:
+            CannotLower: a function without a recurrence.
+        """
+        made = recurrences(self.structure, tuple(rates))
+        with jax.enable_x64(True):
+            return made.at(self.parameters, self.settle)
+
+    def acceleration(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         return self._solution(q, v, t)[..., : len(self.lagrangian.coordinates)]
 
-    def multipliers(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def multipliers(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         """The multipliers lambda of the constraints at a state, in their order."""
         return -self._solution(q, v, t)[..., len(self.lagrangian.coordinates) :]
 
@@ -476,6 +453,9 @@ class ScalarFlow(Flow):
 
     def _check_moves(self, q: Any, v: Any, t: Any, path: Any) -> None:
         check_moves(self, q, v, t, path)
+
+    def _pack_traced(self, state: Any, what: str) -> Any:
+        return traced_state(self.lagrangian.coordinates, state, what)
 
     def _pack(self, state: Any, what: str) -> Any:
         return initial_state(self.lagrangian.coordinates, state, what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,32 +10,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.flows.arguments import real_array
+from lagrangian.flows.arguments import is_traced, real_array
+from lagrangian.flows.path import Labelled, Path, numbers
 from lagrangian.flows.solvers.flow_map import propagate_lanes
 from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.laws.noether import Law
 
 
-class Trajectory:
-    """States at the output times, in float64.
+@jax.tree_util.register_pytree_node_class
+class Trajectory(Path):
+    """States at the output times, in float64; a pytree.
 
     Attributes:
         t: times, shape (times,).
         q, v: positions and velocities; shape (times, coordinates) for scalars, and
             dictionaries of arrays with the times first for blocks.
-        steps: how many steps the solver took.
+        steps: how many steps the solver took; None of a path that JAX traces.
 
     `path[a]`, `path[a.dot]` and `path[a.ddot]` are one coordinate, its velocity and its
     acceleration, shape (times, ...).
     """
 
-    def __init__(self, flow: Any, t: np.ndarray, q: Any, v: Any, steps: int):
+    def __init__(self, flow: Any, t: Any, q: Any, v: Any, steps: int | None):
         self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], int | None]:
+        return (self.flow, self.t, self.q, self.v), self.steps
+
+    @classmethod
+    def tree_unflatten(cls, steps: int | None, parts: Any) -> Trajectory:
+        return cls(*parts, steps)
 
     def __repr__(self) -> str:
         names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)
+        if is_traced(self):
+            return f"Trajectory({names}; traced)"
         span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
         return (
             f"Trajectory({names}; {len(self.t)} times{span}; "
@@ -83,15 +97,15 @@ class Trajectory:
             values = jax.vmap(self.flow.acceleration)(
                 self.q, self.v, jnp.asarray(self.t)
             )
-        return jax.tree.map(np.asarray, values)
+        return _known(values)
 
-    def evaluate(self, expression: Any) -> np.ndarray:
+    def evaluate(self, expression: Expression) -> np.ndarray:
         """Any SymPy expression in the coordinates along the path, times first."""
         with jax.enable_x64(True):
             values = jax.vmap(
                 lambda q, v, t: jnp.asarray(self.flow.evaluate(expression, q, v, t))
             )(self.q, self.v, jnp.asarray(self.t))
-        return np.asarray(values)
+        return _known(values)
 
     @property
     def energy(self) -> np.ndarray:
@@ -105,7 +119,8 @@ class Trajectory:
         Zero where nothing moves.
         """
         energy = self.energy
-        scale = max(abs(energy[0]), np.abs(self.evaluate(self.flow.lagrangian.T)).max())
+        kinetic = self.evaluate(self.flow.lagrangian.T)
+        scale = max(abs(energy[0]), np.abs(kinetic).max())
         drift = np.abs(energy - energy[0]).max()
         return float(drift / scale) if drift else 0.0
 
@@ -114,13 +129,13 @@ class Trajectory:
         """The multipliers of the constraints, shape (times, constraints)."""
         with jax.enable_x64(True):
             values = jax.vmap(self.flow.multipliers)(self.q, self.v, self.t)
-        return np.asarray(values)
+        return _known(values)
 
     def charge(self, law: Law) -> np.ndarray:
         """The charge of a law at each time."""
         return self.evaluate(law.charge)
 
-    def at(self, t: Any) -> Trajectory:
+    def at(self, t: ArrayLike | Sequence[float]) -> Trajectory:
         """The path at other times, each as accurate as a step of the Taylor series.
 
         Each is reached from the output time before it, so this costs few steps where
@@ -161,14 +176,31 @@ class Trajectory:
         q, v = jax.tree.map(lambda x: x[:index], (self.q, self.v))
         return Trajectory(self.flow, self.t[:index], q, v, self.steps)
 
-    def to_xarray(self) -> Any:
-        """The path as an `xarray.Dataset`: one variable a coordinate and velocity."""
-        from lagrangian.flows.to_xarray import to_xarray
+    def labelled(self) -> dict[str, Labelled]:
+        """Positions, velocities and the energy."""
+        coordinates = self.flow.lagrangian.coordinates
+        found: dict[str, Labelled] = {}
+        for symbol in [*coordinates, *(q.dot for q in coordinates)]:
+            values = self[symbol]
+            block = symbol.base.name
+            axes = tuple(f"{block}_{i}" for i in range(values.ndim - 1))
+            found[str(symbol)] = axes, values
+        return found | {"energy": ((), self.energy)}
 
-        return to_xarray(self)
+    def described(self) -> dict[str, Any]:
+        """The Lagrangian, and the parameters that are single numbers, as JSON."""
+        return {
+            "lagrangian": str(self.flow.lagrangian),
+            "parameters": numbers(self.flow.given),
+        }
 
     def plot(self) -> Any:
         """A Matplotlib figure of every coordinate and of the energy error."""
         from lagrangian.plots import plot_trajectory
 
         return plot_trajectory(self)
+
+
+def _known(values: Any) -> Any:
+    """As NumPy's arrays, unless JAX traces them."""
+    return values if is_traced(values) else jax.tree.map(np.asarray, values)

@@ -19,6 +19,7 @@ class Network:
 
     Attributes:
         start: the given parameters, shape (count,), float64.
+        rounding: the relative rounding of the loss: of float32, if it computes in that.
     """
 
     def __init__(self, model: Any, loss: Callable[[Any, Any], Any], batch: Any):
@@ -27,6 +28,7 @@ class Network:
         self.start, self._unravel = ravel_pytree(self._parts.parameters)
         with traced_loss():
             value = jax.jit(self.loss)(self.start)
+        self.rounding = float(jnp.finfo(value.dtype).eps)
         if jnp.shape(value) != ():
             raise LagrangianError(
                 f"`loss` must return a scalar; its shape is {jnp.shape(value)}. "

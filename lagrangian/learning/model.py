@@ -43,16 +43,23 @@ class Parts:
 
     def bind(self, loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:
         """`loss` as (parameters, rest, batch) -> (loss, new rest), traceable by JAX."""
+        return _BoundLoss(self.graph, loss)
 
-        def value(parameters: Any, rest: Any, batch: Any) -> Any:
-            if self.graph is None:
-                return loss(parameters, batch), None
-            # Copied, so that the variables belong to this trace and may be updated.
-            model = nnx.merge(self.graph, parameters, rest, copy=True)
-            result = loss(model, batch)
-            return result, nnx.split(model, nnx.Param, ...)[2]
 
-        return value
+@dataclass(frozen=True, eq=False)
+class _BoundLoss:
+    """A function that can be pickled where the loss can."""
+
+    graph: Any
+    loss: Callable[[Any, Any], Any]
+
+    def __call__(self, parameters: Any, rest: Any, batch: Any) -> Any:
+        if self.graph is None:
+            return self.loss(parameters, batch), None
+        # Copied, so that the variables belong to this trace and may be updated.
+        model = nnx.merge(self.graph, parameters, rest, copy=True)
+        result = self.loss(model, batch)
+        return result, nnx.split(model, nnx.Param, ...)[2]
 
 
 def split(model: Any) -> Parts:

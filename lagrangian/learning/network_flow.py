@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import LagrangianError, UnknownBlock, nearest
 from lagrangian.flows.arguments import check_tolerance, output_times
+from lagrangian.flows.flow import Flow
 from lagrangian.flows.lower import lower
+from lagrangian.flows.path import Labelled, Path
 from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
 from lagrangian.learning.flat_loss import Network
 from lagrangian.learning.model import split
@@ -134,8 +136,9 @@ class NetworkFlow:
             points, max_steps: how many output times an interval has; where to give up.
 
         Raises:
-            IntegrationFailed: `max_steps` did not reach the end, or the state stopped
-                being finite; carries the path until then.
+            IntegrationFailed: `max_steps` did not reach the end, the state stopped
+                being finite, or the energy of a second-order flow did not fall as its
+                friction says; carries the path until then.
             UnknownBlock: `q0` or `v0` without an array of some parameter.
         """
         times = output_times(t, points)
@@ -154,19 +157,24 @@ class NetworkFlow:
         with jax.enable_x64(True):
             q = {_q.name: network.join(self.q0 if q0 is None else q0, "`q0`")}
             v = {} if v0 is None else {_q.name: network.join(v0, "`v0`")}
-            demands = Demands(tol, None, np.inf, max_steps)
+            guard = self._motion.guard() if isinstance(self._motion, Flow) else None
+            rates = guard.rates if guard else ()
+            demands = Demands(tol, None, np.inf, max_steps, rates)
             found = solve(self._motion, q, v, times, solver, demands)
             q = found.q[_q.name]
             v = found.v[_q.name] if v else self._motion.along(q)
             states = jax.device_get([jax.vmap(network.split)(x) for x in (q, v)])
         path = NetworkPath(self, found.t, *states, found.steps)
+        if guard:
+            explained = max(tol, 10 * network.rounding)
+            guard.check(self._motion, found, solver, explained, path)
         if found.stopped:
             raise stopped_early(found, path)
         return path
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class NetworkPath:
+@dataclass(repr=False, eq=False)
+class NetworkPath(Path):
     """The parameters of a model along a flow, in float64.
 
     Attributes:
@@ -187,6 +195,43 @@ class NetworkPath:
         span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
         order, count = self.flow.order, len(self.t)
         return f"NetworkPath({order}; {count} times{span}; {self.steps} steps; float64)"
+
+    def __getitem__(self, symbol: Block | str) -> np.ndarray:
+        """A parameter by its dotted path or as a block, or the velocity of a block."""
+        known = list(self.q)
+        if isinstance(symbol, Block) and symbol.order == 1:
+            return pick(self.v, [symbol.base.name], "the model")[symbol.base.name]
+        name = symbol.name if isinstance(symbol, Block) else symbol
+        if name not in self.q:
+            raise UnknownBlock(
+                f"the model has no parameter `{name}`. {nearest(str(name), known)}"
+            )
+        return self.q[name]
+
+    def labelled(self) -> dict[str, Labelled]:
+        """Parameters, their velocities and the loss."""
+        found: dict[str, Labelled] = {}
+        for state, mark in ((self.q, ""), (self.v, ".dot")):
+            for path, array in state.items():
+                axes = tuple(f"{path}_{i}" for i in range(array.ndim - 1))
+                found[path + mark] = axes, array
+        return found | {"loss": ((), self.losses)}
+
+    def described(self) -> dict[str, Any]:
+        """The rule, and which of its flows this is."""
+        return {"rule": str(self.flow.rule), "order": self.flow.order}
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of the loss along the path."""
+        from lagrangian.plots import plot_losses
+
+        return plot_losses(self.t, self.losses)
+
+    def until(self, index: int) -> NetworkPath:
+        """The path before one of its output times."""
+        cut = lambda state: {path: array[:index] for path, array in state.items()}
+        steps = self.steps
+        return NetworkPath(self.flow, self.t[:index], cut(self.q), cut(self.v), steps)
 
     def model(self, index: int = -1) -> Any:
         """The model with the parameters at one output time, by default the last.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
+import stat
 import sys
 from pathlib import Path
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import CannotSave, LagrangianError
+from lagrangian.files import naming, write_atomically
 
 #: Checks that raise from inside a compiled function keep JAX from storing it.
 _CHECKS, _STORABLE = "EQX_ON_ERROR", ("nan", "off")
@@ -34,13 +36,19 @@ def cache(folder: str | Path) -> None:
     warn of a foreign processor where there is none (`TF_CPP_MIN_LOG_LEVEL=3`). Either
     stays as it is where the environment sets it.
 
-    The folder holds machine code: use one that only you can write to.
+    The folder holds machine code, which is run: whoever can write to it can do whatever
+    you can. A folder of another user, or one that others may write to, is refused. The
+    signatures are digests of a file and its name, without a secret. They find what was
+    cut, swapped or damaged, by accident or by a program that died; they do not find
+    what was forged, since who can write a file can write its signature.
 
     Args:
         folder: made if it does not exist; only its part `compiled` is used.
 
     Raises:
-        LagrangianError: Equinox is loaded already, with checks that raise.
+        LagrangianError: Equinox is loaded already, with checks that raise; or others
+            may write to the folder.
+        CannotSave: the folder cannot be made.
     """
     if os.environ.setdefault(_CHECKS, "nan") not in _STORABLE or _equinox_raises():
         raise LagrangianError(
@@ -54,13 +62,36 @@ def cache(folder: str | Path) -> None:
     from jax.experimental.compilation_cache import compilation_cache
 
     entries = Path(folder).expanduser().absolute() / "compiled"
-    entries.mkdir(parents=True, exist_ok=True)
+    with naming(entries):
+        entries.parent.mkdir(parents=True, exist_ok=True)
+        entries.mkdir(mode=0o700, exist_ok=True)
+    _check_private(entries)
     _discard_unsigned(entries)
     jax.config.update("jax_compilation_cache_dir", str(entries))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     compilation_cache.reset_cache()  # JAX looks at its settings once
     atexit.register(_sign, entries)
+
+
+def _check_private(entries: Path) -> None:
+    """Raise if another user could put something into the folder, or in its place."""
+    if not hasattr(os, "getuid"):  # where permissions are of another kind
+        return
+    own, above = entries.stat(), entries.parent.stat()
+    replaceable = above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX
+    if own.st_uid != os.getuid():
+        wrong, what = entries, "belongs to another user"
+    elif own.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        wrong, what = entries, "is open for others to write"
+    elif replaceable:
+        wrong, what = entries.parent, "is open for others to write"
+    else:
+        return
+    raise LagrangianError(
+        f"`lg.cache`: {wrong} {what}, and what lies there is run. Pass a folder of "
+        "your own, or `chmod go-w` this one."
+    )
 
 
 def _equinox_raises() -> bool:
@@ -88,4 +119,10 @@ def _discard_unsigned(entries: Path) -> None:
 def _sign(entries: Path) -> None:
     for entry in entries.glob("*-cache"):
         if not _signed(entry).exists():
-            _signed(entry).write_text(_signature(entry))
+            signature = _signature(entry).encode()
+            try:
+                write_atomically(
+                    _signed(entry), lambda file, s=signature: file.write(s)
+                )
+            except CannotSave:  # unsigned, it is discarded by the next process
+                return

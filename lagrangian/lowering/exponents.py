@@ -23,9 +23,6 @@ from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 #: Denominators up to here are taken for what was meant: 0.1 is 1/10.
 _DENOMINATORS = 1000
 
-#: The terms of a `Law` that are expressions.
-_TERMS = ("charge", "kinetic", "potential", "explicit_time", "friction", "forces")
-
 
 class Exponents:
     """The exponents of some expressions, and the numbers to put in their place.
@@ -89,8 +86,16 @@ class Exponents:
         """A law with numbers for exponents."""
         if self.idle:
             return written
-        terms = {name: self.expression(getattr(written, name)) for name in _TERMS}
-        return replace(written, lagrangian=self.lagrangian(written.lagrangian), **terms)
+
+        def filled(terms: Mapping[Any, Any]) -> dict[Any, Any]:
+            return {name: self.expression(term) for name, term in terms.items()}
+
+        return replace(
+            written,
+            theory=self.lagrangian(written.lagrangian),
+            components=filled(written.components),
+            changes=filled(written.changes),
+        )
 
 
 def parts(lagrangian: Lagrangian) -> list[Any]:

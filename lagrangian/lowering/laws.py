@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import sympy as sp
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents, parts
@@ -44,7 +46,9 @@ class LoweredLaw:
             self._terms["source"] = law.oscillator.source
         coordinates = law.lagrangian.coordinates
         symbols = [*coordinates, *(q.dot for q in coordinates), time]
-        expressions = {f"{name} term of the law": e for name, e in self._terms.items()}
+        expressions: dict[str, Any] = {
+            f"{name} term of the law": e for name, e in self._terms.items()
+        }
         self._solves = self._needs_solution()
         if self._solves:
             symbols += self._solution_symbols
@@ -75,7 +79,7 @@ class LoweredLaw:
         solution[held:] = [-x for x in solution[held:]]
         return dict(zip(self._solution_symbols, solution, strict=True))
 
-    def __call__(self, q: Any, v: Any, t: Any = 0.0) -> dict[str, Any]:
+    def __call__(self, q: PyTree, v: PyTree, t: ArrayLike = 0.0) -> dict[str, Any]:
         values = bind(self.law.lagrangian, q, v, t, self._parameters)
         if self._solves:
             values |= self._solution(values)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import sympy as sp
 
@@ -43,28 +43,63 @@ SMOOTH = {
 }
 
 
+N = TypeVar("N", bound="Node")
+
+
 @dataclass(eq=False)
 class Node:
-    """One recurrence.
+    """One recurrence, in which `left` is convolved with `right`: B with W, B with G.
 
-    `kind` is product, quotient, power or integral; `left` is convolved with `right`
-    (A with B, B with W, B with G); `numerator` is that of a quotient, `exponent` the a
-    of a power, `function` the f of an integral. `level` counts the nodes that a
-    coefficient needs before it, at the same order. A node is `lagged` if its own
-    coefficient does not depend on that of `right` at the same order. It is `late` if
-    it can only be known after the accelerations.
+    `level` counts the nodes that a coefficient needs before it, at the same order. A
+    node is `late` if it can only be known after the accelerations.
     """
 
-    kind: str
     left: Form
     right: Form = field(default_factory=dict)
-    numerator: Form = field(default_factory=dict)
-    exponent: Any = None
+    level: int = field(default=0, kw_only=True)
+    late: bool = field(default=False, kw_only=True)
+
+    @property
+    def run(self) -> tuple[Any, ...]:
+        """Nodes of a kind that have this in common are computed together."""
+        return ()
+
+
+class Product(Node):
+    """A B, the one kind whose coefficient needs that of `right` of the same order."""
+
+
+class LaggedProduct(Node):
+    """sum_{j>0} A_j B_{k-j}, for a B that is known an order later."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Quotient(Node):
+    """A / B, with A for its `numerator`."""
+
+    numerator: Form
+
+
+@dataclass(eq=False, kw_only=True)
+class Power(Node):
+    """B^a, with a for its `exponent`."""
+
+    exponent: Any
+
+
+@dataclass(eq=False, kw_only=True)
+class Integral(Node):
+    """A part of f(B, ...): one for each of its `arguments`, of which this is `left`.
+
+    The first part has the `function`, and starts from its value; the others from zero.
+    """
+
+    arguments: tuple[Form, ...]
     function: Any = None
-    arguments: tuple[Form, ...] = ()
-    level: int = 0
-    lagged: bool = True
-    late: bool = False
+
+    @property
+    def run(self) -> tuple[Any, ...]:
+        return str(self.function), len(self.arguments)
 
 
 class Recurrences:
@@ -99,8 +134,8 @@ class Recurrences:
         return form
 
     def lagged_product(self, left: Form, right: Any) -> Node:
-        """sum_{j>0} left_j right_{k-j}, for a `right` that is known an order later."""
-        return self._new(Node("product", left, {right: ONE}), left)
+        """The node for a `right`, an input or unknown, that is known an order later."""
+        return self._new(LaggedProduct(left, {right: ONE}), left)
 
     def _form(self, expression: Any, place: str) -> Form:
         if expression in self._moving:
@@ -148,16 +183,14 @@ class Recurrences:
             product = product * factor
             if product not in self._forms:
                 right = self._form(factor, place)
-                node = self._new(
-                    Node("product", form, right, lagged=False), form, right
-                )
+                node = self._new(Product(form, right), form, right)
                 self._forms[product] = {node: ONE}
             form = self._forms[product]
         return form
 
     def _quotient(self, above: Form, below: Form, expression: Any) -> Form:
         if expression not in self._forms:
-            node = self._new(Node("quotient", below, numerator=above), below, above)
+            node = self._new(Quotient(below, numerator=above), below, above)
             node.right = {node: ONE}
             self._forms[expression] = node.right
         return self._forms[expression]
@@ -172,14 +205,14 @@ class Recurrences:
         form = self._form(base, place)
         if exponent == -1:
             return self._quotient({ONE: ONE}, form, 1 / base)
-        node = self._new(Node("power", form, exponent=exponent), form)
+        node = self._new(Power(form, exponent=exponent), form)
         node.right = {node: ONE}
         return node.right
 
     def _function(self, expression: Any, place: str) -> Form:
         arguments = tuple(self._form(a, place) for a in expression.args)
         parts = [
-            self._new(Node("integral", argument, arguments=arguments), *arguments)
+            self._new(Integral(argument, arguments=arguments), *arguments)
             for argument in arguments
         ]
         parts[0].function = expression.func
@@ -191,7 +224,7 @@ class Recurrences:
         ]
         return form
 
-    def _new(self, node: Node, *needed: Form) -> Node:
+    def _new(self, node: N, *needed: Form) -> N:
         keys = [key for form in needed for key in form]
         nodes = [key for key in keys if isinstance(key, Node)]
         node.level = 1 + max((key.level for key in nodes), default=0)

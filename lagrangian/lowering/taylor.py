@@ -11,6 +11,7 @@ each order M_0 x_k = F_k - sum_{j>0} M_j x_{k-j}, so M is inverted once a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -20,23 +21,13 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.lowering.functions import FUNCTIONS
-from lagrangian.lowering.kernels.fused import smallest, total
+from lagrangian.lowering.groups import Group, group_of
+from lagrangian.lowering.kernels.fused import total
 from lagrangian.lowering.kernels.linear_solve import invert
 from lagrangian.lowering.recurrences import ONE, Form, Node, Recurrences, combine
 
-#: Terms of a convolution that are added at a time.
-_BLOCK = 4
 #: Up to so many places, linear forms are gathered by slices, which compile slowly.
 _SLICED = 128
-
-#: Functions that are constant far out: how much their argument may change within a
-#: step, and from where on they are constant to rounding.
-_SATURATING: dict[Any, tuple[float, float]] = {
-    **{sp.exp: (3.0, 745.0), sp.sech: (1.0, 745.0), sp.csch: (1.0, 745.0)},
-    **{sp.tanh: (1.0, 20.0), sp.coth: (1.0, 20.0)},
-    **{sp.erf: (1.0, 27.0), sp.erfc: (1.0, 27.0)},
-}
 
 
 class Expansion(NamedTuple):
@@ -59,17 +50,16 @@ class Expansion(NamedTuple):
 
 
 class TaylorSeries:
-    """The recurrences of one system with numbers for its constants.
+    """The recurrences of one system, and with `at` the numbers for its constants.
 
     Args:
         matrix, forcing: M and F in the equations M x = F. Behind the accelerations, x
             may hold minus the multipliers of constraints.
         positions, velocities: the symbols of the state, of equal number.
         time: the symbol of time.
-        values: a number for every other symbol.
+        values: a number for every other symbol; None to give them by `at`.
         rates: expressions whose integrals over time are carried along.
         unknowns: the symbols by which `rates` may speak of x.
-        settle: brings a state back onto the constraints; kept for the solvers.
 
     Raises:
         CannotLower: a function without a recurrence.
@@ -82,14 +72,15 @@ class TaylorSeries:
         positions: Sequence[Any],
         velocities: Sequence[Any],
         time: Any,
-        values: Mapping[Any, Any],
+        values: Mapping[Any, Any] | None = None,
         rates: Sequence[Any] = (),
         unknowns: Sequence[Any] = (),
-        settle: Callable[[Any, Any], Any] | None = None,
     ):
         self.matrix = matrix
         self.count, self.size = len(positions), matrix.rows
-        self.integrals, self.settle = len(rates), settle
+        self.integrals = len(rates)
+        #: Brings a state back onto the constraints; kept for the solvers.
+        self.settle: Callable[[Any, Any], Any] | None = None
         names = [q.name for q in positions] + ["a constraint"] * matrix.rows
         inputs = [*positions, *velocities, time]
         unknowns = list(unknowns) or [sp.Dummy(f"x{i}") for i in range(self.size)]
@@ -115,26 +106,37 @@ class TaylorSeries:
             residual.append(combine([(ONE, right[i]), *lagged]))
         integrands = [recurrences.add(rate, "rate of a law") for rate in rates]
 
-        groups = [
-            Group(kind, lagged, list(nodes))
-            for (_, _, kind, lagged), nodes in groupby(
-                sorted(recurrences.nodes, key=_group), _group
-            )
-        ]
-        self.groups = [group for group in groups if not group.late]
-        self.late = [group for group in groups if group.late]
-        early, late = (
-            [node for group in some for node in group.nodes]
-            for some in (self.groups, self.late)
-        )
+        self._nodes = sorted(recurrences.nodes, key=lambda n: (_group(n), n.run))
+        early = [node for node in self._nodes if not node.late]
+        late = [node for node in self._nodes if node.late]
         keys = [ONE, *inputs, *early, *unknowns, *late]
         self.rows = {key: row for row, key in enumerate(keys)}
-        self._values = dict(values)
         flat = [entry for row in entries for entry in row]
-        self.entries_at = self._linear(flat)
+        self._forms = flat, right, residual, integrands
+        if values is not None:
+            self._lower(values)
+
+    def at(
+        self,
+        values: Mapping[Any, Any],
+        settle: Callable[[Any, Any], Any] | None = None,
+    ) -> TaylorSeries:
+        """The same recurrences with a number for every constant; traced ones, too."""
+        other = copy(self)
+        other.settle = settle
+        other._lower(values)
+        return other
+
+    def _lower(self, values: Mapping[Any, Any]) -> None:
+        self._values = dict(values)
+        groups = [group_of(list(some)) for _, some in groupby(self._nodes, _group)]
+        self.groups = [group for group in groups if not group.late]
+        self.late = [group for group in groups if group.late]
+        entries, right, residual, integrands = self._forms
+        self.entries_at = self._linear(entries)
         self.forcing_at = self._linear(right)
         self.residual_at = self._linear(residual)
-        self.rates_at = self._linear(integrands) if rates else None
+        self.rates_at = self._linear(integrands) if integrands else None
         for group in groups:
             group.lower(self._linear, self._values)
 
@@ -220,8 +222,8 @@ def _started(groups: Sequence[Group], z: Any) -> tuple[Any, list[Any]]:
     return z, starts
 
 
-def _group(node: Node) -> tuple[bool, int, str, bool]:
-    return node.late, node.level, node.kind, node.lagged
+def _group(node: Node) -> tuple[bool, int, str]:
+    return node.late, node.level, type(node).__name__
 
 
 class _Linear:
@@ -238,10 +240,13 @@ class _Linear:
             self.rows[i] = [rows[key] for key, _ in terms]
             flat += [coefficient for _, coefficient in terms]
         self.plain = width == 1 and all(c == 1 for c in flat)
-        weights = evaluate(flat, values)
-        if not any(isinstance(w, jax.Array) for w in weights):
-            weights = np.asarray(weights, np.float64)
-        self.weights = jnp.asarray(weights, jnp.float64).reshape(len(forms), width, 1)
+        # The same few come many times.
+        places = {c: i for i, c in enumerate(dict.fromkeys(flat))}
+        weights = evaluate(places, values)
+        known = not any(isinstance(w, jax.Array) for w in weights)
+        each: Any = (np if known else jnp).asarray(weights, np.float64)
+        spread = np.array([places[c] for c in flat], np.int32)
+        self.weights = jnp.asarray(each[spread]).reshape(len(forms), width, 1)
 
     def gross(self, z: Any) -> Any:
         """The sums of the terms' sizes."""
@@ -268,164 +273,3 @@ def _apply(inverse: Any, right: Any) -> Any:
     if inverse.ndim == 2:
         return inverse * right
     return total(inverse * right, axis=1)
-
-
-class Group:
-    """Nodes of one level and kind.
-
-    Its history is two arrays of shape (rows, nodes, lanes): the coefficients of the
-    left factors from the first, and of the right ones in reverse, so that the
-    convolution of order k is a product of the one with a slice of the other.
-    """
-
-    def __init__(self, kind: str, lagged: bool, nodes: list[Node]):
-        if kind == "integral":
-            nodes.sort(key=lambda node: (str(node.function), len(node.arguments)))
-        self.kind, self.lagged, self.nodes = kind, lagged, nodes
-        self.late = nodes[0].late
-        rooms = [_room(node) for node in nodes]
-        self.watched = np.array([i for i, room in enumerate(rooms) if room], int)
-        self.rooms = np.array([room for room in rooms if room]).reshape(-1, 2, 1)
-
-    def lower(self, linear: Any, values: Mapping[Any, Any]) -> None:
-        self.left = linear([node.left for node in self.nodes])
-        self.right = linear([node.right for node in self.nodes])
-        if self.kind == "quotient":
-            self.numerator = linear([node.numerator for node in self.nodes])
-        if self.kind == "power":
-            exponents = evaluate([node.exponent for node in self.nodes], values)
-            self.exponents = jnp.asarray(exponents, jnp.float64)[:, None]
-        if self.kind == "integral":
-            self.functions = [
-                (
-                    function,
-                    [linear([n.arguments[i] for n in run]) for i in range(arity)],
-                )
-                for function, arity, run in _runs(self.nodes)
-            ]
-
-    def start(self, z: Any) -> tuple[Any, Any]:
-        """The coefficients of order 0, and what later orders need of them."""
-        left = self.left(z)
-        if self.kind == "quotient":
-            value = self.numerator(z) / left
-        elif self.kind == "power":
-            value = left**self.exponents
-        elif self.kind == "integral":
-            value = jnp.concatenate(
-                [
-                    jnp.zeros_like(left[: len(arguments[0].rows)])
-                    if function is None
-                    else FUNCTIONS[function](*(a(z) for a in arguments))
-                    for function, arguments in self.functions
-                ]
-            )
-        elif self.lagged:
-            value = jnp.zeros_like(left)
-        else:
-            value = left * self.right(z)
-        return value, left
-
-    def first(self, z: Any, left: Any, order: int) -> Any:
-        """The history with the coefficients of order 0 in it."""
-        rows = order + 1
-        # Behind the last row are zeros for what is left of a block.
-        lefts = jnp.zeros((rows + _BLOCK, *left.shape))
-        if self.kind == "product" and not self.lagged:
-            lefts = lefts.at[0].set(left)
-        rights = jnp.zeros((2 * rows + _BLOCK, *left.shape))
-        rights = rights.at[rows].set(self.right(z))
-        divisor = 1 / left if self.kind in ("quotient", "power") else left
-        return lefts, rights, divisor
-
-    def next(self, z: Any, history: Any, k: Any, order: int) -> tuple[Any, Any]:
-        """The coefficients of order k >= 1."""
-        lefts, rights, divisor = history
-        left = self.left(z)
-        if self.kind == "integral":
-            left = k * left
-        lefts = jax.lax.dynamic_update_index_in_dim(lefts, left, k, 0)
-        if not self.lagged:
-            rights = jax.lax.dynamic_update_index_in_dim(
-                rights, self.right(z), order + 1 - k, 0
-            )
-        value = self._convolved(lefts, rights, k, order)
-        if self.kind == "quotient":
-            value = (self.numerator(z) - value) * divisor
-        elif self.kind == "power":
-            value = value * divisor / k
-        elif self.kind == "integral":
-            value = value / k
-        return value, (lefts, rights, divisor)
-
-    def _convolved(self, lefts: Any, rights: Any, k: Any, order: int) -> Any:
-        """The sum over j <= k of left_j right_{k-j}, a few terms at a time.
-
-        One term at a time would be a chain of additions, and all of them at once mostly
-        zeros: this is a third faster than either.
-        """
-
-        def block(i: Any, total: Any) -> Any:
-            first = i * _BLOCK
-            left = jax.lax.dynamic_slice_in_dim(lefts, first, _BLOCK, 0)
-            right = jax.lax.dynamic_slice_in_dim(
-                rights, order + 1 - k + first, _BLOCK, 0
-            )
-            if self.kind == "power":
-                j = first + jnp.arange(float(_BLOCK))[:, None, None]
-                right = right * ((self.exponents + 1) * j - k)
-            terms = left * right
-            return total + sum(terms[j] for j in range(_BLOCK))
-
-        zero = jnp.zeros(lefts.shape[1:])
-        return jax.lax.fori_loop(0, k // _BLOCK + 1, block, zero)
-
-    def finish(self, z: Any, history: Any, k: Any, order: int) -> Any:
-        """The history with the right factors of order k, once all are known."""
-        if not self.lagged:
-            return history
-        lefts, rights, divisor = history
-        rights = jax.lax.dynamic_update_index_in_dim(
-            rights, self.right(z), order + 1 - k, 0
-        )
-        return lefts, rights, divisor
-
-    def reach(self, left: Any, history: Any, order: int) -> Any:
-        """How far the functions that can hide a feature stay resolved, in units.
-
-        A pulse exp(-x^2) far from its centre, or 1/(1 + x^2), is too small for the
-        series of the motion to show it, which would step over it. What it is a function
-        of does show: see `_room`. Its terms of order 1 and 2 may fill that room.
-        """
-        least, share = self.rooms[:, 0], self.rooms[:, 1]
-        lefts, _, _ = history
-        first, second = (jnp.abs(lefts[k, self.watched]) for k in (1, 2))
-        if self.kind == "integral":
-            second = second / 2
-        size = jnp.abs(left[self.watched])
-        if self.kind == "integral":
-            room = jnp.maximum(least, (size - share) / 2)
-        else:
-            room = share * size
-        return jnp.minimum(smallest(room / first), jnp.sqrt(smallest(room / second)))
-
-
-def _room(node: Node) -> tuple[float, float] | None:
-    """How much the argument or the divisor of a node may change within a step.
-
-    For exp(B) and its like, the first number; or, where |B| exceeds the second by more,
-    half of the excess, as the function is constant to rounding there. For quotients and
-    powers, a share of the divisor or the base. None: as much as it likes.
-    """
-    if node.kind in ("quotient", "power"):
-        return 0.0, 1.0
-    return _SATURATING.get(node.function) if node.kind == "integral" else None
-
-
-def _runs(nodes: Sequence[Node]) -> list[tuple[Any, int, list[Node]]]:
-    """Neighbouring nodes of the same function together, with its number of arguments.
-
-    The second part of a function of two arguments has none, and starts from zero.
-    """
-    runs = groupby(nodes, lambda node: (node.function, len(node.arguments)))
-    return [(function, arity, list(run)) for (function, arity), run in runs]

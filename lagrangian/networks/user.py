@@ -1,7 +1,6 @@
-"""A user's own data and network: arrays or images from files, a class by its name.
+"""A user's own network: a class by its name, whose module is imported.
 
-Arrays are read without pickles. The module of a network is imported, as `python -m`
-would; nothing else is run.
+The module is imported as `python -m` would; nothing else is run.
 """
 
 from __future__ import annotations
@@ -13,212 +12,31 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import linen, nnx
 from flax.nnx import bridge
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.networks.datasets import Dataset, from_arrays
+from lagrangian.networks.datasets import Dataset
 
-#: The names that an array may have; the first one that is there counts.
-INPUTS = ("inputs", "x", "images")
-TARGETS = ("targets", "y", "labels")
-
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-#: The image modes that are read: those as grey levels, and those as colours.
-_MODES = dict.fromkeys(("1", "L", "LA"), "L") | dict.fromkeys(
-    ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"), "RGB"
-)
 _SIGNATURE = (
     "Write `def __init__(self, rngs, inputs, features, classes)`: all but `rngs` may "
     "be left out, `inputs` is a tuple, and any others need a default."
 )
 _PACKAGE = str(Path(__file__).parents[1])
-_SAVE = "np.savez('data.npz', inputs=inputs, targets=targets)"
-
-
-# ------------------------------------------------------------------ data
-
-
-def load_data(path: str | os.PathLike[str]) -> Dataset:
-    """The data set in a file or folder of the user's.
-
-    Read are
-
-    - an `.npz` file, or a folder of `.npy` files, with arrays named `inputs` (or `x` or
-      `images`) and `targets` (or `y` or `labels`);
-    - a folder with one subfolder a class of `.png` and `.jpg` images of one size. They
-      come as (height, width, 1), or (height, width, 3) in colour, scaled to [0, 1],
-      class by class; classes and files are sorted by name.
-
-    `from_arrays` says what the arrays may be.
-
-    Raises:
-        LagrangianError: says what is wrong, in which file and row, and what to write.
-    """
-    path = Path(path)
-    if path.is_dir() and not any(path.glob("*.npy")):
-        return _from_images(path)
-    if not path.exists():
-        raise LagrangianError(
-            f"`{path}` does not exist. Write the path of an .npz file, or of a folder "
-            "of .npy files or images."
-        )
-    if not path.is_dir() and path.suffix != ".npz":
-        raise LagrangianError(
-            f"`{path}` is neither an .npz file nor a folder. Write one by `{_SAVE}`."
-        )
-    arrays = _read_pair(path)
-    called = [f"`{name}` in `{path}`" for name in arrays]
-    return from_arrays(*arrays.values(), name=_title(path), called=called)
-
-
-def _title(path: Path) -> str:
-    return path.absolute().name.removesuffix(".npz")
-
-
-def _read_pair(path: Path) -> dict[str, np.ndarray]:
-    """The inputs and then the targets, by the names that they have there."""
-    if path.is_dir():
-        files = {file.stem: file for file in sorted(path.glob("*.npy"))}
-        names = _names(files, path)
-        return {name: _plain(files[name], _read_npy, files[name]) for name in names}
-    # NumPy leaves a file open that it opened and found damaged.
-    with _plain(path, path.open, "rb") as file:
-        archive = _plain(path, np.load, file, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise LagrangianError(
-                f"`{path}` is one array alone. Write it by `{_SAVE}`."
-            )
-        names = _names(archive.files, path)
-        return {name: _plain(path, archive.__getitem__, name) for name in names}
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _names(found: Iterable[str], path: Path) -> list[str]:
-    """What the inputs and the targets are called here."""
-    found = list(found)
-    chosen = []
-    for known in (INPUTS, TARGETS):
-        present = [name for name in known if name in found]
-        if not present:
-            listed = ", ".join(f"`{name}`" for name in found) or "nothing"
-            raise LagrangianError(
-                f"`{path}` has no `{known[0]}` (nor `{known[1]}` or `{known[2]}`); it "
-                f"has {listed}. Write it by `{_SAVE}`."
-            )
-        chosen.append(present[0])
-    return chosen
-
-
-def _plain(path: Path, read: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What `read` makes of a file."""
-    try:
-        return read(*args, **options)
-    # A damaged file ends NumPy and zipfile in any of a dozen exceptions.
-    except Exception as error:
-        why = getattr(error, "strerror", None) or (
-            "it is damaged, or no file of NumPy, or holds Python objects (pickles), "
-            "which are never loaded"
-        )
-        raise LagrangianError(
-            f"`{path}` cannot be read: {why}. Write it by `{_SAVE}`, with arrays of "
-            "numbers."
-        ) from error
-
-
-# ------------------------------------------------------------------ images
-
-
-def _from_images(path: Path) -> Dataset:
-    classes = [folder for folder in _listed(path) if folder.is_dir()]
-    if len(classes) < 2:
-        raise LagrangianError(
-            f"`{path}` holds no .npy files, and {len(classes)} subfolders. Write "
-            "`inputs.npy` and `targets.npy`, or a subfolder of images for each of two "
-            "classes or more."
-        )
-    files = [(file, i) for i, folder in enumerate(classes) for file in _images(folder)]
-    first = _image(files[0][0])
-    inputs = np.empty((len(files), *first.shape), np.float32)
-    for row, (file, _) in enumerate(files):
-        image = _image(file)
-        if image.shape != first.shape:
-            raise LagrangianError(
-                f"`{file}` has shape {image.shape}, while `{files[0][0]}` has "
-                f"{first.shape} (height, width, channels). Write all images in one "
-                "size, and all in grey or all in colour."
-            )
-        inputs[row] = image
-    labels = np.array([label for _, label in files], np.int32)
-    names = tuple(folder.name for folder in classes)
-    return Dataset(_title(path), inputs, labels, len(classes), names)
-
-
-def _listed(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if not f.name.startswith("."))
-
-
-def _images(folder: Path) -> list[Path]:
-    files = _listed(folder)
-    if not files:
-        raise LagrangianError(
-            f"the class folder `{folder}` is empty. Put its images in, or remove it."
-        )
-    for file in files:
-        if file.suffix.lower() not in _SUFFIXES:
-            raise LagrangianError(
-                f"`{file}` is no .png or .jpg image. Convert it, or move it elsewhere."
-            )
-    return files
-
-
-def _image(file: Path) -> np.ndarray:
-    """One image in [0, 1]: float32 of shape (height, width, 1 or 3)."""
-    try:
-        from PIL import Image
-    except ModuleNotFoundError:
-        raise LagrangianError(
-            "images are read by Pillow. Install it with "
-            "`pip install 'lagrangian[demo]'`."
-        ) from None
-    try:
-        with Image.open(file) as image:
-            image.load()
-    # A damaged file ends Pillow in OSError, SyntaxError, ValueError and others.
-    except Exception as error:
-        raise LagrangianError(
-            f"`{file}` cannot be read as an image: {error}. Save it anew as .png, or "
-            "remove it."
-        ) from error
-    if image.mode not in _MODES:
-        raise LagrangianError(
-            f"`{file}` has pixels of mode `{image.mode}`. Save it with 8 bits a "
-            "channel, in grey or in colour."
-        )
-    if image.mode == "P":  # Pillow warns if transparency is lost straight to RGB
-        image = image.convert("RGBA")
-    pixels = np.asarray(image.convert(_MODES[image.mode]), np.float32)
-    return pixels.reshape(*pixels.shape[:2], -1) / 255
-
-
-# ------------------------------------------------------------------ networks
 
 
 def load_model(name: str) -> Callable[..., Any]:
     """The class, or function that makes a network, of that name.
 
     Args:
-        name: "module:Class". The module is imported, from the current directory first.
+        name: "module:Class". The module is imported, from the current directory first,
+            which is on the path for that time only; its code runs.
 
     Raises:
         LagrangianError: the name has another form, or there is no such module or class;
@@ -242,10 +60,9 @@ def load_model(name: str) -> Callable[..., Any]:
 
 def _module(name: str) -> Any:
     here = os.getcwd()
-    if sys.path[:1] != [here]:
-        sys.path.insert(0, here)
     try:
-        return importlib.import_module(name)
+        with _on_the_path(here):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             raise LagrangianError(
@@ -255,6 +72,17 @@ def _module(name: str) -> Any:
         raise _failed(f"`{name}` cannot be imported", error) from error
     except Exception as error:  # the user's own code may raise anything
         raise _failed(f"`{name}` cannot be imported", error) from error
+
+
+@contextmanager
+def _on_the_path(folder: str) -> Generator[None, None, None]:
+    """A folder that modules are imported from inside, first, and no longer."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:  # the user's own code may change it
+            sys.path.remove(folder)
 
 
 def _attribute(module: Any, name: str, attribute: str) -> Any:

@@ -8,48 +8,39 @@
 
 A velocity is the name `q.dot`. Decimals are exact fractions, `0.1` being 1/10: so they
 cancel exactly, `x^0.5` is a square root, and each is rounded once, when it is lowered.
+Constants of more digits, or of more parts than a short sum of roots and functions of
+fractions, are float64 (arithmetic.py).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import sympy as sp
-
 from lagrangian.errors import LagrangianError, nearest
+from lagrangian.systems.arithmetic import (
+    FUNCTIONS,
+    MINUS_ONE,
+    PI,
+    Refused,
+    Value,
+    add,
+    call,
+    multiply,
+    power,
+    rational,
+)
 
-#: Each function with the number of its arguments.
-FUNCTIONS: dict[str, tuple[Any, int]] = {
-    "sin": (sp.sin, 1),
-    "cos": (sp.cos, 1),
-    "tan": (sp.tan, 1),
-    "cot": (sp.cot, 1),  # as SymPy writes tan(x + pi/2)
-    "asin": (sp.asin, 1),
-    "acos": (sp.acos, 1),
-    "atan": (sp.atan, 1),
-    "atan2": (sp.atan2, 2),
-    "sinh": (sp.sinh, 1),
-    "cosh": (sp.cosh, 1),
-    "tanh": (sp.tanh, 1),
-    "asinh": (sp.asinh, 1),
-    "acosh": (sp.acosh, 1),
-    "atanh": (sp.atanh, 1),
-    "exp": (sp.exp, 1),
-    "log": (sp.log, 1),
-    "sqrt": (sp.sqrt, 1),
-    "abs": (sp.Abs, 1),
-    "Abs": (sp.Abs, 1),  # as SymPy prints it
-}
-CONSTANTS: dict[str, Any] = {"pi": sp.pi}
+CONSTANTS: dict[str, Value] = {"pi": PI}
 
 #: Longer, deeper or larger than anybody writes by hand. The time in which SymPy decides
 #: the sign of functions inside of functions is exponential in their depth.
 MAX_CHARACTERS, MAX_DEPTH, MAX_CALLS = 20_000, 50, 6
-MAX_EXPONENT, MAX_BITS = 1000, 10_000
+#: The derivatives of a product of n factors have n^2.
+MAX_FACTORS = 300
 
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -68,6 +59,9 @@ class InvalidExpression(LagrangianError, ValueError):
         row, column = text.count("\n", 0, position), _column(text, position)
         super().__init__(f"{message}\n{pointer(text.split(chr(10))[row], column)}")
         self.message, self.text, self.position = message, text, position
+
+    def __reduce__(self) -> tuple[Any, ...]:  # an error comes back from a worker, too
+        return type(self), (self.message, self.text, self.position)
 
 
 def _column(text: str, position: int) -> int:
@@ -101,7 +95,8 @@ def parse_expression(text: str, names: Mapping[str, Any], hint: str = "") -> Any
     Raises:
         InvalidExpression: anything else; it shows the place.
 
-    >>> m, v = sp.symbols("m v")
+    >>> from sympy import symbols
+    >>> m, v = symbols("m v")
     >>> parse_expression("0.5*m*v^2", {"m": m, "v": v})
     m*v**2/2
     >>> parse_expression("m*w", {"m": m, "v": v})
@@ -117,11 +112,12 @@ def parse_expression(text: str, names: Mapping[str, Any], hint: str = "") -> Any
             text[:70],
             0,
         )
-    return _Parser(text, {**CONSTANTS, **names}, hint).whole()
+    known = CONSTANTS | {name: Value(symbol) for name, symbol in names.items()}
+    return _Parser(text, known, hint).whole().expression
 
 
 class _Parser:
-    def __init__(self, text: str, names: Mapping[str, Any], hint: str):
+    def __init__(self, text: str, names: Mapping[str, Value], hint: str):
         self.text, self.names, self.hint = text, names, hint
         self.depth = self.calls = 0
         self.next = self._scan(0)
@@ -161,7 +157,16 @@ class _Parser:
                 position,
             )
 
-    def whole(self) -> Any:
+    def _made(
+        self, position: int, operation: Callable[..., Value], *operands: Any
+    ) -> Value:
+        """What an operation makes; an error at its position if it is refused."""
+        try:
+            return operation(*operands)
+        except Refused as error:
+            raise self._error(str(error), position) from None
+
+    def whole(self) -> Value:
         value = self.sum()
         if self.next.kind == "end":
             return value
@@ -174,44 +179,54 @@ class _Parser:
             self.next.position,
         )
 
-    def sum(self) -> Any:
+    def sum(self) -> Value:
         start = self.next.position
         terms = [self.product()]
         while operator := self._take("+", "-"):
             term = self.product()
-            terms.append(-term if operator.text == "-" else term)
-        return self._sized(sp.Add(*terms), start)
+            if operator.text == "-":
+                term = self._made(operator.position, multiply, [MINUS_ONE, term])
+            terms.append(term)
+        return terms[0] if len(terms) == 1 else self._made(start, add, terms)
 
-    def product(self) -> Any:
+    def product(self) -> Value:
         start = self.next.position
-        # One product of all factors, signs included, as SymPy prints it: it would
-        # distribute a sign over a sum that is multiplied by it alone.
         factors = self.signed()
         while operator := self._take("*", "/"):
             *sign, factor = self.signed()
             if operator.text == "/":
-                factor = self._power(factor, sp.S.NegativeOne, operator.position)
+                factor = self._made(operator.position, power, factor, MINUS_ONE)
             factors += [*sign, factor]
-        return self._sized(sp.Mul(*factors), start)
+        if len(factors) == 1:
+            return factors[0]
+        product = self._made(start, multiply, factors)
+        count = sum(bool(f.free_symbols) for f in product.expression.args)
+        if product.expression.is_Mul and count > MAX_FACTORS:
+            raise self._error(
+                f"a product of {count} different factors; at most {MAX_FACTORS} are "
+                "derived in reasonable time. Build the expression in Python.",
+                start,
+            )
+        return product
 
-    def signed(self) -> list[Any]:
+    def signed(self) -> list[Value]:
         """The factors -1, if there is an odd number of minus signs, and the power."""
         negative = False
         while sign := self._take("+", "-"):
             negative ^= sign.text == "-"
         value = self.power()
-        return [sp.S.NegativeOne, value] if negative else [value]
+        return [MINUS_ONE, value] if negative else [value]
 
-    def power(self) -> Any:
+    def power(self) -> Value:
         base = self.atom()
         if not (operator := self._take("^", "**")):
             return base
         self._enter(operator.position)
-        exponent = sp.Mul(*self.signed())
+        exponent = self._made(operator.position, multiply, self.signed())
         self.depth -= 1
-        return self._power(base, exponent, operator.position)
+        return self._made(operator.position, power, base, exponent)
 
-    def atom(self) -> Any:
+    def atom(self) -> Value:
         token = self._advance()
         if token.kind == "number":
             return self._number(token)
@@ -235,17 +250,19 @@ class _Parser:
                 self.next.position,
             )
 
-    def _number(self, token: _Token) -> Any:
-        number = Decimal(token.text) if len(token.text) <= 100 else None
-        if number is None or abs(number.adjusted()) > 308:
+    def _number(self, token: _Token) -> Value:
+        try:
+            number = Decimal(token.text) if len(token.text) <= 100 else None
+        except InvalidOperation:  # an exponent beyond what a Decimal holds
+            number = None
+        if number is None or abs(number.adjusted()) > 307:
             raise self._error(
                 "a number outside of float64, or of more than 100 digits.",
                 token.position,
             )
-        exact = Fraction(number)
-        return sp.Rational(exact.numerator, exact.denominator)
+        return self._made(token.position, rational, Fraction(number))
 
-    def _name(self, token: _Token) -> Any:
+    def _name(self, token: _Token) -> Value:
         name = token.text
         called = self.next.text == "("
         if name in FUNCTIONS and called:
@@ -273,7 +290,7 @@ class _Parser:
             token.position,
         )
 
-    def _call(self, token: _Token) -> Any:
+    def _call(self, token: _Token) -> Value:
         opened = self._advance()
         self.calls += 1
         if self.calls > MAX_CALLS:
@@ -287,44 +304,11 @@ class _Parser:
             arguments.append(self.sum())
         self._close(opened)
         self.calls -= 1
-        function, count = FUNCTIONS[token.text]
+        count = FUNCTIONS[token.text][-1]
         if len(arguments) != count:
             raise self._error(
                 f"`{token.text}` takes {count} argument{'s' * (count > 1)}, and got "
                 f"{len(arguments)}.",
                 token.position,
             )
-        if function is sp.exp:
-            return self._power(sp.E, arguments[0], token.position)
-        value = self._finite(function(*arguments), token.position)
-        if value.is_number and value.is_extended_real is False:
-            raise self._error("this is not real.", token.position)
-        return value
-
-    def _power(self, base: Any, exponent: Any, position: int) -> Any:
-        # SymPy works out powers of numbers at once, exp(10^9*log(2)) included.
-        if (exponent.is_Number and base != sp.E) or exponent.has(sp.log):
-            size = max([abs(n) for n in exponent.atoms(sp.Rational)] or [0])
-            if size > MAX_EXPONENT or size * _bits(base, exponent) > MAX_BITS:
-                raise self._error("a power too large to be worked out.", position)
-        return self._finite(base**exponent, position)
-
-    def _finite(self, value: Any, position: int) -> Any:
-        if value.has(sp.zoo, sp.nan, sp.oo, -sp.oo):
-            raise self._error("this is not finite.", position)
-        negative = [p for p in value.atoms(sp.Pow) if p.base.is_negative]
-        if value.has(sp.I) or any(p.exp.is_integer is False for p in negative):
-            raise self._error("this is not real.", position)
-        return value
-
-    def _sized(self, value: Any, position: int) -> Any:
-        numbers = [term.as_coeff_Mul()[0] for term in sp.Add.make_args(value)]
-        if _bits(*numbers) > MAX_BITS:
-            raise self._error("this has a number of too many digits.", position)
-        return value
-
-
-def _bits(*expressions: Any) -> int:
-    """The length of the longest whole number in these expressions."""
-    numbers = set().union(*(e.atoms(sp.Rational) for e in expressions))
-    return max((max(n.p.bit_length(), n.q.bit_length()) for n in numbers), default=0)
+        return self._made(token.position, call, token.text, arguments)

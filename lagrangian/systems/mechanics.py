@@ -44,6 +44,10 @@ SYSTEMS: dict[str, Callable[..., System]] = {
 }
 
 
+#: More links or masses than this take hours to derive.
+MOST_BODIES = 400
+
+
 def sizes(name: str) -> dict[str, int]:
     """The whole numbers that the factory of a system takes, with their defaults."""
     arguments = inspect.signature(SYSTEMS[name]).parameters
@@ -64,7 +68,9 @@ def make_system(name: str, values: Mapping[str, float] | None = None) -> System:
     values = dict(values or {})
     chosen = {size: values.pop(size) for size in sizes(name) if size in values}
     for size, number in chosen.items():
-        if not float(number).is_integer():
-            raise LagrangianError(f"`{size}` is {number:g}; write a whole number.")
+        if not (float(number).is_integer() and 1 <= number <= MOST_BODIES):
+            raise LagrangianError(
+                f"`{size}` is {number:g}; write a whole number from 1 to {MOST_BODIES}."
+            )
     system = SYSTEMS[name](**{size: int(n) for size, n in chosen.items()})
     return system.with_values(values)

@@ -14,8 +14,10 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import LagrangianError, nearest
+from lagrangian.files import open_regular
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
+from lagrangian.systems.budget import OverBudget, limited_calls
 from lagrangian.systems.expression import (
     CONSTANTS,
     FUNCTIONS,
@@ -26,6 +28,8 @@ from lagrangian.systems.expression import (
 from lagrangian.systems.system import System
 
 MAX_BYTES = 200_000
+#: Calls of Python functions in which a file is read, on any machine: some ten seconds.
+MAX_WORK = 10_000_000
 
 _TABLES = ("forces", "parameters", "positions", "velocities")
 _TEXTS = ("name", "description", "T", "V", "damping", "dissipation")
@@ -56,9 +60,23 @@ def load_spec(path: str | os.PathLike[str]) -> System:
     may be expressions, too: `"1/3"` or `"pi/2"`.
 
     Raises:
-        InvalidSpec: names the file, the key, and the line and column where it can.
+        InvalidSpec: names the file, the key, and the line and column where it can; or
+            a file that takes more than `MAX_WORK` to read.
     """
-    return _Spec.read(Path(path)).system()
+    path = Path(path)
+    try:
+        with limited_calls(MAX_WORK):
+            return _Spec.read(path).system()
+    except OverBudget:
+        raise InvalidSpec(
+            f"`{path}` takes too long to read: more than {MAX_WORK:,} calls of "
+            "functions. Write shorter expressions, or build the system in Python."
+        ) from None
+    except RecursionError:
+        raise InvalidSpec(
+            f"`{path}` has an expression that is nested too deeply. Multiply out, or "
+            "build the system in Python."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -70,12 +88,13 @@ class _Spec:
     @classmethod
     def read(cls, path: Path) -> _Spec:
         try:
-            data = path.read_bytes()
+            with open_regular(path) as file:
+                data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise InvalidSpec(f"`{path}` cannot be read: {error.strerror}.") from None
         if len(data) > MAX_BYTES:
             raise InvalidSpec(
-                f"`{path}` has {len(data)} bytes; at most {MAX_BYTES} are read."
+                f"`{path}` has more than {MAX_BYTES} bytes; at most that many are read."
             )
         try:
             text = data.decode("utf-8").replace("\r\n", "\n")
@@ -285,7 +304,7 @@ class _Spec:
         for key in keys:
             value = value[key]
         if isinstance(value, str):
-            value = self._parse({}, value, *keys).evalf()
+            value = self._parse({}, value, *keys).evalf(16)
         try:
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.theorems.theorem import Setting, Theorem, Verification
+
+if TYPE_CHECKING:
+    from lagrangian.theorems.theorem import Theorem, Verification
 
 #: By name, the chapter whose file of that name has the `THEOREM`.
 _CHAPTERS = {
@@ -29,10 +33,36 @@ def theorem(name: str) -> Theorem:
     Raises:
         LagrangianError: there is none; lists the nearest.
     """
-    if name not in _CHAPTERS:
-        raise LagrangianError(f"no theorem `{name}`. {nearest(name, _CHAPTERS)}")
+    check_known(name)
     module = f"{_CHAPTERS[name]}.{name.replace('-', '_')}"
     return import_module(f"lagrangian.theorems.{module}").THEOREM
+
+
+def check_known(name: str) -> None:
+    """Raise unless there is a theorem of that name.
+
+    Raises:
+        LagrangianError: lists the nearest.
+    """
+    if name not in _CHAPTERS:
+        raise LagrangianError(f"no theorem `{name}`. {nearest(name, _CHAPTERS)}")
+
+
+def title_and_source(name: str) -> tuple[str, str]:
+    """Of a theorem, read from its file: to import it would load JAX for two lines.
+
+    Raises:
+        LagrangianError: there is none; lists the nearest.
+    """
+    check_known(name)
+    file = Path(__file__).parent / _CHAPTERS[name] / f"{name.replace('-', '_')}.py"
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            if [ast.unparse(target) for target in node.targets] == ["THEOREM"]:
+                given = {k.arg: k.value for k in node.value.keywords}
+                title, source = given["title"], given["source"]
+                return ast.literal_eval(title), ast.literal_eval(source)
+    raise AssertionError(f"{file} has no THEOREM")
 
 
 def verify(
@@ -53,6 +83,8 @@ def verify(
     Raises:
         LagrangianError: an unknown name, or a theorem that takes no subject.
     """
+    from lagrangian.theorems.theorem import Setting, Verification
+
     found = theorem(name)
     if subject is not None and not found.takes_subject:
         raise LagrangianError(

@@ -39,7 +39,7 @@ def test_simulate_prints_the_drift_and_saves_a_figure(tmp_path, capsys):
     ],
 )
 def test_wrong_names_are_answered_with_what_to_write(arguments, message, capsys):
-    assert main(arguments) != 0
+    assert main(arguments) == 2
     assert message in capsys.readouterr().err
 
 
@@ -112,7 +112,7 @@ def test_friction_is_not_called_a_drift(tmp_path, capsys):
 def test_a_device_that_is_not_there_is_named(capsys):
     if any(device.platform == "tpu" for device in jax.devices()):
         pytest.skip("there is a TPU")
-    assert main(["simulate", "kepler", "--device", "tpu"]) == 1
+    assert main(["simulate", "kepler", "--device", "tpu"]) == 2
     assert "JAX finds no tpu here" in capsys.readouterr().err
 
 
@@ -120,8 +120,11 @@ def test_a_device_that_is_not_there_is_named(capsys):
 def test_a_place_that_cannot_be_written_is_named(option, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     place = tmp_path / "file" / "path.npz"
-    assert main(["simulate", "kepler", "--t", "1", option, str(place)]) == 1
-    assert f"lagrangian: `{tmp_path}/file" in capsys.readouterr().err
+    assert main(["simulate", "kepler", "--t", "1", option, str(place)]) == 2
+    printed = capsys.readouterr()
+    assert f"lagrangian: `{option}`: `{place}" in printed.err
+    assert f"{tmp_path}/file is no folder" in printed.err
+    assert "steps" not in printed.out  # found out before anything was computed
 
 
 def test_what_was_computed_until_a_stop_is_saved_and_drawn(tmp_path, capsys):
@@ -156,7 +159,7 @@ def test_options_of_the_steps_and_significant_digits(tmp_path, capsys):
         """
     )
     arguments = ["simulate", str(spec), "--points", "2", "--out", str(tmp_path)]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     assert "project=True" in capsys.readouterr().err
     arguments += ["--project", "--atol", "1e-20", "--max-step", "1e-9"]
     assert main(arguments) == 0
@@ -319,13 +322,16 @@ def test_verify_your_own_network_and_data(tmp_path, capsys, monkeypatch):
     [
         (["verify"], 2, "needs the name of a theorem"),
         (["verify", "equilibrium", "--all"], 2, "needs the name of a theorem"),
-        (["verify", "equilibrum"], 1, "Nearest: `equilibrium`"),
-        (["verify", "--all", "--data", "digits"], 1, "go with one theorem"),
-        (["verify", "equilibrium", "--data", "digits"], 1, "systems of its own"),
-        (["verify", "discrete-noether", "--data", "none.npz"], 1, "none.npz"),
-        (["verify", "discrete-noether", "--model", "Network"], 1, "module:Class"),
+        (["verify", "equilibrum"], 2, "Nearest: `equilibrium`"),
+        (["verify", "--all", "--data", "digits"], 2, "go with one theorem"),
+        (["verify", "equilibrium", "--data", "digits"], 2, "systems of its own"),
+        (["verify", "discrete-noether", "--data", "none.npz"], 2, "none.npz"),
+        (["verify", "discrete-noether", "--model", "Network"], 2, "module:Class"),
     ],
 )
-def test_what_verify_cannot_do_is_said(arguments, status, message, capsys):
+def test_what_verify_cannot_do_is_said(
+    arguments, status, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     assert main(arguments) == status
     assert message in capsys.readouterr().err

@@ -85,3 +85,38 @@ def test_without_xarray_the_extra_is_named(path, monkeypatch, tmp_path):
         with pytest.raises(lg.LagrangianError, match=r"pip install 'lagrangian\[xarr"):
             attempt()
     assert saver(tmp_path / "path.npz")(path).exists()
+
+
+def test_fields_have_their_grid_and_save_and_draw(tmp_path):
+    phi = lg.fields("phi", over="t x y")
+    theory = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2 - phi.d("y") ** 2) / 2)
+    flow = lg.lower(theory, interval=[(0, 1), (0, 2)], points=(4, 6))
+    path = flow.integrate({phi: lambda x, y: x + 0 * y}, {phi: 0}, (0, 0.1), points=3)
+    data = path.to_xarray()
+    assert data["phi"].dims == ("t", "x", "y") and data["phi"].shape == (3, 4, 6)
+    np.testing.assert_allclose(data["x"], [0, 0.25, 0.5, 0.75])
+    np.testing.assert_allclose(data["phi"].sel(t=0.0, y=0.0), data["x"])
+    with np.load(path.save(tmp_path / "wave.npz")) as saved:
+        np.testing.assert_array_equal(saved["phi.d(t)"], path[phi.d("t")])
+    assert path.plot().axes
+    with pytest.raises(lg.LagrangianError, match="`at` follows Taylor series"):
+        path.at([0.05])
+
+
+def test_a_networks_path_answers_the_same_questions(tmp_path):
+    parameters = {"w": np.ones(2, np.float32)}
+    flow = lg.network_flow(
+        parameters, lambda p, _: (p["w"] ** 2).sum(), None, lg.HeavyBall(0.1, 0.5)
+    )
+    path = flow.integrate((0, 1), points=4)
+    w = lg.blocks("w")
+    np.testing.assert_array_equal(path["w"], path[w])
+    np.testing.assert_array_equal(path[w.dot], path.v["w"])
+    data = path.to_xarray()
+    assert data["w"].dims == ("t", "w_0") and "HeavyBall" in data.attrs["rule"]
+    np.testing.assert_allclose(data["loss"], (path["w"] ** 2).sum(1))
+    assert path.save(tmp_path / "path.nc").exists() and path.plot().axes
+    with pytest.raises(lg.LagrangianError, match="Known: `w`"):
+        path["v"]
+    with pytest.raises(lg.LagrangianError, match="a NetworkPath has not"):
+        path.at([0.5])

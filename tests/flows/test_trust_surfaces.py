@@ -2,6 +2,7 @@
 
 import math
 
+import diffrax
 import jax
 import numpy as np
 import pytest
@@ -148,3 +149,13 @@ def test_an_absolute_tolerance_frees_small_coordinates_from_digits():
     path = flow.integrate(case.q, case.v, case.times, tol=1e-9, atol=1e-12)
     states = np.concatenate([path.q, path.v], axis=1)
     assert compare(states, suite.reference(case), 1e-9).word == "right"
+
+
+@pytest.mark.parametrize("solver", [diffrax.Tsit5(), diffrax.Kvaerno5()])
+def test_solvers_of_diffrax_keep_constraints_too(solver):
+    x, y = lg.coordinates("x y")
+    circle = x**2 + y**2 - 1
+    hanging = lg.Lagrangian((x.dot**2 + y.dot**2) / 2, G * y, constraints=[circle])
+    path = lg.lower(hanging).integrate([0.6, -0.8], [0, 0], (0, 20), solver=solver)
+    assert np.abs(path.evaluate(circle)).max() < 1e-14
+    assert np.abs(path.evaluate(x * x.dot + y * y.dot)).max() < 1e-13

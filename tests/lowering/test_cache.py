@@ -105,3 +105,46 @@ def test_a_call_that_comes_too_late_says_so(tmp_path, monkeypatch):
     with pytest.raises(lg.LagrangianError, match="came too late.*right after `import"):
         cache(tmp_path)
     assert not (tmp_path / "compiled").exists()
+
+
+@pytest.fixture
+def in_time(monkeypatch):
+    """As if Equinox was not loaded yet; nothing else of the process is changed."""
+    from lagrangian.lowering import cache as module
+
+    monkeypatch.setenv("EQX_ON_ERROR", "nan")
+    monkeypatch.setattr(module, "_equinox_raises", lambda: False)
+    return module
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are of another kind")
+@pytest.mark.parametrize(
+    ("folder", "compiled", "wrong"),
+    [(0o755, 0o775, "compiled is open"), (0o755, 0o757, "compiled is open")]
+    + [(0o777, 0o700, "is open for others to write")],
+)
+def test_a_folder_that_others_may_write_to_is_refused(
+    tmp_path, in_time, folder, compiled, wrong
+):
+    entries = tmp_path / "cache" / "compiled"
+    entries.mkdir(parents=True)
+    entries.chmod(compiled)
+    entries.parent.chmod(folder)
+    with pytest.raises(lg.LagrangianError, match=f"{wrong}.*chmod go-w"):
+        cache(entries.parent)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are of another kind")
+def test_a_folder_of_another_user_is_refused_and_one_of_ones_own_is_private(
+    tmp_path, in_time, monkeypatch
+):
+    entries = tmp_path / "compiled"
+    entries.mkdir(mode=0o700)
+    in_time._check_private(entries)
+    monkeypatch.setattr(os, "getuid", lambda: entries.stat().st_uid + 1)
+    with pytest.raises(lg.LagrangianError, match="belongs to another user"):
+        in_time._check_private(entries)
+
+
+def test_the_page_says_what_signatures_cannot_do():
+    assert "do not find" in cache.__doc__ and "forged" in cache.__doc__

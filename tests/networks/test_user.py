@@ -21,7 +21,8 @@ from lagrangian.networks.datasets import (
 )
 from lagrangian.networks.digits import cross_entropy
 from lagrangian.networks.networks import mean_square
-from lagrangian.networks.user import load_data, load_model, make_model
+from lagrangian.networks.user import load_model, make_model
+from lagrangian.networks.user_data import load_data
 
 DOCS = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 X = np.arange(12.0).reshape(6, 2)

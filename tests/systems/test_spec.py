@@ -1,6 +1,8 @@
 """Systems from TOML files, and what is said about files that are wrong."""
 
+import inspect
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import lagrangian as lg
+from lagrangian.systems import spec
 from lagrangian.systems.expression import FUNCTIONS
 from lagrangian.systems.mechanics import SYSTEMS
 from lagrangian.systems.spec import MAX_BYTES, InvalidSpec, load_spec
@@ -206,6 +209,26 @@ def test_what_has_no_place_is_named_all_the_same(write, text, message):
     with pytest.raises(InvalidSpec, match=message) as raised:
         load_spec(path)
     assert "case.toml" in str(raised.value)
+
+
+def test_a_file_that_takes_too_long_is_refused(write, monkeypatch):
+    path = write(OSCILLATOR)
+    load_spec(path)
+    monkeypatch.setattr(spec, "MAX_WORK", 1000)
+    with pytest.raises(InvalidSpec, match="takes too long to read: more than 1,000"):
+        load_spec(path)
+
+
+def test_the_stack_of_whoever_calls_is_not_burst(write):
+    nested = "(" * 49 + "x" + "+1)^2" * 49
+    path = write(changed("k*x^2/2", nested))
+    assert load_spec(path).lagrangian.equations
+
+    def deep(levels):
+        return deep(levels - 1) if levels else load_spec(path)
+
+    with pytest.raises(InvalidSpec, match="nested too deeply"):
+        deep(sys.getrecursionlimit() - len(inspect.stack()) - 120)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,18 +19,51 @@ from lagrangian.flows.solvers.solver import (
 )
 from lagrangian.flows.solvers.taylor import (
     Limits,
+    State,
+    Step,
     advance,
     increment,
     limits_for,
     order_for,
     start,
 )
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
+from lagrangian.lowering.taylor import TaylorSeries
 
 #: Into how many parts a step is cut to look for a change of sign or a turn.
 _PARTS = 16
 #: Bisections of a part: more than there are digits in float64.
 _BISECTIONS = 60
+
+
+class Crossings(NamedTuple):
+    """The crossings found so far: times, states, and how many of the places are used.
+
+    A step's own count once the next step has confirmed it.
+    """
+
+    t: Any
+    y: Any
+    number: Any
+
+
+class Search(NamedTuple):
+    """Where a search is: the motion, what it has found, and how much is confirmed."""
+
+    state: State
+    found: Crossings
+    known: Any
+    steps: Any
+    healthy: Any
+
+
+class Curve(NamedTuple):
+    """The surface's expression along one step, by the time since its start."""
+
+    state: Callable[[Any], tuple[Any, Any]]
+    value: Callable[[Any], Any]
+    slope: Callable[[Any], Any]
 
 
 def find_crossings(
@@ -43,117 +77,140 @@ def find_crossings(
     demands: Demands,
 ) -> Solution:
     """See `ScalarFlow.section`."""
-    order, n, rates = order_for(demands.tol), len(q), demands.rates
+    n, rates = len(q), demands.rates
+    limits = limits_for(demands.tol, n, span[1] - span[0])._replace(
+        floor=demands.atol[:, None], longest=demands.max_step
+    )
+    settings = (expression, direction, count, order_for(demands.tol), rates)
+    arguments = *map(float, span), limits, demands.max_steps
+    end = run(_searching, settings, flow, q, v, *arguments)
+    t, y = (np.asarray(x)[: int(end.known)] for x in (end.found.t, end.found.y))
+    stopped = "" if end.healthy else NOT_FINITE
+    if end.healthy and int(end.steps) >= demands.max_steps:
+        stopped = OUT_OF_STEPS
+    parts = y[:, :n], y[:, n : 2 * n], y[:, 2 * n : 2 * n + len(rates)]
+    return reached(t, *parts, int(end.steps), stopped)
+
+
+def _searching(
+    flow: Any,
+    expression: Any,
+    direction: int,
+    count: int,
+    order: int,
+    rates: tuple[Any, ...],
+) -> Callable[..., Search]:
     try:
         # With its integral carried along, steps are so short that the surface, too, is
         # resolved, however fast it waves.
         series = flow.series((*rates, expression))
     except CannotLower:
         series = flow.series(rates)
+    n = series.count
 
-    def level(q: Any, v: Any, t: Any) -> Any:
-        value = flow.evaluate(expression, q, v, t)
+    def level(t: Any, y: Any) -> Any:
+        value = flow.evaluate(expression, y[:n], y[n : 2 * n], t)
         return jnp.asarray(value, jnp.float64).reshape(())
 
-    def run(y: Any, begin: Any, end: Any, limits: Limits, max_steps: Any) -> Any:
-        state = start(y[:, None], begin[None], end[None], n)
-        found = jnp.zeros(count), jnp.zeros((count, len(y)))
+    @fused
+    def search(q: Any, v: Any, begin: Any, end: Any, limits: Limits, most: Any) -> Any:
+        def unfinished(at: Search) -> Any:
+            arrived = (at.state.now.t[0] >= end) & (at.state.taken[0] == 0)
+            return ~arrived & (at.known < count) & (at.steps < most) & at.healthy
 
-        def unfinished(carry: Any) -> Any:
-            state, _, _, known, steps, healthy = carry
-            arrived = (state.now.t[0] >= end) & (state.taken[0] == 0)
-            return ~arrived & (known < count) & (steps < max_steps) & healthy
-
-        def body(carry: Any) -> Any:
-            state, found, number, known, steps, _ = carry
-            taken = advance(series, state, end[None], limits, order)
-            # What a step has found counts once the next one has confirmed it.
-            known = number = jnp.where(taken.confirmed[0], number, known)
+        def body(at: Search) -> Search:
+            step = advance(series, at.state, end[None], limits, order)
+            good = step.confirmed[0]
+            found = at.found._replace(number=jnp.where(good, at.found.number, at.known))
             # A step that was refused is looked at no further.
-            step = jnp.where(taken.confirmed[0], taken.length, 0.0)
+            length = jnp.where(good, step.length, 0.0)[0]
+            curve = _curve(series, step, level, order)
+            new = _look(curve, length, found, direction, count)
+            healthy = step.healthy[0]
+            return Search(step.state, new, found.number, at.steps + 1, healthy)
 
-            def at(since: Any) -> tuple[Any, Any]:
-                moved, _ = increment(taken.terms, since / taken.unit, order, n)
-                return taken.start.t[0] + since, (taken.terms[0] + moved)[:, 0]
+        y = jnp.concatenate([q, v, jnp.zeros(series.integrals)])
+        state = start(y[:, None], begin[None], end[None], n)
+        none = Crossings(jnp.zeros(count), jnp.zeros((count, len(y))), 0)
+        first = Search(state, none, 0, 0, jnp.asarray(True))
+        return jax.lax.while_loop(unfinished, body, first)
 
-            def value(since: Any) -> Any:
-                t, y = at(since)
-                return level(y[:n], y[n : 2 * n], t)
+    return search
 
-            def slope(since: Any) -> Any:
-                return jax.jvp(value, (since,), (jnp.ones_like(since),))[1]
 
-            def between(edges: Any, carry: Any) -> Any:
-                """Store the crossing between two times, if there is one."""
-                found, number, side = carry
-                first, last = edges
-                right = value(last)
-                up, down = (side < 0) & (right >= 0), (side > 0) & (right <= 0)
-                crossed = ((direction >= 0) & up) | ((direction <= 0) & down)
-                crossed &= last > first
+def _curve(
+    series: TaylorSeries, step: Step, level: Callable[[Any, Any], Any], order: int
+) -> Curve:
+    def state(since: Any) -> tuple[Any, Any]:
+        moved, _ = increment(step.terms, since / step.unit, order, series.count)
+        return step.start.t[0] + since, (step.terms[0] + moved)[:, 0]
 
-                def store(carry: Any) -> Any:
-                    found, number = carry
-                    since = _bisect(value, first, last, side)
-                    found = tuple(
-                        array.at[number].set(x)
-                        for array, x in zip(found, at(since), strict=True)
-                    )
-                    return found, number + 1
+    def value(since: Any) -> Any:
+        return level(*state(since))
 
-                found, number = jax.lax.cond(
-                    crossed & (number < count), store, lambda c: c, (found, number)
-                )
-                return found, number, jnp.sign(right)
+    def slope(since: Any) -> Any:
+        return jax.jvp(value, (since,), (jnp.ones_like(since),))[1]
 
-            def look(part: Any, carry: Any) -> Any:
-                found, number, left_slope = carry
-                first, last = step[0] * part / _PARTS, step[0] * (part + 1) / _PARTS
-                left, right, right_slope = value(first), value(last), slope(last)
-                # Where it is zero, it will have the sign of its slope.
-                side = jnp.where(left == 0, jnp.sign(left_slope), jnp.sign(left))
-                turns = (side * left_slope < 0) & (right * right_slope > 0)
-                turns &= side == jnp.sign(right)
-                turn = jax.lax.cond(
-                    turns,
-                    lambda: _bisect(slope, first, last, left_slope),
-                    lambda: last,
-                )
-                edges = jnp.stack([first, turn, last])
-                found, number, _ = jax.lax.fori_loop(
-                    0,
-                    jnp.where(turns, 2, 1),
-                    lambda i, carry: between((edges[i], edges[i + 1]), carry),
-                    (found, number, side),
-                )
-                return found, number, right_slope
+    return Curve(state, value, slope)
 
-            found, number, _ = jax.lax.fori_loop(
-                0, _PARTS, look, (found, number, slope(jnp.zeros_like(step[0])))
-            )
-            return taken.state, found, number, known, steps + 1, taken.healthy[0]
 
-        _, found, _, known, steps, healthy = jax.lax.while_loop(
-            unfinished, body, (state, found, 0, 0, 0, jnp.asarray(True))
+def _look(
+    curve: Curve, length: Any, found: Crossings, direction: int, count: int
+) -> Crossings:
+    """The crossings with those of one step."""
+
+    def look(part: Any, carry: Any) -> Any:
+        found, left_slope = carry
+        first, last = length * part / _PARTS, length * (part + 1) / _PARTS
+        left, right, right_slope = (
+            curve.value(first),
+            curve.value(last),
+            curve.slope(last),
         )
-        return found, known, steps, healthy
+        # Where it is zero, it will have the sign of its slope.
+        side = jnp.where(left == 0, jnp.sign(left_slope), jnp.sign(left))
+        turns = (side * left_slope < 0) & (right * right_slope > 0)
+        turns &= side == jnp.sign(right)
+        turn = jax.lax.cond(
+            turns, lambda: _bisect(curve.slope, first, last, left_slope), lambda: last
+        )
+        edges = jnp.stack([first, turn, last])
 
-    key = ("section", expression, direction, count, order, rates)
-    if key not in flow.compiled:
-        flow.compiled[key] = jax.jit(fused(run))
-    limits = limits_for(demands.tol, n, span[1] - span[0])._replace(
-        floor=demands.atol[:, None], longest=demands.max_step
-    )
-    y = np.concatenate([q, v, np.zeros(series.integrals)])
-    found, known, steps, healthy = flow.compiled[key](
-        y, *map(float, span), limits, demands.max_steps
-    )
-    t, y = (np.asarray(x)[: int(known)] for x in found)
-    stopped = "" if healthy else NOT_FINITE
-    if healthy and int(steps) >= demands.max_steps:
-        stopped = OUT_OF_STEPS
-    parts = y[:, :n], y[:, n : 2 * n], y[:, 2 * n : 2 * n + len(rates)]
-    return reached(t, *parts, int(steps), stopped)
+        def between(i: Any, carry: Any) -> Any:
+            ends = edges[i], edges[i + 1]
+            return _stored(curve, *ends, *carry, direction, count)
+
+        found, _ = jax.lax.fori_loop(0, jnp.where(turns, 2, 1), between, (found, side))
+        return found, right_slope
+
+    first = found, curve.slope(jnp.zeros_like(length))
+    return jax.lax.fori_loop(0, _PARTS, look, first)[0]
+
+
+def _stored(
+    curve: Curve,
+    first: Any,
+    last: Any,
+    found: Crossings,
+    side: Any,
+    direction: int,
+    count: int,
+) -> tuple[Crossings, Any]:
+    """The crossings with that between two times, if there is one; and the side there.
+
+    `side` is the sign of the expression at the first of them.
+    """
+    right = curve.value(last)
+    up, down = (side < 0) & (right >= 0), (side > 0) & (right <= 0)
+    crossed = ((direction >= 0) & up) | ((direction <= 0) & down)
+    crossed &= (last > first) & (found.number < count)
+
+    def store(found: Crossings) -> Crossings:
+        t, y = curve.state(_bisect(curve.value, first, last, side))
+        i = found.number
+        return Crossings(found.t.at[i].set(t), found.y.at[i].set(y), i + 1)
+
+    return jax.lax.cond(crossed, store, lambda found: found, found), jnp.sign(right)
 
 
 def _bisect(value: Any, first: Any, last: Any, left: Any) -> Any:

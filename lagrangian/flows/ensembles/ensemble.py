@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ from jax.experimental.multihost_utils import process_allgather
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
-from lagrangian.files import write_atomically
+from lagrangian.files import LOCK, one_writer
+from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
+from lagrangian.flows.ensembles.memory import check_memory
 from lagrangian.flows.ensembles.records import Record, read_records
-from lagrangian.flows.guard import Guard
+from lagrangian.flows.guard import Guard, Seen
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
     RUNNING,
@@ -30,6 +31,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     integrate_lanes,
 )
 from lagrangian.flows.solvers.solver import Demands
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 from lagrangian.version import __version__
 
@@ -152,6 +154,8 @@ def run_ensemble(
     """See `ScalarFlow.ensemble`."""
     devices, records = _devices(devices), read_records(flow, record)
     members, n = q0.shape
+    kept = sum(1 if r.summary else len(times) for r in records.values())
+    check_memory(members, len(times), 2 * n, kept)
     rows = 2 * n + len(demands.rates)
     chunk = _chunk_size(devices, members, len(times) * rows * 8)
     count = -(-members // chunk)
@@ -161,25 +165,24 @@ def run_ensemble(
         settings = (asked, chunk, sorted(map(str, records.items())))
         # The same bits come from the same program on the same kind of device only.
         program = (__version__, jax.__version__, devices[0].platform)
-        folder = _folder(Path(save), flow, (q0, v0, times), (settings, program))
+        folder = chunk_folder(Path(save), flow, (q0, v0, times), (settings, program))
     work = _worker(flow, times, demands, guard, records, chunk, devices[0].platform)
 
     def one(number: int, device: Any) -> dict[str, np.ndarray]:
         rows = slice(number * chunk, min((number + 1) * chunk, members))
-        file = folder / f"{number:06d}.npz" if folder else None
-        if file is not None and (saved := _saved(file)):
+        states = q0[rows], v0[rows]
+        if folder and (saved := saved_chunk(folder, number, states)):
             return saved
-        parts = work(q0[rows], v0[rows], device)
-        if file is not None:
-            write_atomically(
-                file, lambda handle: np.savez(handle, allow_pickle=False, **parts)
-            )
+        parts = work(*states, device)
+        if folder:
+            save_chunk(folder, number, states, parts)
         return parts
 
     # With fewer chunks than processes, each of these computes all of them.
     processes = jax.process_count() if count >= jax.process_count() else 1
     mine = range(jax.process_index() % processes, count, processes)
     with (
+        ExitStack() as stack,
         tqdm(
             total=sum(min(chunk, members - number * chunk) for number in mine),
             unit="member",
@@ -188,6 +191,10 @@ def run_ensemble(
         ) as bar,
         ThreadPoolExecutor(_workers(devices)) as pool,
     ):
+        if folder:
+            # Another process that computes the same finds it done when it is its turn.
+            lock = f"{LOCK}-{jax.process_index()}"
+            stack.enter_context(one_writer(folder, "save", wait=True, name=lock))
         futures = [
             pool.submit(one, number, devices[i % len(devices)])
             for i, number in enumerate(mine)
@@ -215,29 +222,7 @@ def _worker(
     on_cpu = platform == "cpu"
     lanes = LANES if on_cpu else chunk
     max_steps, rates = demands.max_steps, demands.rates
-    key = ("ensemble", chunk, lanes, len(times), max_steps, rates, platform)
-    if key not in flow.compiled:
-        field, settle = flow.lanes_field(rates), flow.settle
-
-        def integrate(*arguments: Any) -> Results:
-            return integrate_lanes(
-                field,
-                *arguments,
-                settle=settle,
-                lanes=lanes,
-                max_steps=max_steps,
-                unrolled=not on_cpu,
-            )
-
-        kernel = fused(integrate) if on_cpu else integrate
-
-        def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
-            t = jnp.full(chunk, times[0])
-            noise = flow.lanes_noise(y, t)
-            return kernel(y, field(y, t), noise, active, times, bounds)
-
-        flow.compiled[key] = jax.jit(from_start)
-    run = flow.compiled[key]
+    settings = (chunk, lanes, max_steps, rates, on_cpu)
     bounds = Bounds(demands.tol, demands.atol[:, None], demands.max_step)
 
     def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:
@@ -245,12 +230,13 @@ def _worker(
         with jax.enable_x64(True), jax.default_device(device):
             y = np.zeros((2 * n + len(rates), chunk))
             y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
-            results = run(y, active, jnp.asarray(times), bounds)
+            arguments = y, active, jnp.asarray(times), bounds
+            results = run(_from_start, settings, flow, *arguments)
             results = jax.tree.map(np.array, results)
             # Members last in the kernel, first for users.
             y = np.transpose(results.y, (2, 0, 1))
             parts = {"status": results.status, "t": results.t, "steps": results.steps}
-            _mark_broken(guard, times, y, parts, active, demands.tol)
+            _mark_broken(flow, guard, times, y, parts, active, demands.tol)
             q, v = y[..., :n], y[..., n : 2 * n]
             if not records:
                 parts |= {"q": q, "v": v}
@@ -264,7 +250,38 @@ def _worker(
     return work
 
 
+def _from_start(
+    flow: Any,
+    chunk: int,
+    lanes: int,
+    max_steps: int,
+    rates: tuple[Any, ...],
+    on_cpu: bool,
+) -> Callable[..., Results]:
+    field, settle = flow.lanes_field(rates), flow.settle
+
+    def integrate(*arguments: Any) -> Results:
+        return integrate_lanes(
+            field,
+            *arguments,
+            settle=settle,
+            lanes=lanes,
+            max_steps=max_steps,
+            unrolled=not on_cpu,
+        )
+
+    kernel = fused(integrate) if on_cpu else integrate
+
+    def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
+        t = jnp.full(chunk, times[0])
+        noise = flow.lanes_noise(y, t)
+        return kernel(y, field(y, t), noise, active, times, bounds)
+
+    return from_start
+
+
 def _mark_broken(
+    flow: Any,
     guard: Guard,
     times: np.ndarray,
     y: np.ndarray,
@@ -285,8 +302,9 @@ def _mark_broken(
     def wrong(members: np.ndarray, rows: Any, exactly: bool = False) -> np.ndarray:
         some = np.moveaxis(y[members][:, rows], 1, 0)  # times first
         at = np.broadcast_to(times[rows, None], some.shape[:2])
-        arrays = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
-        found = guard.missed(*arrays, tol, parts["steps"][members], exactly)
+        path = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
+        steps = parts["steps"][members]
+        found = guard.missed(flow, Seen(*path), tol, steps, exactly)
         return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
 
     for member in done[wrong(done, [0, -1])[-1]]:
@@ -355,26 +373,3 @@ def _chunk_size(devices: Sequence[Any], members: int, bytes_each: int) -> int:
     # A small ensemble is still shared among the cores.
     share = -(-members // (_workers(devices) * jax.process_count()))
     return max(LANES, min(size, 1 << (share - 1).bit_length()))
-
-
-def _saved(file: Path) -> dict[str, np.ndarray] | None:
-    """A finished chunk; None if there is none, or a damaged one."""
-    try:
-        # NumPy leaves a file open that it opened and found damaged.
-        with file.open("rb") as handle, np.load(handle) as saved:
-            return dict(saved)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _folder(
-    folder: Path, flow: Any, arrays: Sequence[np.ndarray], settings: Any
-) -> Path:
-    """The folder of this very ensemble's chunks within the user's."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(repr((flow.fingerprint, settings)).encode())
-    path = folder / digest.hexdigest()[:16]
-    path.mkdir(parents=True, exist_ok=True)
-    return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,22 +11,93 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.errors import CannotLower, InvalidLagrangian, LagrangianError
-from lagrangian.flows.arguments import check_tolerance, output_times, whole_number
+from lagrangian.flows.arguments import (
+    Array,
+    State,
+    Times,
+    check_tolerance,
+    output_times,
+    whole_number,
+)
 from lagrangian.flows.fields.field_trajectory import FieldTrajectory
 from lagrangian.flows.fields.periodic import PeriodicDomain
-from lagrangian.flows.solvers.solver import Demands, solve, stopped_early
+from lagrangian.flows.guard import Balance, Guard
+from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
+from lagrangian.flows.structure import kept
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_mass
 from lagrangian.symbolic.algebra.calculus import gradient, variation
+from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import Field, in_real_parts, real_parts
 from lagrangian.symbolic.mechanics.field_theory import FieldTheory
 
 
+class FieldStructure(ByContent):
+    """A field theory on a domain, without its parameters.
+
+    Attributes:
+        components: the real fields of the state, in their order.
+        symbols: the parameters.
+    """
+
+    def __init__(self, theory: FieldTheory, domain: PeriodicDomain, symbols: Any):
+        self.theory, self.domain, self.symbols = theory, domain, tuple(symbols)
+        self.components = tuple(
+            part
+            for phi in theory.fields
+            if not phi.conjugated
+            for part in ([phi] if phi.is_real else real_parts(phi))
+        )
+
+    def _content(self) -> tuple[Any, ...]:
+        return FieldStructure, self.theory, self.domain, self.symbols
+
+    @cached_property
+    def still(self) -> list[Any]:
+        """The components and their first derivatives in space."""
+        space = self.domain.space
+        return [
+            jet for phi in self.components for jet in (phi, *(phi.d(x) for x in space))
+        ]
+
+    @cached_property
+    def system(self) -> tuple[Any, list[Any], list[dict[Any, Any]]]:
+        """M, F and fluxes P of M phi_tt = F - sum over space of D P, at one point."""
+        density = self.theory.real_form.density
+        momenta = [gradient(density, phi.d(time)) for phi in self.components]
+        matrix = sp.Matrix(
+            [[gradient(p, phi.d(time)) for phi in self.components] for p in momenta]
+        )
+        drift = {jet: jet.d(time) for jet in self.still} | {time: sp.S.One}
+        forcing = [
+            gradient(density, phi) - variation(p, drift)
+            for phi, p in zip(self.components, momenta, strict=True)
+        ]
+        fluxes = [
+            {x: gradient(density, phi.d(x)) for x in self.domain.space}
+            for phi in self.components
+        ]
+        return matrix, forcing, fluxes
+
+
+@kept
+def energy_guard(structure: FieldStructure) -> Guard:
+    """What checks the paths of a structure: dE/dt = minus the integral of dL/dt."""
+    theory = structure.theory.real_form
+    rate = -variation(theory.density, {time: sp.S.One})
+    return Guard(structure, [Balance("energy", sp.expand(theory.energy_density), rate)])
+
+
+@jax.tree_util.register_pytree_node_class
 class FieldFlow:
     """The motion of a field theory on a periodic domain; made by `lower`.
+
+    An immutable pytree whose leaves are its parameters, as `Flow` is.
 
     The action is discretised, not the equations: the density is summed over the points
     of a uniform grid, with phi_x = D phi for the Fourier differentiation matrix D
@@ -62,17 +133,13 @@ class FieldFlow:
         interval: Any,
         points: Any,
     ):
-        self.theory, self.parameters = theory, dict(parameters)
-        self.components = tuple(
-            part
-            for phi in theory.fields
-            if not phi.conjugated
-            for part in ([phi] if phi.is_real else real_parts(phi))
-        )
-        self.domain = _domain(theory, interval, points)
-        matrix, forcing, fluxes = self._system
+        domain = _domain(theory, interval, points)
+        self.structure = FieldStructure(theory, domain, parameters)
+        self.parameters = dict(parameters)
+        matrix, forcing, fluxes = self.structure.system
         names = [phi.name for phi in self.components]
-        moving = [jet.d(time) for jet in self._still]
+        still = self.structure.still
+        moving = [jet.d(time) for jet in still]
         rows = zip(names, matrix.tolist(), forcing, fluxes, strict=True)
         equations = {
             f"equation for `{name}`": sp.Tuple(*row, force, *flux.values())
@@ -80,47 +147,42 @@ class FieldFlow:
         }
         check_lowerable(
             {"density": theory.real_form.density} | equations,
-            [*self._still, *moving, *theory.variables, *self.parameters],
+            [*still, *moving, *theory.variables, *self.parameters],
         )
         self._check_regular()
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], FieldStructure]:
+        return tuple(self.parameters.values()), self.structure
+
+    @classmethod
+    def tree_unflatten(cls, structure: FieldStructure, leaves: Any) -> FieldFlow:
+        flow = object.__new__(cls)
+        flow.structure = structure
+        flow.parameters = dict(zip(structure.symbols, leaves, strict=True))
+        return flow
+
+    @property
+    def theory(self) -> FieldTheory:
+        return self.structure.theory
+
+    @property
+    def components(self) -> tuple[Any, ...]:
+        return self.structure.components
+
+    @property
+    def domain(self) -> PeriodicDomain:
+        return self.structure.domain
 
     def __repr__(self) -> str:
         names = ", ".join(phi.name for phi in self.components)
         return f"FieldFlow({names}; {self.domain}; float64, {jax.default_backend()})"
-
-    @cached_property
-    def _still(self) -> list[Any]:
-        """The components and their first derivatives in space."""
-        space = self.domain.space
-        return [
-            jet for phi in self.components for jet in (phi, *(phi.d(x) for x in space))
-        ]
-
-    @cached_property
-    def _system(self) -> tuple[Any, list[Any], list[dict[Any, Any]]]:
-        """M, F and fluxes P of M phi_tt = F - sum over space of D P, at one point."""
-        density = self.theory.real_form.density
-        momenta = [gradient(density, phi.d(time)) for phi in self.components]
-        matrix = sp.Matrix(
-            [[gradient(p, phi.d(time)) for phi in self.components] for p in momenta]
-        )
-        drift = {jet: jet.d(time) for jet in self._still} | {time: sp.S.One}
-        forcing = [
-            gradient(density, phi) - variation(p, drift)
-            for phi, p in zip(self.components, momenta, strict=True)
-        ]
-        fluxes = [
-            {x: gradient(density, phi.d(x)) for x in self.domain.space}
-            for phi in self.components
-        ]
-        return matrix, forcing, fluxes
 
     def _check_regular(self) -> None:
         """Raise if the matrix before phi_tt is singular at a state in general position.
 
         Its rank is the largest there.
         """
-        matrix = self._system[0]
+        matrix = self.structure.system[0]
         chance = np.random.default_rng(0)
         values = {
             s: float(np.mean(self.parameters.get(s, chance.uniform(0.3, 0.7))))
@@ -168,9 +230,9 @@ class FieldFlow:
         results = evaluate(expressions, values)
         return [jnp.broadcast_to(result, self.domain.shape) for result in results]
 
-    def acceleration(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def acceleration(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         """The second time derivatives, shape (components, *points); a JAX function."""
-        matrix, forcing, fluxes = self._system
+        matrix, forcing, fluxes = self.structure.system
         size = len(self.components)
         flowing = [flux for by_space in fluxes for flux in by_space.values()]
         flat = self._evaluate([*matrix, *forcing, *flowing], q, v, t)
@@ -184,7 +246,7 @@ class FieldFlow:
                     right[i] = right[i] - self.domain.derivative(values, x)
         return jnp.stack(solve_mass(matrix, entries, right))
 
-    @cached_property
+    @property
     def field(self) -> Callable[..., Any]:
         """The first-order system as diffrax takes it: f(t, (q, v), _) = (v, qddot)."""
 
@@ -194,7 +256,9 @@ class FieldFlow:
 
         return field
 
-    def evaluate(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def evaluate(
+        self, expression: Expression, q: Array, v: Array, t: ArrayLike = 0.0
+    ) -> Any:
         """The real part of an expression at every point; a JAX function.
 
         Args:
@@ -205,21 +269,34 @@ class FieldFlow:
         """
         return self._evaluate([in_real_parts(expression)], q, v, t)[0]
 
-    def integral(self, expression: Any, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def evaluate_moving(
+        self, expression: Expression, q: Array, v: Array, a: Array, t: ArrayLike
+    ) -> Any:
+        """As `evaluate`, which knows the accelerations `a` itself."""
+        return self.evaluate(expression, q, v, t)
+
+    def sizes(self, state: Array) -> Any:
+        """The largest size of each component, in the layout of the state."""
+        axes = tuple(range(1, state.ndim))
+        return jnp.broadcast_to(jnp.abs(state).max(axes, keepdims=True), state.shape)
+
+    def integral(
+        self, expression: Expression, q: Array, v: Array, t: ArrayLike = 0.0
+    ) -> Any:
         """The integral of an expression over the domain; a JAX function."""
         return self.domain.integral(self.evaluate(expression, q, v, t))
 
-    def energy(self, q: Any, v: Any, t: Any = 0.0) -> Any:
+    def energy(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         """The integral of T^t_t at a state; a JAX function."""
         return self.integral(self.theory.energy_density, q, v, t)
 
     def integrate(
         self,
-        q0: Any,
-        v0: Any,
-        t: Sequence[float | int],
+        q0: State,
+        v0: State,
+        t: Times,
         *,
-        solver: Any = None,
+        solver: Solver | diffrax.AbstractSolver | None = None,
         tol: float = 1e-9,
         points: int = 201,
         max_steps: int = 1_000_000,
@@ -234,24 +311,26 @@ class FieldFlow:
             t: the output times, increasing; a pair is an interval, of which `points`
                 evenly spaced times are kept.
             solver: a solver of this library or of diffrax; `diffrax.Dopri8()` if None.
-            tol: relative and absolute tolerance of each step.
+            tol: of each step, relative to the sizes of each field and its velocity.
             points: how many output times an interval has.
             max_steps: where to give up.
 
         Raises:
-            IntegrationFailed: `max_steps` did not reach the end, or the state stopped
-                being finite; carries the trajectory until then.
+            IntegrationFailed: `max_steps` did not reach the end, the state stopped
+                being finite, or the energy did not change as its balance says; carries
+                the trajectory until then.
         """
         times = output_times(t, points)
         check_tolerance(tol)
         with jax.enable_x64(True):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             solver = diffrax.Dopri8() if solver is None else solver
-            demands = Demands(
-                tol, None, np.inf, whole_number(max_steps, "max_steps", 1)
-            )
+            guard = energy_guard(self.structure)
+            most = whole_number(max_steps, "max_steps", 1)
+            demands = Demands(tol, None, np.inf, most, guard.rates)
             found = solve(self, *state, times, solver, demands)
         path = FieldTrajectory(self, found.t, found.q, found.v, found.steps)
+        guard.check(self, found, solver, tol, path)
         if found.stopped:
             raise stopped_early(found, path)
         return path

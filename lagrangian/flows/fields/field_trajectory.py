@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.symbolic.algebra.coordinates import time
-from lagrangian.symbolic.algebra.fields import real_parts
-from lagrangian.symbolic.mechanics.field_theory import Current
+from lagrangian.flows.path import Labelled, Path, numbers
+from lagrangian.symbolic.algebra.expressions import Expression
+from lagrangian.symbolic.algebra.fields import Field, real_parts
+from lagrangian.symbolic.laws.noether import Law
 
 
-class FieldTrajectory:
+class FieldTrajectory(Path):
     """Fields at the output times, in float64.
 
     Attributes:
@@ -27,7 +28,9 @@ class FieldTrajectory:
     (times, *points); it is complex for a complex field.
     """
 
-    def __init__(self, flow: Any, t: np.ndarray, q: Any, v: Any, steps: int):
+    def __init__(
+        self, flow: Any, t: np.ndarray, q: np.ndarray, v: np.ndarray, steps: int
+    ):
         self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
 
     def __repr__(self) -> str:
@@ -36,31 +39,77 @@ class FieldTrajectory:
             f"[{self.t[0]:g}, {self.t[-1]:g}]; {self.steps} steps)"
         )
 
-    def __getitem__(self, symbol: Any) -> np.ndarray:
+    def __getitem__(self, symbol: Field) -> np.ndarray:
         if symbol.is_real:
             return self.evaluate(symbol)
         u, v = map(self.evaluate, real_parts(symbol))
         return u - 1j * v if symbol.conjugated else u + 1j * v
 
+    def labelled(self) -> dict[str, Labelled]:
+        """The components, their time derivatives and the energy."""
+        axes = tuple(map(str, self.flow.domain.space))
+        found: dict[str, Labelled] = {}
+        for i, phi in enumerate(self.flow.components):
+            found[phi.name] = axes, self.q[:, i]
+            found[f"{phi.name}.d(t)"] = axes, self.v[:, i]
+        return found | {"energy": ((), self.energy)}
+
+    def grid(self) -> dict[str, np.ndarray]:
+        """The coordinates of the points by space variable."""
+        domain = self.flow.domain
+        return {
+            str(x): np.moveaxis(points, i, 0).reshape(points.shape[i], -1)[:, 0]
+            for i, (x, points) in enumerate(domain.grid.items())
+        }
+
+    def described(self) -> dict[str, Any]:
+        """The density, and the parameters as JSON."""
+        return {
+            "density": str(self.flow.theory.density),
+            "parameters": numbers(self.flow.parameters),
+        }
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of every component over space and time.
+
+        In more than one space dimension, of the last time.
+        """
+        from lagrangian.plots import plot_fields
+
+        grid, space = list(self.grid().values()), list(map(str, self.flow.domain.space))
+        if len(grid) == 1:
+            shown = {phi.name: self[phi].T for phi in self.flow.components}
+            return plot_fields(shown, [*grid, self.t], [*space, "t"])
+        shown = {
+            phi.name: self[phi][-1].reshape(*map(len, grid[:2]), -1)[..., 0]
+            for phi in self.flow.components
+        }
+        return plot_fields(shown, grid[:2], space[:2])
+
+    def until(self, index: int) -> FieldTrajectory:
+        """The path before one of its output times."""
+        parts = (x[:index] for x in (self.t, self.q, self.v))
+        return FieldTrajectory(self.flow, *parts, self.steps)
+
     def _along(self, function: Callable[..., Any]) -> np.ndarray:
         with jax.enable_x64(True):
             return np.asarray(jax.vmap(function)(self.q, self.v, jnp.asarray(self.t)))
 
-    def evaluate(self, expression: Any) -> np.ndarray:
+    def evaluate(self, expression: Expression) -> np.ndarray:
         """The real part of an expression, shape (times, *points)."""
         return self._along(lambda q, v, t: self.flow.evaluate(expression, q, v, t))
 
-    def integral(self, expression: Any) -> np.ndarray:
+    def integral(self, expression: Expression) -> np.ndarray:
         """The integral of an expression over the domain at each time."""
         return self._along(lambda q, v, t: self.flow.integral(expression, q, v, t))
 
-    def charge(self, current: Current) -> np.ndarray:
-        """The charge of a current at each time: the integral of J^t.
+    def charge(self, law: Law) -> np.ndarray:
+        """The charge of a law at each time: the integral of J^t.
 
         On a periodic domain its rate is the integral of the divergence, if the current
-        itself is periodic: `path.integral(current.divergence)`.
+        itself is periodic: `path.integral(law.divergence)`.
         """
-        return self.integral(current.components[time])
+        return self.integral(law.charge)
 
     @property
     def energy(self) -> np.ndarray:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.errors import CannotLower
+from lagrangian.symbolic.algebra.content import ByContent
 
 
-class PeriodicDomain:
+class PeriodicDomain(ByContent):
     """An interval that is closed to a circle, or a product of such intervals.
 
     Args:
@@ -52,6 +53,9 @@ class PeriodicDomain:
         self.grid: dict[Any, np.ndarray] = dict(
             zip(space, np.meshgrid(*axes, indexing="ij"), strict=True)
         )
+
+    def _content(self) -> tuple[Any, ...]:
+        return PeriodicDomain, self.space, self.shape, tuple(self.intervals.ravel())
 
     def __str__(self) -> str:
         return " x ".join(

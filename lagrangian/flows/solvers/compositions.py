@@ -11,6 +11,7 @@ import numpy as np
 
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.solvers.solver import NOT_FINITE, OUT_OF_STEPS, Solution, reached
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 
 
@@ -103,8 +104,8 @@ def check_scalar(solver: str, flow: Any) -> None:
 
 def solve_in_steps(
     flow: Any,
-    key: Any,
-    method: Callable[[], Method],
+    make: Callable[..., Method],
+    settings: tuple[Any, ...],
     q: Any,
     v: Any,
     times: np.ndarray,
@@ -118,8 +119,8 @@ def solve_in_steps(
     state stops being finite; a method says by nan that it found no next state.
 
     Args:
-        key: under which the compiled loop is kept in `flow.compiled`.
-        method: makes the `Method`; called when there is no such loop yet.
+        make: `make(flow, *settings)` is the `Method`; a function of a module.
+        settings: hashable.
     """
     # An interval of three steps is not one of four for a rounding error.
     counts = np.maximum(np.ceil(np.diff(times) / step * (1 - 1e-9)), 1).astype(np.int64)
@@ -127,14 +128,16 @@ def solve_in_steps(
     allowed = times[: len(counts) + 1]
     if not len(counts):
         return reached(allowed, q[None], v[None], None, 0, OUT_OF_STEPS)
-    if key not in flow.compiled:
-        made = method()
-        flow.compiled[key] = jax.jit(fused(lambda *arguments: _path(made, *arguments)))
-    qs, vs, done = flow.compiled[key](q, v, jnp.asarray(allowed), jnp.asarray(counts))
+    qs, vs, done = run(_steps, (make, settings), flow, q, v, allowed, counts)
     stopped = NOT_FINITE if int(done) < len(counts) else ""
     if not stopped and len(allowed) < len(times):
         stopped = OUT_OF_STEPS
     return reached(allowed, qs, vs, None, int(counts[: int(done)].sum()), stopped)
+
+
+def _steps(flow: Any, make: Callable[..., Method], settings: Any) -> Any:
+    method = make(flow, *settings)
+    return fused(lambda *arguments: _path(method, *arguments))
 
 
 def _path(method: Method, q: Any, v: Any, times: Any, counts: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.flows.arguments import Array
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
     TOO_MANY_STEPS,
@@ -23,6 +23,7 @@ from lagrangian.flows.solvers.solver import (
     Solution,
     reached,
 )
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 
 
@@ -37,7 +38,7 @@ class DormandPrince:
     adaptive: ClassVar[bool] = True
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
         y = np.concatenate([q, v, np.zeros(len(demands.rates))])
         return self.solve_from(flow, y, times, demands)
@@ -46,12 +47,10 @@ class DormandPrince:
         self, flow: Any, y: np.ndarray, times: np.ndarray, demands: Demands
     ) -> Solution:
         """As `solve`, from a state (q, v, integrals)."""
-        key = ("one lane", len(times), demands.rates)
-        if key not in flow.compiled:
-            flow.compiled[key] = jax.jit(_one_lane(flow, demands.rates))
         floor = np.asarray(demands.atol, float)[:, None]
         bounds = Bounds(demands.tol, floor, demands.max_step)
-        results = flow.compiled[key](y, times, bounds, demands.max_steps)
+        arguments = y, times, bounds, demands.max_steps
+        results = run(_one_lane, (demands.rates,), flow, *arguments)
         n = len(floor)
         rows = np.asarray(results.y)[:, :, 0]
         status = int(results.status[0])
@@ -67,7 +66,7 @@ class DormandPrince:
 def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
     field, settle = flow.lanes_field(rates), flow.settle
 
-    def run(y: Any, times: Any, bounds: Bounds, max_steps: Any) -> Results:
+    def one(y: Any, times: Any, bounds: Bounds, max_steps: Any) -> Results:
         y, t = jnp.asarray(y)[:, None], jnp.asarray(times)[:1]
         kernel = fused(
             lambda *a: integrate_lanes(
@@ -77,4 +76,4 @@ def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
         noise = flow.lanes_noise(y, t)
         return kernel(y, field(y, t), noise, 1, jnp.asarray(times), bounds, max_steps)
 
-    return run
+    return one

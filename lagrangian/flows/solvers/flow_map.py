@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.flows.guard import Seen
 from lagrangian.flows.solvers.taylor import (
     Limits,
     State,
@@ -16,8 +18,10 @@ from lagrangian.flows.solvers.taylor import (
     order_for,
     start,
 )
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 from lagrangian.lowering.taylor import TaylorSeries
+from lagrangian.symbolic.laws.noether import Law
 
 
 def propagate(
@@ -28,7 +32,7 @@ def propagate(
     limits: Limits,
     order: int,
     steps: int,
-) -> tuple[Any, Any]:
+) -> Any:
     """The states of all lanes at their own ends, and how many steps they took in all.
 
     A state is nan where `steps` do not suffice.
@@ -60,77 +64,95 @@ def propagate(
 
 
 def propagate_lanes(flow: Any, q: Any, v: Any, begin: Any, end: Any) -> Any:
-    """`propagate` at the finest tolerance, compiled once a flow and number of lanes."""
-    tol, n = 1e-15, len(q)
-    if "propagate" not in flow.compiled:
-        series = flow.taylor_series
-
-        def run(y: Any, begin: Any, end: Any) -> Any:
-            limits = limits_for(tol, n, jnp.abs(end - begin))
-            return propagate(series, y, begin, end, limits, order_for(tol), 1_000_000)
-
-        flow.compiled["propagate"] = fused(run)
+    """`propagate` at the finest tolerance."""
     y = jnp.concatenate([jnp.asarray(x, jnp.float64) for x in (q, v)])
     times = (jnp.asarray(x, jnp.float64) for x in (begin, end))
-    y = np.asarray(flow.compiled["propagate"](y, *times)[0])
-    return y[:n], y[n:]
+    y = np.asarray(run(_lanes, (1e-15,), flow, y, *times))
+    return y[: len(q)], y[len(q) :]
 
 
-def flow_map(
-    flow: Any, q: Any, v: Any, t: Any, tol: float, longest: float, steps: int
-) -> Any:
-    """See `ScalarFlow.flow_map`.
+def _lanes(flow: Any, tol: float) -> Any:
+    series = flow.series(())
+
+    def move(y: Any, begin: Any, end: Any) -> Any:
+        limits = limits_for(tol, series.count, jnp.abs(end - begin))
+        order = order_for(tol)
+        return propagate(series, y, begin, end, limits, order, 1_000_000)[0]
+
+    return fused(move)
+
+
+class Settings(NamedTuple):
+    """What a flow map is compiled for; the laws are guarded beside the energy."""
+
+    tol: float
+    longest: float
+    steps: int
+    laws: tuple[Law, ...] = ()
+
+
+def flow_map(flow: Any, q: Any, v: Any, times: Any, settings: Settings) -> Any:
+    """The states at all `times` of the motion through (q, v) at the first of them.
 
     The derivative is that of the truncated series, step by step, with the steps held
     fixed: the variational equations by the same method. As the Jacobian is formed in
-    forward mode and applied as a matrix, it can be transposed.
+    forward mode and applied as a matrix, it can be transposed. A state is nan where the
+    steps do not suffice or a balance is broken.
+
+    Returns:
+        positions and velocities, shape (times, coordinates).
     """
-    symbols, guard = tuple(flow.parameters), flow.guard()
-    order, n = order_for(tol), len(flow.lagrangian.coordinates)
+    arguments = (jnp.asarray(x, jnp.float64) for x in (q, v, times))
+    return run(_along, (settings,), flow, *arguments)
 
-    def motion(q: Any, v: Any, begin: Any, end: Any, values: Any) -> Any:
-        moving = flow.with_parameters(dict(zip(symbols, values, strict=True)))
-        series = moving.series(guard.rates)
-        y = jnp.concatenate([q, v, jnp.zeros(len(guard.rates))])
-        limits = limits_for(tol, n, jnp.abs(end - begin)[None])._replace(
-            longest=longest
-        )
-        run = fused(lambda *a: propagate(series, *a, limits, order, steps))
-        y, taken = run(y[:, None], begin[None], end[None])
-        q_end, v_end, integrals = y[:n, 0], y[n : 2 * n, 0], y[2 * n :, 0]
-        kept = jax.lax.stop_gradient(
-            guard.kept(
-                moving, (q, v, begin), (q_end, v_end, end), integrals, tol, taken
-            )
-        )
-        return jnp.where(kept, q_end, jnp.nan), jnp.where(kept, v_end, jnp.nan)
 
-    @jax.custom_jvp
-    def solve(q: Any, v: Any, begin: Any, end: Any, values: Any) -> Any:
-        return motion(q, v, begin, end, values)
+def _along(flow: Any, settings: Settings) -> Any:
+    def along(q: Any, v: Any, times: Any) -> Any:
+        def segment(state: Any, ends: Any) -> Any:
+            state = _moved(settings, flow, *state, *ends)
+            return state, state
 
-    @solve.defjvp
-    def _(primals: Any, tangents: Any) -> Any:
-        q, v, begin, end, values = primals
-        moved = flow.with_parameters(dict(zip(symbols, values, strict=True)))
-        out = solve(*primals)
-        dq, dv, dbegin, dend, dvalues = tangents
-        # An earlier start is the same as a state that has moved on since then.
-        dq = dq - v * dbegin
-        dv = dv - moved.acceleration(q, v, begin) * dbegin
-        by = jax.jacfwd(motion, argnums=(0, 1, 4))(*primals)
-        tangent = tuple(
-            row[0] @ dq
-            + row[1] @ dv
-            + sum(_times(b, d) for b, d in zip(row[2], dvalues, strict=True))
-            for row in by
-        )
-        arrival = out[1], moved.acceleration(*out, end)
-        return out, tuple(a + b * dend for a, b in zip(tangent, arrival, strict=True))
+        _, later = jax.lax.scan(segment, (q, v), (times[:-1], times[1:]))
+        first = q[None], v[None]
+        return tuple(jnp.concatenate(parts) for parts in zip(first, later, strict=True))
 
-    values = tuple(jnp.asarray(flow.parameters[s], jnp.float64) for s in symbols)
-    begin, end = (jnp.asarray(time, jnp.float64) for time in t)
-    return solve(jnp.asarray(q), jnp.asarray(v), begin, end, values)
+    return along
+
+
+def _motion(settings: Settings, flow: Any, q: Any, v: Any, begin: Any, end: Any) -> Any:
+    tol, longest, steps, laws = settings
+    guard, n = flow.guard(laws), len(q)
+    series, order = flow.series(guard.rates), order_for(tol)
+    nothing = jnp.zeros(len(guard.rates))
+    y = jnp.concatenate([q, v, nothing])
+    limits = limits_for(tol, n, jnp.abs(end - begin)[None])
+    limits = limits._replace(longest=longest)
+    move = fused(lambda *a: propagate(series, *a, limits, order, steps))
+    y, taken = move(y[:, None], begin[None], end[None])
+    arrived = y[:n, 0], y[n : 2 * n, 0]
+    start, stop = Seen(begin, q, v, nothing), Seen(end, *arrived, y[2 * n :, 0])
+    kept = guard.kept(flow, start, stop, tol, taken)
+    return tuple(jnp.where(kept, x, jnp.nan) for x in arrived)
+
+
+_moved = jax.custom_jvp(_motion, nondiff_argnums=(0,))
+
+
+@_moved.defjvp
+def _(settings: Settings, primals: Any, tangents: Any) -> Any:
+    flow, q, v, begin, end = primals
+    out = _moved(settings, *primals)
+    dflow, dq, dv, dbegin, dend = tangents
+    # An earlier start is the same as a state that has moved on since then.
+    dq = dq - v * dbegin
+    dv = dv - flow.acceleration(q, v, begin) * dbegin
+    by = jax.jacfwd(partial(_motion, settings), argnums=(0, 1, 2))(*primals)
+    changes = jax.tree.leaves((dflow, dq, dv))
+    arrival = out[1], flow.acceleration(*out, end)
+    return out, tuple(
+        sum(map(_times, jax.tree.leaves(rows), changes)) + rate * dend
+        for rows, rate in zip(by, arrival, strict=True)
+    )
 
 
 def _times(derivative: Any, tangent: Any) -> Any:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.errors import LagrangianError
+from lagrangian.flows.arguments import Array
 from lagrangian.flows.solvers.compositions import (
     Method,
     check_scalar,
@@ -53,12 +54,10 @@ class Rattle:
         check_step("lg.Rattle", self.step, 2, (2,))
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
         return solve_in_steps(
-            flow,
-            "rattle",
-            lambda: constrained_trapezoidal(flow),
+            *(flow, constrained_trapezoidal, ()),
             *(q, v, times, self.step, demands.max_steps),
         )
 

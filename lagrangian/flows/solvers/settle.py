@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.flows.structure import run
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_in_lanes
 from lagrangian.symbolic.algebra.coordinates import jets
@@ -51,8 +51,8 @@ def onto_constraints(flow: Any) -> Any:
 def project(flow: Any, q: Any, v: Any, t: Any) -> tuple[Any, Any]:
     """One state moved onto the constraints, from far off too."""
     y = jnp.concatenate([q, v])[:, None]
-    settle, n = jax.jit(flow.settle), len(q)
+    n = len(q)
     for _ in range(20):
-        y = settle(y, jnp.full(1, t))
+        y = run(onto_constraints, (), flow, y, jnp.full(1, t))
     y = np.asarray(y)[:, 0]
     return y[:n], y[n:]

@@ -13,6 +13,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
+from lagrangian.flows.solvers.projected import Projected
 
 
 class Demands(NamedTuple):
@@ -83,7 +84,8 @@ _LONGEST = 1 / 32
 
 @eqx.filter_jit
 def _solve(
-    field: Callable[..., Any],
+    motion: Any,
+    rates: tuple[Any, ...],
     state: Any,
     scales: Any,
     times: Any,
@@ -93,11 +95,22 @@ def _solve(
     max_steps: int,
 ) -> tuple[Any, Any, Any]:
     """By diffrax, in units of `scales`, so that one absolute tolerance serves all."""
+    field = _with_integrals(motion, rates) if rates else motion.field
 
     def scaled(t: Any, y: Any, _: Any) -> Any:
         slopes = field(t, jax.tree.map(jnp.multiply, y, scales), None)
         return jax.tree.map(jnp.divide, slopes, scales)
 
+    settle: Any = getattr(motion, "settle", None)
+
+    def settled(y: Any, t: Any) -> Any:
+        q, v, *integrals = jax.tree.map(jnp.multiply, y, scales)
+        on = settle(jnp.concatenate([q, v])[:, None], jnp.reshape(t, 1))[:, 0]
+        state = *jnp.split(on, 2), *integrals
+        return jax.tree.map(jnp.divide, state, scales)
+
+    if settle is not None:
+        solver = Projected(solver, settled)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(scaled),
         solver,
@@ -115,6 +128,10 @@ def _solve(
     )
     succeeded = solution.result == diffrax.RESULTS.successful
     states = jax.tree.map(jnp.multiply, solution.ys, scales)
+    if settle is not None:  # a step's end is read off its interpolant
+        q, v, *integrals = states
+        on = settle(jnp.concatenate([q.T, v.T]), times).T
+        states = *jnp.split(on, 2, axis=1), *integrals
     return states, succeeded, solution.stats["num_steps"]
 
 
@@ -122,46 +139,80 @@ def solve(
     flow: Any, q: Any, v: Any, times: np.ndarray, solver: Any, demands: Demands
 ) -> Solution:
     """Solve by one of this library's solvers, or by a diffrax one (None: Dopri8)."""
-    if solver is not None and not isinstance(solver, Solver | diffrax.AbstractSolver):
-        raise _no_solver(solver)
-    if isinstance(solver, type):  # a class has the methods of its objects, too
-        raise _no_solver(solver)
+    check_solver(solver)
     if isinstance(solver, Solver):
         return solver.solve(flow, q, v, times, demands)
-    if solver is None:
-        solver = diffrax.Dopri8()
-    q, v = jax.tree.map(jnp.asarray, (q, v))
-    span = float(times[-1] - times[0])
-    if hasattr(flow, "scales"):
-        scales = flow.scales(q, v, times[0], span)
-        longest = min(demands.max_step, span * _LONGEST)
-    else:
-        scales = jax.tree.map(jnp.ones_like, (q, v))
-        longest = demands.max_step
-    rates, field = demands.rates, flow.field
-    state = (q, v)
-    if rates:
-        key = ("field with integrals", rates)
-        if key not in flow.compiled:
-            flow.compiled[key] = _with_integrals(flow, rates)
-        field = flow.compiled[key]
-        state, scales = (*state, jnp.zeros(len(rates))), (*scales, jnp.ones(len(rates)))
-    states, succeeded, steps = _solve(
-        field,
-        state,
-        scales,
-        jnp.asarray(times),
-        solver,
-        jnp.asarray(demands.tol),
-        jnp.asarray(longest),
-        demands.max_steps,
-    )
+    times = np.asarray(times)
+    q, v, integrals, succeeded, steps = by_diffrax(flow, q, v, times, solver, demands)
     stopped = ""
     if not succeeded:
         stopped = OUT_OF_STEPS if int(steps) >= demands.max_steps else NOT_FINITE
-    return reached(
-        times, *states[:2], states[2] if rates else None, int(steps), stopped
+    return reached(times, q, v, integrals, int(steps), stopped)
+
+
+def by_diffrax(
+    flow: Any, q: Any, v: Any, times: Any, solver: Any, demands: Demands
+) -> tuple[Any, Any, Any, Any, Any]:
+    """The states and integrals at `times`, whether all is well, and how many steps.
+
+    A JAX function.
+    """
+    q, v = jax.tree.map(jnp.asarray, (q, v))
+    span = times[-1] - times[0]
+    if hasattr(flow, "sizes"):
+        scales = _scales(flow, q, v, times[0], span)
+    else:
+        scales = jax.tree.map(jnp.ones_like, (q, v))
+    longest = jnp.asarray(demands.max_step)
+    if isinstance(q, jax.Array):  # not of blocks, whose flows are smooth
+        longest = jnp.minimum(longest, span * _LONGEST)
+    rates, state = demands.rates, (q, v)
+    if rates:
+        state, scales = (*state, jnp.zeros(len(rates))), (*scales, jnp.ones(len(rates)))
+    states, succeeded, steps = _solve(
+        # Numbers of Python would be constants to Equinox, and compiled anew.
+        jax.tree.map(_traceable, flow),
+        rates,
+        state,
+        scales,
+        jnp.asarray(times),
+        diffrax.Dopri8() if solver is None else solver,
+        jnp.asarray(demands.tol),
+        longest,
+        demands.max_steps,
     )
+    return *states[:2], states[2] if rates else None, succeeded, steps
+
+
+def _scales(flow: Any, q: Any, v: Any, t: Any, span: Any) -> tuple[Any, Any]:
+    """The sizes of positions and velocities near a start, for absolute tolerances.
+
+    From the state and the accelerations there, or the time, so that no units matter; 1
+    for what is at rest and stays so.
+    """
+    tiny = np.finfo(float).tiny
+    q, v, a = map(flow.sizes, (q, v, flow.acceleration(q, v, t)))
+
+    def length(q: Any, v: Any, a: Any) -> Any:
+        turning = jnp.where(a > tiny, v**2 / jnp.maximum(a, tiny), 0.0)
+        size = jnp.maximum(q, turning)
+        return jnp.where(size > 0, size, jnp.maximum(v, a * span) * span)
+
+    def speed(q: Any, v: Any, a: Any) -> Any:
+        turning = jnp.where(a > tiny, v**2 / jnp.maximum(a, tiny), 0.0)
+        size = jnp.maximum(v, jnp.sqrt(jnp.maximum(q, turning) * a))
+        return jnp.where(size > 0, size, a * span)
+
+    def known(x: Any) -> Any:
+        return jnp.where(x > tiny, x, 1.0)
+
+    scales = (jax.tree.map(size, q, v, a) for size in (length, speed))
+    lengths, speeds = (jax.tree.map(known, x) for x in scales)
+    return lengths, speeds
+
+
+def _traceable(leaf: Any) -> Any:
+    return jnp.asarray(leaf) if np.isscalar(leaf) or hasattr(leaf, "dtype") else leaf
 
 
 def _with_integrals(flow: Any, rates: tuple[Any, ...]) -> Callable[..., Any]:
@@ -181,11 +232,14 @@ def _with_integrals(flow: Any, rates: tuple[Any, ...]) -> Callable[..., Any]:
     return field
 
 
-def _no_solver(solver: Any) -> LagrangianError:
-    return LagrangianError(
-        f"`solver` is {solver!r}. Pass an object, such as `lg.Taylor()`, "
-        "`lg.Symplectic(0.01)` or `diffrax.Dopri8()`."
-    )
+def check_solver(solver: Any) -> None:
+    """Raise unless it is an object of this library's or of diffrax, or None."""
+    known = solver is None or isinstance(solver, Solver | diffrax.AbstractSolver)
+    if not known or isinstance(solver, type):  # a class has its objects' methods, too
+        raise LagrangianError(
+            f"`solver` is {solver!r}. Pass an object, such as `lg.Taylor()`, "
+            "`lg.Symplectic(0.01)` or `diffrax.Dopri8()`."
+        )
 
 
 def stopped_early(solution: Solution, trajectory: Any) -> IntegrationFailed:

@@ -13,6 +13,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
+from lagrangian.flows.arguments import Array, is_traced
 from lagrangian.flows.solvers.compositions import (
     WEIGHTS,
     Method,
@@ -74,13 +75,11 @@ class Symplectic:
             )
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
         weights = tuple(self.weights or WEIGHTS[self.order])
         return solve_in_steps(
-            flow,
-            ("symplectic", weights),
-            lambda: drift_and_kick(flow, weights),
+            *(flow, drift_and_kick, (weights,)),
             *(q, v, times, self.step, demands.max_steps),
         )
 
@@ -138,8 +137,9 @@ def _acceleration(flow: Any) -> tuple[Callable[[Any, Any], Any], int]:
     lagrangian = flow.lagrangian
     matrix, forcing = lagrangian.mass_matrix, list(lagrangian.forcing)
     entries = evaluate([*matrix], flow.parameters)
-    mass = np.asarray(entries, np.float64).reshape(matrix.shape)
-    inverse = 1 / mass.diagonal() if matrix.is_diagonal() else np.linalg.inv(mass)
+    xp: Any = jnp if is_traced(entries) else np
+    mass = xp.asarray(entries, np.float64).reshape(matrix.shape)
+    inverse = 1 / mass.diagonal() if matrix.is_diagonal() else xp.linalg.inv(mass)
 
     def acceleration(q: Any, t: Any) -> Any:
         # Plain indices: `jnp.take` costs a third of the time of such a loop.

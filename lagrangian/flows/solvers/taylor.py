@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
+from lagrangian.flows.arguments import Array
 from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.flows.solvers.solver import (
     NOT_FINITE,
@@ -27,6 +28,7 @@ from lagrangian.flows.solvers.solver import (
     Solution,
     reached,
 )
+from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import either, fused, largest
 from lagrangian.lowering.taylor import TaylorSeries
 
@@ -142,7 +144,7 @@ class Step(NamedTuple):
     healthy: Any
 
 
-class Path(NamedTuple):
+class Progress(NamedTuple):
     """A path that is being computed: where it is, and what it has written.
 
     `y` has shape (times, 2 coordinates + integrals). Its first `written` rows are
@@ -357,15 +359,15 @@ class Taylor:
             )
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
-        if not hasattr(type(flow), "taylor_series"):
+        if not hasattr(type(flow), "series"):
             raise LagrangianError(
                 "`lg.Taylor` is for scalar coordinates. Leave `solver` out for blocks "
                 "and fields, or pass one of diffrax."
             )
         order, rates = self.order or order_for(demands.tol), demands.rates
-        begin, go_on = _segments(flow, order, len(times), rates)
+        settings = (order, rates)
         n, span = len(q), float(times[-1] - times[0])
         y = np.concatenate([q, v, np.zeros(len(rates))])
         floor = np.asarray(demands.atol, float)[:, None]
@@ -384,10 +386,10 @@ class Taylor:
             while not stopped:
                 if path is None:
                     until = min(_SEGMENT, demands.max_steps)
-                    path = begin(y, times, limits, until)
+                    path = run(_beginning, settings, flow, y, times, limits, until)
                 else:
                     until = min(int(path.steps) + _SEGMENT, demands.max_steps)
-                    path = go_on(path, times, limits, until)
+                    path = run(_going_on, settings, flow, path, times, limits, until)
                 # As NumPy's: JAX's arrays are slow to look into.
                 path = jax.tree.map(np.asarray, path)
                 if not path.healthy and path.known < len(times):
@@ -406,27 +408,31 @@ class Taylor:
         return reached(times[:known], q, v, integrals, steps, stopped)
 
 
-def _segments(flow: Any, order: int, count: int, rates: tuple[Any, ...]) -> Any:
-    """The compiled beginning of a path with `count` output times, and what goes on."""
-    key = ("taylor", order, count, rates)
-    if key not in flow.compiled:
-        series = flow.series(rates)
+def _going_on(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
+    """What goes on with a path until a number of steps."""
+    series = flow.series(rates)
 
-        @fused
-        def go_on(path: Path, times: Any, limits: Limits, until: Any) -> Path:
-            return _segment(series, path, times, limits, order, until)
+    @fused
+    def go_on(path: Progress, times: Any, limits: Limits, until: Any) -> Progress:
+        return _segment(series, path, times, limits, order, until)
 
-        def begin(y: Any, times: Any, limits: Limits, until: Any) -> Path:
-            # Outside of the kernel, which cannot hold what takes several threads.
-            return go_on(_start(y, times, series.count), times, limits, until)
+    return go_on
 
-        flow.compiled[key] = jax.jit(begin), jax.jit(go_on)
-    return flow.compiled[key]
+
+def _beginning(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
+    """What begins a path."""
+    go_on, n = _going_on(flow, order, rates), len(flow.lagrangian.coordinates)
+
+    def begin(y: Any, times: Any, limits: Limits, until: Any) -> Progress:
+        # Outside of the kernel, which cannot hold what takes several threads.
+        return go_on(_start(y, times, n), times, limits, until)
+
+    return begin
 
 
 def _over_kink(
-    flow: Any, path: Path, times: np.ndarray, stretch: float, demands: Demands
-) -> tuple[Path, str]:
+    flow: Any, path: Progress, times: np.ndarray, stretch: float, demands: Demands
+) -> tuple[Progress, str]:
     """The path a stretch further, where the motion has no series; or why not."""
     now, known = path.state.now, int(path.known)
     n = path.state.predicted.shape[0]
@@ -450,28 +456,35 @@ def _over_kink(
     arrived = arrived._replace(most=np.full(1, stretch))
     steps = path.steps + found.steps
     return (
-        Path(arrived, rows, np.int64(known), np.int64(known), steps, np.bool_(True)),
+        Progress(
+            arrived, rows, np.int64(known), np.int64(known), steps, np.bool_(True)
+        ),
         found.stopped,
     )
 
 
-def _start(y: Any, times: Any, n: int) -> Path:
+def _start(y: Any, times: Any, n: int) -> Progress:
     first = start(y[:, None], times[:1], times[-1:], n)
     known = jnp.arange(len(times))[:, None] == 0
     outputs = jnp.where(known, y, jnp.nan)
-    return Path(first, outputs, *jnp.array([1, 1, 0]), jnp.asarray(True))
+    return Progress(first, outputs, *jnp.array([1, 1, 0]), jnp.asarray(True))
 
 
 def _segment(
-    series: TaylorSeries, path: Path, times: Any, limits: Limits, order: int, until: Any
-) -> Path:
+    series: TaylorSeries,
+    path: Progress,
+    times: Any,
+    limits: Limits,
+    order: int,
+    until: Any,
+) -> Progress:
     """The path with the steps up to number `until`, or fewer at its end."""
     count, n = len(times), series.count
 
-    def unfinished(path: Path) -> Any:
+    def unfinished(path: Progress) -> Any:
         return (path.known < count) & (path.steps < until) & path.healthy
 
-    def body(path: Path) -> Path:
+    def body(path: Progress) -> Progress:
         step = advance(series, path.state, times[-1:], limits, order)
         good, begun = step.confirmed[0], step.start
         known = either(good, path.written, path.known)
@@ -491,6 +504,8 @@ def _segment(
             return written + 1, y_out.at[written].set(y[:, 0])
 
         written, y_out = jax.lax.while_loop(within, write, (known, path.y))
-        return Path(step.state, y_out, written, known, path.steps + 1, step.healthy[0])
+        return Progress(
+            step.state, y_out, written, known, path.steps + 1, step.healthy[0]
+        )
 
     return jax.lax.while_loop(unfinished, body, path)

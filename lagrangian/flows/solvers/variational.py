@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError
+from lagrangian.flows.arguments import Array
 from lagrangian.flows.solvers.compositions import (
     Method,
     check_scalar,
@@ -20,6 +22,7 @@ from lagrangian.flows.solvers.compositions import (
 )
 from lagrangian.flows.solvers.solver import Demands, Solution
 from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.kernels.linear_solve import solve_dense
 from lagrangian.symbolic.algebra.coordinates import time
 
 #: Newton's method stops below this relative change: the next one, its square, would be
@@ -61,18 +64,19 @@ class Variational:
         check_step("lg.Variational", self.step, self.order, (2, 4, 6, 8))
 
     def solve(
-        self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
+        self, flow: Any, q: Array, v: Array, times: np.ndarray, demands: Demands
     ) -> Solution:
         return solve_in_steps(
-            flow,
-            ("variational", self.order),
-            lambda: galerkin(flow, self.order // 2),
+            *(flow, galerkin, (self.order // 2,)),
             *(q, v, times, self.step, demands.max_steps),
         )
 
 
 def discrete_euler_lagrange(
-    discrete_lagrangian: Callable[[Any, Any, Any], Any], before: Any, now: Any, k: Any
+    discrete_lagrangian: Callable[[Any, Any, Any], Any],
+    before: ArrayLike | Sequence[float],
+    now: ArrayLike | Sequence[float],
+    k: ArrayLike,
 ) -> Any:
     """The next point q_{k+1} of the path of a discrete Lagrangian L_d(q_k, q_{k+1}, k).
 
@@ -211,26 +215,6 @@ def newton(residual: Callable[[Any], Any], guess: Any, scale: Any) -> Any:
     x, change, _ = body((guess, None, 0))
     carry = jax.lax.while_loop(unfinished, body, (x, change, 1))
     return jnp.where(unfinished((*carry[:2], 0)), jnp.nan, carry[0])
-
-
-def solve_dense(matrix: Any, right: Any) -> Any:
-    """matrix^-1 right by Gauss's elimination with partial pivoting.
-
-    In place of LAPACK's, which cannot be called from within one kernel.
-    """
-    size = len(right)
-    work = jnp.concatenate([matrix, right[:, None]], 1)
-
-    def eliminate(k: Any, work: Any) -> Any:
-        candidates = jnp.where(jnp.arange(size) < k, -1.0, jnp.abs(work[:, k]))
-        pivot = jnp.argmax(candidates)
-        row, other = work[pivot], work[k]
-        work = work.at[pivot].set(other)
-        row = row / row[k]
-        factors = work[:, k].at[k].set(0.0)
-        return (work - factors[:, None] * row).at[k].set(row)
-
-    return jax.lax.fori_loop(0, size, eliminate, work)[:, size]
 
 
 def _weighted(matrix: np.ndarray, rows: Any) -> Any:

@@ -13,6 +13,7 @@ from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import Evidence
 from lagrangian.learning.discover.terms import ABSORB, ANTISYMMETRIC, SHIFT, Term
 from lagrangian.symbolic.algebra.blocks import Block, LinearMap, ones
+from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 Function = Callable[[Any], Any]
@@ -40,6 +41,25 @@ class DiscoveredSymmetry(Symmetry):
 
     def _content(self) -> tuple[Any, ...]:
         return (*super()._content(), frozenset(self.maps.items()))
+
+
+class Element(ByContent):
+    """What one element of a family does to an array: a function that can be pickled.
+
+    Args:
+        terms: with their coefficients.
+        chosen: the element, a number for each unit or a matrix.
+    """
+
+    def __init__(self, terms: tuple[tuple[Term, float], ...], chosen: np.ndarray):
+        self.terms, self.chosen = terms, chosen
+
+    def __call__(self, array: Any) -> Any:
+        element = self.chosen.astype(array.dtype)
+        return sum(c * term.field(array, element) for term, c in self.terms)
+
+    def _content(self) -> tuple[Any, ...]:
+        return "element", self.terms, self.chosen.shape, self.chosen.tobytes()
 
 
 def to_symmetry(
@@ -76,7 +96,7 @@ def to_symmetry(
         else:
             source = Block(term.view.path, unit_axis=axes.get(term.view.path))
             linear_map = LinearMap(f"A{number}_{path}", _parity(term))
-            maps[linear_map] = _function(terms, chosen)
+            maps[linear_map] = Element(tuple(terms), chosen)
             xi[block] = linear_map(source)
             xi.setdefault(source, 0)
     return DiscoveredSymmetry(xi, maps, evidence, generator)
@@ -104,11 +124,3 @@ def _parity(term: Term) -> int:
     if term.action == ABSORB:
         return 0
     return -1 if term.action == ANTISYMMETRIC else 1
-
-
-def _function(terms: list[tuple[Term, float]], chosen: np.ndarray) -> Function:
-    def apply(array: Any) -> Any:
-        element = chosen.astype(array.dtype)
-        return sum(c * term.field(array, element) for term, c in terms)
-
-    return apply

@@ -35,6 +35,26 @@ _x, _z = sp.symbols("x z", cls=EngineSymbol, real=True)
 
 
 @dataclass(frozen=True)
+class Elementwise:
+    """A function of one element, written down: equal, and pickled, by its content."""
+
+    expression: Any
+    symbol: Any
+
+    def __call__(self, at: Any) -> Any:
+        return self.expression.xreplace({self.symbol: sp.sympify(at)})
+
+    def __repr__(self) -> str:
+        return f"{self.symbol} -> {self.expression}"
+
+
+def _written(function: Callable[[Any], Any], symbol: Any) -> Elementwise:
+    if isinstance(function, Elementwise):
+        return function
+    return Elementwise(sp.sympify(function(symbol)), symbol)
+
+
+@dataclass(frozen=True)
 class PotentialRule(Rule):
     """What the rules of this file share: a strictly convex potential, elementwise."""
 
@@ -44,6 +64,7 @@ class PotentialRule(Rule):
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)
         check_nonnegative("weight_decay", self.weight_decay)
+        object.__setattr__(self, "potential", _written(self.potential, _x))
         if sp.simplify(self._derivative(2, _x)) == 0:
             raise LagrangianError(
                 f"`potential` is {self.potential(_x)}, whose second derivative is "
@@ -144,6 +165,8 @@ class MirrorDescent(PotentialRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.inverse is not None:
+            object.__setattr__(self, "inverse", _written(self.inverse, _z))
         _ = self._inverse  # found now, so that an error comes now
 
     @cached_property

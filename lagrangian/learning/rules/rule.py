@@ -16,6 +16,7 @@ from lagrangian.symbolic.algebra.blocks import Block, EngineBlock
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.laws import discrete
 from lagrangian.symbolic.laws.backward_error import Recursion
+from lagrangian.symbolic.laws.discrete import Steps
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: Mass and friction of a learning rule in continuous time t = sum of learning rates.
@@ -78,6 +79,23 @@ class Rule(ABC):
 
         The Euler-Lagrange equation is its second-order flow.
         """
+
+    def steps(self, loss: Loss) -> Steps:
+        """Its steps as a theory, whose laws are exact at any learning rate.
+
+        In the `role`s of the blocks, with `lg.learning_rate` for eta.
+        """
+        updates = None
+        if self.is_euclidean:
+            eta = discrete.learning_rate
+            updates = {w: eta * self.velocity(w) for w in loss.blocks}
+        return Steps(
+            loss,
+            memory=self.memory,
+            gain=self.gain,
+            weight_decay=self.coupled_decay,
+            updates=updates,
+        )
 
     @abstractmethod
     def gradient_flow(self, loss: Loss) -> dict[Any, Any]:

@@ -24,17 +24,19 @@ from lagrangian.symbolic.algebra.blocks import Block, ones
 from lagrangian.symbolic.algebra.calculus import pairing
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
+from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 from lagrangian.symbolic.laws.discrete import (
     ROLES,
-    discrete_law,
+    Steps,
     gain,
     learning_rate,
     momentum,
     role,
+    step,
     weight_decay,
 )
-from lagrangian.symbolic.laws.noether import Law
+from lagrangian.symbolic.laws.noether import Law, noether
 
 States = Mapping[str, Mapping[str, Any]]
 
@@ -239,15 +241,23 @@ def _continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
 
 
 def _discrete_terms(law: Law, rule: Rule) -> dict[str, Any]:
-    discrete = discrete_law(law.symmetry)
+    blocks = law.symmetry.blocks
+    # A loss that has no symmetry for certain: its part of the law is measured.
+    loss = Loss("f", blocks)
+    steps = Steps(loss)
+    discrete = noether(steps, law.symmetry)
+    measured = {loss.gradient(q): role(q, "gradient") for q in blocks}
+    driven = discrete.changes["loss"].xreplace(measured)
+    claimed = discrete.kinetic + discrete.changes["decay"] + discrete.friction
+    change = steps.total_derivative(step, discrete.charge)
+    residual = sp.expand_mul(change - claimed)
     terms = {
-        "discrete": discrete.residual,
-        "scale": discrete.scale,
-        "defect": discrete.loss,
-        "defect_scale": discrete.loss_scale,
-        "balance": discrete.residual - gain * discrete.loss,
-        "kinetic": discrete.step,
-        "decay": gain * weight_decay * discrete.decay,
+        "discrete": residual,
+        "defect": driven / gain,
+        "balance": residual - driven,
+        "kinetic": discrete.kinetic,
+        "decay": discrete.changes["decay"],
+        **_scales(law),
     }
     values = {
         momentum: sp.sympify(rule.memory),
@@ -262,6 +272,27 @@ def _discrete_terms(law: Law, rule: Rule) -> dict[str, Any]:
             for w in law.lagrangian.coordinates
         }
     return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}
+
+
+def _scales(law: Law) -> dict[str, Any]:
+    """The bounds of Cauchy and Schwarz, beside which `defect` and all are small."""
+    xi = law.symmetry.xi
+    later = {q: role(q, "next") for q in xi}
+
+    def bound(name: str, at: Mapping[Any, Any]) -> Any:
+        left = {q: role(q, name) for q in xi}
+        right = {q: direction.xreplace(at) for q, direction in xi.items()}
+        squares = (
+            sp.Add(*(pairing(side[q], side[q]) for q in xi)) for side in (left, right)
+        )
+        return sp.Mul(*map(sp.sqrt, squares))
+
+    defect, before = bound("gradient", {}), bound("trace", {})
+    after = bound("next trace", later)
+    return {
+        "defect_scale": defect,
+        "scale": gain * defect + after + momentum * before,
+    }
 
 
 def _metric_terms(law: Law, rule: Rule) -> dict[str, Any]:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
+from lagrangian.errors import LagrangianError
 from lagrangian.learning.training.observe import Observation
+from lagrangian.learning.training.rows import FileRows, MemoryRows
 from lagrangian.learning.training.run import Run
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far the records of a run went when its state was this.
+
+    Attributes:
+        steps: how many rows of each were finished.
+        digests: of those rows, by the name of their file; none in memory.
+        closing: the carried products after the last step.
+    """
+
+    steps: int
+    digests: Mapping[str, str]
+    closing: np.ndarray
 
 
 class Recorder:
@@ -50,16 +66,48 @@ class Recorder:
                 observation.products, ends[:-1], ends[1:], shapes, strict=True
             )
         }
-        self._carried = sum(widths[: len(observation.carried)])
+        self._carried, self._width = sum(widths[: len(observation.carried)]), ends[-1]
+        self._closing = np.zeros(self._carried, dtypes[1])
 
-        def rows(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        def rows(name: str, count: int, shape: tuple[int, ...], dtype: Any) -> Any:
             if folder is None:
-                return np.empty(shape, dtype)
-            return _stream(folder / f"{name}.npy", shape, dtype)
+                return MemoryRows(count, shape, dtype)
+            return FileRows(folder / f"{name}.npy", shape, dtype)
 
-        self.losses = rows("losses", (steps,), dtypes[0])
-        self.rates = rows("learning_rates", (steps,), np.float64)
-        self.products = rows("products", (steps + 1, int(ends[-1])), dtypes[1])
+        self._losses = rows("losses", steps, (), dtypes[0])
+        self._rates = rows("learning_rates", steps, (), np.float64)
+        self._products = rows("products", steps + 1, (int(ends[-1]),), dtypes[1])
+        self._files = [] if folder is None else self._all
+
+    @property
+    def _all(self) -> list[Any]:
+        return [self._losses, self._rates, self._products]
+
+    def open(self, mark: Mark | None) -> None:
+        """Begin in the folder, or go on from where a state was saved.
+
+        Raises:
+            LagrangianError: a record is missing, cut off, altered, or another run's.
+            CannotSave: the operating system refuses.
+        """
+        for rows in self._files:
+            if mark is None:
+                rows.create()
+                continue
+            name = rows.path.name
+            if name not in mark.digests:
+                raise LagrangianError(
+                    f"`checkpoint`: the state in {rows.path.parent} knows nothing of "
+                    f"{name}. Begin anew in another folder."
+                )
+            rows.resume(mark.steps, mark.digests[name])
+        if mark is not None:
+            self.steps, self._closing = mark.steps, mark.closing
+
+    def mark(self) -> Mark:
+        """How far the records go, for a state that is as far."""
+        digests = {rows.path.name: rows.digest for rows in self._files}
+        return Mark(self.steps, digests, self._closing)
 
     def extend(self, records: Mapping[str, Any], closing: np.ndarray) -> int | None:
         """Add one chunk, up to its first step that is not finite.
@@ -78,52 +126,45 @@ class Recorder:
         finite[:-1] &= known[1:, :carried].all(axis=1)
         finite[-1] &= np.isfinite(closing).all()
         good = len(finite) if finite.all() else int(np.argmin(finite))
-        rows = slice(self.steps, self.steps + good)
-        self.losses[rows] = records["loss"][:good]
-        self.rates[rows] = records["rate"][:good]
-        self.products[rows] = products[:good]
+        self._losses.put(self.steps, records["loss"][:good])
+        self._rates.put(self.steps, records["rate"][:good])
+        self._products.put(self.steps, products[:good])
         self.steps += good
         if good < len(finite):
             closing = products[good, :carried]
-        self.products[self.steps, :carried] = closing
+        self._closing = closing
         return good if good < len(finite) else None
 
     def flush(self) -> None:
-        """Write what was recorded to the folder."""
-        for rows in (self.losses, self.rates, self.products):
-            if isinstance(rows, np.memmap):
-                rows.flush()
+        """Have what was recorded on the disk."""
+        for rows in self._files:
+            rows.finish(self.steps)
+
+    def close(self) -> None:
+        """Write no more; what was recorded stays readable."""
+        for rows in self._files:
+            rows.close()
 
     def run(self, model: Any) -> Run:
         """Everything recorded so far."""
         steps = self.steps
-        rates = np.asarray(self.rates[:steps])
+        last = np.zeros((1, self._width), self._closing.dtype)
+        last[0, : self._carried] = self._closing
+        self._products.put(steps, last, passing=True)
+        rates = np.asarray(self._rates.array(steps))
+        products = self._products.array(steps + 1)
+
+        def column(product: Any) -> np.ndarray:
+            columns, shape = self._columns[product]
+            return products[:, columns].reshape(-1, *shape)
+
         return Run(
             model=model,
-            losses=self.losses[:steps],
+            losses=self._losses.array(steps),
             learning_rates=rates,
             records={
-                law: self.observation.record(law, self._column, rates, self.sizes)
+                law: self.observation.record(law, column, rates, self.sizes)
                 for law in self.observation.laws
             },
             **self.about,
         )
-
-    def _column(self, product: Any) -> np.ndarray:
-        columns, shape = self._columns[product]
-        return self.products[: self.steps + 1, columns].reshape(-1, *shape)
-
-
-def _stream(path: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """The rows of a file, of which those that it has already are kept."""
-    if not path.exists():
-        return open_memmap(path, "w+", dtype, shape)
-    kept = open_memmap(path, "r+")
-    if kept.shape == shape:
-        return kept
-    longer = path.with_suffix(".longer.npy")
-    rows = open_memmap(longer, "w+", dtype, shape)
-    rows[: len(kept)] = kept
-    rows.flush()
-    os.replace(longer, path)
-    return rows

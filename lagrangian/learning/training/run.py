@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import CannotSave, LagrangianError
 from lagrangian.files import write_atomically
+from lagrangian.learning import pickled  # noqa: F401 - its models have such functions
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 from lagrangian.symbolic.laws.noether import Law
@@ -164,7 +165,11 @@ class Run:
         return self.records[law]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write losses and records to a `.npz` file, whole or not at all."""
+        """Write losses and records to a `.npz` file, whole or not at all.
+
+        Raises:
+            CannotSave: the operating system refuses; carries this run.
+        """
         arrays: dict[str, Any] = {
             "losses": self.losses,
             "learning_rates": self.learning_rates,
@@ -175,4 +180,12 @@ class Run:
         for law, record in self.records.items():
             for name in record.names:
                 arrays[f"{law.symmetry!r}/{name}"] = getattr(record, name)
-        write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+        try:
+            write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+        except CannotSave as error:
+            raise CannotSave(
+                f"{error} The run of {self.steps} steps is in this error's `run`: "
+                "`error.run.save(...)` writes it elsewhere.",
+                error.errno,
+                self,
+            ) from error

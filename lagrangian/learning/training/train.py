@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import chain, islice, pairwise
 from typing import Any
 
@@ -15,14 +16,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError, TrainingStopped
+from lagrangian.files import check_writable
 from lagrangian.learning.model import split, traced_loss
 from lagrangian.learning.rules.rule import Rule
-from lagrangian.learning.training.checkpoint import Checkpoint, fingerprint
+from lagrangian.learning.training.checkpoint import Checkpoint
 from lagrangian.learning.training.failure import check_gradient, locate
+from lagrangian.learning.training.identity import identity
 from lagrangian.learning.training.observe import Observation
 from lagrangian.learning.training.recorder import Recorder
 from lagrangian.learning.training.run import Run
+from lagrangian.learning.training.signals import ending_in_order
 from lagrangian.learning.training.step import TrainingStep
+from lagrangian.learning.training.whole_numbers import check_range
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.laws.noether import Law
 
@@ -67,8 +72,10 @@ def train(
             training stops early.
         checkpoint: a folder for long runs. The records are streamed to it, so that
             memory does not grow with `steps`, and the state is saved in it every few
-            seconds. The same call continues a run that was stopped or killed, with the
-            same result bit for bit; with more `steps`, one that had ended.
+            seconds, and on Ctrl-C, SIGTERM and SIGHUP. The same call continues a run
+            that was stopped or killed, with the same result bit for bit; with more
+            `steps`, one that had ended. What is compared, what is refused and what is
+            survived stands in docs/faults.md.
         mesh: devices to share every batch among; the gradient is the mean over all.
         progress: whether a terminal shows a progress bar (after two seconds).
 
@@ -77,8 +84,12 @@ def train(
         TrainingStopped: the loss was not finite at some step; the error carries the
             step and the run until then.
         LagrangianError: a loss that is not a scalar or has no gradient, parameters that
-            are no real arrays, a batch that `mesh` cannot share out, or a `checkpoint`
-            of another run.
+            are no real arrays, labels beyond int32, a batch that `mesh` cannot share
+            out, or a `checkpoint` of another run, of damaged records, or in use.
+        CannotSave: the operating system refuses to write a file; names it, says what
+            is saved, and carries the run if all of it was computed.
+        UserWarning: a damaged state was skipped for an older one, or the run was begun
+            with other versions.
     """
     _check_counts(steps, batch_size)
     if not isinstance(rule, Rule):
@@ -87,10 +98,12 @@ def train(
             "`lg.HeavyBall(0.1, momentum=0.9)`, which is its optax twin as well."
         )
     observe = _laws(observe)
+    if save is not None:
+        check_writable(save, "save")
     parts = split(model)
     leaves = named_leaves(parts.parameters)
     dtype = _dtype(leaves)
-    with jax.enable_x64(dtype == np.float64):
+    with jax.enable_x64(dtype == np.float64), ExitStack() as stack:
         data = jax.tree.map(_numbers, data)
         observation = Observation(observe, rule, maps)
         pick(leaves, [w.name for w in observation.blocks], parts.name)
@@ -98,28 +111,22 @@ def train(
         size = _size(data)
         batch = size if batch_size is None else min(batch_size, size)
         step = TrainingStep(parts, loss, rule, observation)
-        record, shapes = _shapes(step, jax.tree.map(lambda a: a[:batch], data))
+        example = jax.tree.map(lambda a: a[:batch], data)
+        record, shapes = _shapes(step, example)
         place, share = _placement(mesh, batch)
-        states, folder, done, carry = None, None, 0, step.start
+        states, folder, mark, carry = None, None, None, step.start
         if checkpoint is not None:
-            states = Checkpoint(
-                checkpoint,
-                {
-                    "rule": _described(rule),
-                    "laws": ", ".join(repr(law.symmetry) for law in observe),
-                    "batch size": str(batch),
-                    "seed": str(seed),
-                    "data": fingerprint(data),
-                    "model": fingerprint((parts.parameters, parts.rest)),
-                },
-            )
+            devices = 1 if mesh is None else mesh.size
+            run_is = identity(step, data, example, batch, seed, devices)
+            states = stack.enter_context(Checkpoint(checkpoint, run_is))
             folder = states.folder
-            done, carry = states.restore(carry)
-            if done > steps:
-                raise LagrangianError(
-                    f"`steps` is {steps}, and the run in {folder} has done {done} "
-                    "already. Pass at least that."
-                )
+            mark, carry = states.restore(carry)
+        done = mark.steps if mark else 0
+        if done > steps:
+            raise LagrangianError(
+                f"`steps` is {steps}, and the run in {folder} has done {done} "
+                "already. Pass at least that."
+            )
         recorder = Recorder(
             observation,
             shapes,
@@ -132,7 +139,11 @@ def train(
             seed=seed,
             batch_size=batch,
         )
-        recorder.steps = done
+        stack.callback(recorder.close)
+        recorder.open(mark)
+        mark = recorder.mark()
+        if states is not None or save is not None:
+            stack.enter_context(ending_in_order())
         carry, data = place(carry), place(data)
 
         @jax.jit
@@ -145,7 +156,7 @@ def train(
 
         order = _order(size, batch, seed, shuffled=batch_size is not None)
         order = islice(order, done, None)
-        length, reached = _chunk_length(steps), done
+        length = _chunk_length(steps)
 
         def chunks(carry: Any) -> Iterator[Any]:
             for start in range(done, steps, length):
@@ -171,18 +182,20 @@ def train(
                     if good is not None:
                         chosen = chosen[: good + 1]
                         raise _stopped(step, recorder, carry, data, chosen)
-                    carry, reached = after, recorder.steps
+                    carry, mark = after, recorder.mark()
                     bar.update(len(chosen))
                     if states is not None and states.is_due:
                         recorder.flush()
-                        states.save(reached, carry)
+                        states.save(mark, carry)
         finally:
-            if states is not None:
-                recorder.flush()
-                # Of a chunk that stopped within, the records go further than the state.
-                states.save(reached, carry)
-            if save is not None and recorder.steps:
-                recorder.run(step.model(carry)).save(save)
+            try:
+                if states is not None:
+                    # Of a chunk that stopped within, the records go further.
+                    recorder.flush()
+                    states.save(mark, carry)
+            finally:
+                if save is not None and recorder.steps:
+                    recorder.run(step.model(carry)).save(save)
         return recorder.run(step.model(carry))
 
 
@@ -214,6 +227,8 @@ def _numbers(leaf: Any) -> Any:
             f"`data` has an array of dtype {array.dtype}. Pass numbers: "
             "`np.unique(names, return_inverse=True)[1]` numbers the names of classes."
         )
+    if kind in "iu":
+        check_range(array)
     return jnp.asarray(array)
 
 
@@ -226,17 +241,6 @@ def _check_units(blocks: Sequence[Any], leaves: Mapping[str, Any]) -> None:
                 f"`unit_axis` is {axis} for `{block.name}`, whose shape is "
                 f"{leaves[block.name].shape}. Pass one from {-ndim} to {ndim - 1}."
             )
-
-
-def _described(rule: Rule) -> str:
-    """A rule in words that are the same in every process."""
-    eta = rule.learning_rate
-    if not callable(eta):
-        return str(rule)
-    # Schedules of one name differ by what they close over: by their values.
-    values = ", ".join(f"{float(rule.rate(10**k)):.6g}" for k in range(7))
-    schedule = getattr(eta, "__qualname__", type(eta).__name__)
-    return str(rule).replace(str(eta), f"{schedule}: {values}, ...")
 
 
 def _placement(mesh: Mesh | None, batch: int) -> tuple[Any, Any]:

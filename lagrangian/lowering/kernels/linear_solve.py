@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -55,8 +56,13 @@ def solve_in_lanes(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[
     flat = [entry for row in entries for entry in row] + list(forcing)
     stacked = jnp.stack(jnp.broadcast_arrays(*flat))
     dense = stacked[: size * size].reshape(size, size, *stacked.shape[1:])
-    solution = _eliminated(dense, stacked[size * size :, None], pivots=True)
+    solution = _eliminated(dense, stacked[size * size :, None], _exchanged_in_lanes)
     return list(solution[:, 0])
+
+
+def solve_dense(matrix: Any, right: Any) -> Any:
+    """matrix^-1 right for arrays of shape (n, n) and (n,), without calling LAPACK."""
+    return _eliminated(matrix, right[:, None], _exchanged)[:, 0]
 
 
 def needs_pivots(matrix: sp.Matrix) -> bool:
@@ -118,32 +124,24 @@ def invert(matrix: sp.Matrix, entries: Any) -> Any:
         return jnp.stack([jnp.stack(column) for column in columns], 1)
 
     identity = jnp.broadcast_to(jnp.eye(size)[..., None], entries.shape)
-    return _eliminated(entries, identity, needs_pivots(matrix))
+    exchanged = _exchanged_in_lanes if needs_pivots(matrix) else None
+    return _eliminated(entries, identity, exchanged)
 
 
-def _eliminated(matrix: Any, right: Any, pivots: bool) -> Any:
+def _eliminated(
+    matrix: Any, right: Any, exchanged: Callable[[Any, Any], Any] | None
+) -> Any:
     """matrix^-1 right by Gauss's elimination, as a loop that stays small.
 
     Args:
-        matrix: shape (n, n, lanes).
-        right: shape (n, m, lanes).
-        pivots: whether each column is divided by its largest element, lane by lane.
+        matrix: shape (n, n), or (n, n, lanes).
+        right: shape (n, m), or (n, m, lanes).
+        exchanged: brings the row with the largest element of column k to place k.
     """
     size = len(matrix)
-    rows = jnp.arange(size)[:, None]
-
-    def exchanged(k: Any, work: Any) -> Any:
-        candidates = jnp.where(rows < k, -1.0, jnp.abs(work[:, k]))
-        # Not argmax: its pair of reductions cannot be inside of one kernel.
-        is_largest = candidates == largest(candidates)
-        first = smallest(jnp.where(is_largest, rows, float(size)))
-        chosen = (rows == first)[:, None]
-        pivot = total(jnp.where(chosen, work, 0.0))
-        work = jnp.where(chosen, work[k], work)
-        return jax.lax.dynamic_update_index_in_dim(work, pivot, k, 0)
 
     def eliminate(k: Any, work: Any) -> Any:
-        if pivots:
+        if exchanged is not None:
             work = exchanged(k, work)
         row = work[k] / work[k, k]
         factor = work[:, k].at[k].set(0.0)
@@ -151,3 +149,24 @@ def _eliminated(matrix: Any, right: Any, pivots: bool) -> Any:
 
     work = jax.lax.fori_loop(0, size, eliminate, jnp.concatenate([matrix, right], 1))
     return work[:, size:]
+
+
+def _exchanged(k: Any, work: Any) -> Any:
+    """Of one matrix."""
+    rows = jnp.arange(len(work))
+    pivot = jnp.argmax(jnp.where(rows < k, -1.0, jnp.abs(work[:, k])))
+    row, other = work[pivot], work[k]
+    return work.at[pivot].set(other).at[k].set(row)
+
+
+def _exchanged_in_lanes(k: Any, work: Any) -> Any:
+    """Of many, in the last axis, each by its own row."""
+    rows = jnp.arange(len(work))[:, None]
+    candidates = jnp.where(rows < k, -1.0, jnp.abs(work[:, k]))
+    # Not argmax: its pair of reductions cannot be inside of one kernel.
+    is_largest = candidates == largest(candidates)
+    first = smallest(jnp.where(is_largest, rows, float(len(work))))
+    chosen = (rows == first)[:, None]
+    pivot = total(jnp.where(chosen, work, 0.0))
+    work = jnp.where(chosen, work[k], work)
+    return jax.lax.dynamic_update_index_in_dim(work, pivot, k, 0)

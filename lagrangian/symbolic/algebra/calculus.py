@@ -24,6 +24,7 @@ from lagrangian.symbolic.algebra.blocks import (
     ones,
 )
 from lagrangian.symbolic.algebra.coordinates import Coordinate, time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.graph import partials
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Gradient, Loss
@@ -32,7 +33,7 @@ from lagrangian.symbolic.algebra.matrices import Matmul, Transposed, matmul, tra
 _direction = EngineBlock("_direction")
 
 
-def variation(expression: Any, motion: Mapping[Any, Any]) -> Any:
+def variation(expression: Expression, motion: Mapping[Any, Any]) -> Any:
     """The derivative of `expression` as every symbol s moves by `motion[s]`.
 
     Symbols that `motion` does not name stand still. Linear in the motion; scalars stay
@@ -140,7 +141,7 @@ def _vary_gradient(node: Any, motion: Mapping[Any, Any], known: dict[Any, Any]) 
     return sp.Add(*further)
 
 
-def gradient(expression: Any, symbol: Any) -> Any:
+def gradient(expression: Expression, symbol: sp.Expr) -> Any:
     """The gradient of a scalar `expression` with respect to a scalar or block symbol.
 
     For a block, the block g with `variation(expression, {symbol: d}) == <g, d>` for
@@ -193,7 +194,7 @@ def _release(free: Any, bound: Any) -> Any:
     return _release(rest if free == ones and is_block(rest) else free * rest, held[0])
 
 
-def total_derivative(expression: Any) -> Any:
+def total_derivative(expression: Expression) -> Any:
     """d/dt along any path: every coordinate moves with its own `dot`, and time runs."""
     expression = sp.sympify(expression)
     motion: dict[Any, Any] = {c: c.dot for c in expression.atoms(Coordinate)}

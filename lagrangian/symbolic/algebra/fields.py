@@ -203,6 +203,12 @@ def conjugate(expression: Any) -> Any:
     )
 
 
+def certainly_differ(left: Any, right: Any) -> bool:
+    """Whether two expressions in complex fields differ by a polynomial."""
+    difference = sp.expand(algebraic(left - right))
+    return difference != 0 and bool(difference.is_polynomial())
+
+
 def real_parts(psi: Any) -> tuple[Any, Any]:
     """The real fields u, v with psi = u + i v, and so for a derivative of psi."""
     # A space: no field that `fields` makes has such a name.

@@ -13,6 +13,8 @@ from typing import Any
 import sympy as sp
 from sympy.core.function import ArgumentIndexError
 
+from lagrangian.symbolic.algebra.coordinates import Coordinate
+
 #: An adjoint of more terms than this is added up into one factor before it goes on,
 #: which bounds the work on graphs that are far smaller than their trees.
 MOST_TERMS = 128
@@ -149,3 +151,46 @@ def degree(node: Any, symbols: Collection[Any]) -> Any | None:
     if node.is_Mul:
         return sp.Add(*powers)
     return powers[0] if len(set(powers)) == 1 else None
+
+
+def legendre(expression: Any, velocities: Collection[Any]) -> Any:
+    """<dL/dv, v> - L, with T + V in the form in which T - V was written.
+
+    By Euler's theorem a term of degree k in the velocities gives k - 1 times itself.
+    """
+    parts = []
+    for term in sp.Add.make_args(expression):
+        power = degree(term, velocities)
+        if power is None:
+            slopes = partials(term, velocities)
+            parts += [sp.Mul(s, v) for v in velocities for s in slopes[v]]
+            parts.append(-term)
+        else:
+            parts.append((power - 1) * term)
+    return sp.Add(*parts)
+
+
+def shortest_sum(terms: list[Any]) -> Any:
+    """The sum of the terms, with sums of velocities multiplied out if that is shorter.
+
+    Terms of dL/dq and of dp/dt that cancel may meet as (v + w) x here and as v x + w x
+    there, as in a chain of relative angles.
+    """
+    written = sp.Add(*terms)
+    spread: list[Any] = []
+    for term in sp.Add.make_args(written):
+        factors = sp.Mul.make_args(term)
+        sums = [f for f in factors if f.is_Add and all(map(_is_velocity, f.args))]
+        if sums:
+            others = [f for f in factors if f is not sums[0]]
+            parts = sp.Add.make_args(sums[0])
+            spread += [sp.Mul(*others, part) for part in parts]
+        else:
+            spread.append(term)
+    multiplied_out = sp.Add(*spread)
+    return min(written, multiplied_out, key=lambda x: len(sp.Add.make_args(x)))
+
+
+def _is_velocity(term: Any) -> bool:
+    symbol = term.as_coeff_Mul()[1]
+    return isinstance(symbol, Coordinate) and symbol.order == 1

@@ -15,6 +15,7 @@ from lagrangian.symbolic.algebra.blocks import (
     block_terms,
     is_block,
 )
+from lagrangian.symbolic.algebra.expressions import Expression
 
 
 class Loss(BlockExpression):
@@ -64,7 +65,7 @@ class Loss(BlockExpression):
             return True
         return any(_is_multiple(motion, generator) for generator in self.args[2])
 
-    def eliminate(self, block: Block, direction: Any) -> list[tuple] | None:
+    def eliminate(self, block: Block, direction: Expression) -> list[tuple] | None:
         """<grad f, direction> by a declared invariance, where one determines it.
 
         Of the terms of an invariance, which sum to zero, the last is the one that the

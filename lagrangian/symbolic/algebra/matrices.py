@@ -13,6 +13,7 @@ from lagrangian.symbolic.algebra.blocks import (
     block_terms,
     is_block,
 )
+from lagrangian.symbolic.algebra.expressions import Expression
 
 
 class Matmul(BlockExpression):
@@ -31,7 +32,7 @@ class Matmul(BlockExpression):
 class Transposed(BlockExpression):
     """The transpose of a block; made by `transpose`."""
 
-    def __new__(cls, block: Any) -> Any:
+    def __new__(cls, block: Expression) -> Any:
         return transpose(block)
 
     def _sympystr(self, printer: Any) -> str:
@@ -74,7 +75,7 @@ def matmul(*factors: Any) -> Any:
     )
 
 
-def transpose(block: Any) -> Any:
+def transpose(block: Expression) -> Any:
     """The transpose of a block, moved inwards to its factors."""
     terms = []
     for coefficient, core in block_terms(sp.sympify(block)):

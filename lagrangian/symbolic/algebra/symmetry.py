@@ -1,49 +1,85 @@
-"""Generators of symmetries: how coordinates and time move."""
+"""Generators of symmetries: how coordinates or fields move, and time or variables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import sympy as sp
+
 from lagrangian.errors import InvalidSymmetry
 from lagrangian.symbolic.algebra.blocks import Block, LinearMap, is_block, ones
 from lagrangian.symbolic.algebra.content import ByContent
-from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.coordinates import Coordinate, time
+from lagrangian.symbolic.algebra.expressions import Expression, Named
+from lagrangian.symbolic.algebra.fields import Field, certainly_differ, conjugate
 from lagrangian.symbolic.algebra.inputs import written
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.matrices import matmul
 
 
 class Symmetry(ByContent):
-    """The generator q -> q + s xi(q, t), t -> t + s tau(q, t) of a symmetry.
+    """The generator of a symmetry, exact or broken: how everything moves with s.
+
+    q -> q + s xi for a coordinate or a field, x^mu -> x^mu + s tau^mu for time or
+    another variable. Along a symmetry up to a divergence, the whole L changes by
+    D_mu K^mu, in which K is the `boundary`.
 
     Args:
-        xi: the motion of each coordinate that moves.
-        tau: the motion of time.
+        xi: the motion of each coordinate or field that moves. The conjugate of a
+            complex field moves along by itself.
+        tau: the motion of time; or, by variable, that of each one that moves.
         name: how laws and tables call it.
+        boundary: K of time; or, by variable, each component of it.
+
+    Attributes:
+        tau, boundary: those of time alone.
+        shifts, boundaries: those of all variables, without the ones that are zero.
+
+    Raises:
+        InvalidSymmetry: something else that moves, a block that moves by a scalar or
+            the other way round, or a motion of a complex field and one of its conjugate
+            that do not match.
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> t, x = phi.over
+    >>> lg.Symmetry({phi: phi}, tau={t: t, x: x}).shifts
+    {t: t, x: x}
     """
 
-    def __init__(self, xi: Mapping[Any, Any], tau: Any = 0, name: str = "symmetry"):
-        self.xi: dict[Any, Any] = {
-            q: written(d, "xi", InvalidSymmetry) for q, d in xi.items()
-        }
-        self.tau = written(tau, "tau", InvalidSymmetry)
+    def __init__(
+        self,
+        xi: Mapping[Any, Any],
+        tau: Expression = 0,
+        name: str = "symmetry",
+        *,
+        boundary: Any = 0,
+    ):
+        if not isinstance(xi, Mapping):
+            raise InvalidSymmetry(
+                f"`xi` is {xi!r}. Write `{{q: xi}}` for the motion xi of a coordinate "
+                "or a field q."
+            )
+        moved = {q: written(d, "xi", InvalidSymmetry) for q, d in xi.items()}
+        for q, direction in moved.items():
+            _check_motion(q, direction)
+        self.xi: dict[Any, Any] = _with_conjugates(moved)
+        self.shifts = _by_variable(tau, "tau")
+        self.boundaries = _by_variable(boundary, "boundary")
         self.name = name
-        for q, direction in self.xi.items():
-            if not isinstance(q, Coordinate) or q.order:
-                raise InvalidSymmetry(
-                    f"`xi` moves `{q}`, which is no coordinate. "
-                    'Make one with `lg.coordinates("q")` or `lg.blocks("w")`.'
-                )
-            if direction != 0 and isinstance(q, Block) != is_block(direction):
-                kind = "a block" if isinstance(q, Block) else "a scalar"
-                raise InvalidSymmetry(
-                    f"`xi` moves `{q}`, {kind}, by `{direction}`, which is not. "
-                    "A block moves by a block (`lg.ones` is the constant one)."
-                )
+
+    @property
+    def tau(self) -> Any:
+        return self.shifts.get(time, sp.S.Zero)
+
+    @property
+    def boundary(self) -> Any:
+        return self.boundaries.get(time, sp.S.Zero)
 
     def _content(self) -> tuple[Any, ...]:
-        return Symmetry, frozenset(self.xi.items()), self.tau, self.name
+        moves = (self.xi, self.shifts, self.boundaries)
+        return Symmetry, *(frozenset(m.items()) for m in moves), self.name
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(str(q) for q in self.xi)})"
@@ -85,7 +121,11 @@ class Translation(Symmetry):
     """
 
     def __init__(
-        self, coordinate: Any, direction: Any = None, *, unit_axis: int | None = None
+        self,
+        coordinate: Named,
+        direction: Expression | None = None,
+        *,
+        unit_axis: int | None = None,
     ):
         q = _coordinate(coordinate, unit_axis)
         if direction is None:
@@ -99,7 +139,7 @@ class Rotation(Symmetry):
     `Rotation(x, y)` moves x by -y and y by x; its charge is x p_y - y p_x.
     """
 
-    def __init__(self, first: Any, second: Any):
+    def __init__(self, first: Named, second: sp.Expr):
         if isinstance(second, LinearMap):
             if second.parity != -1:
                 raise InvalidSymmetry(
@@ -121,7 +161,7 @@ class Scale(Symmetry):
             for a Flax kernel means one scale symmetry for each output unit.
     """
 
-    def __init__(self, *coordinates: Any, unit_axis: int | None = None):
+    def __init__(self, *coordinates: Named, unit_axis: int | None = None):
         scaled = [_coordinate(q, unit_axis) for q in coordinates]
         super().__init__({q: q for q in scaled}, name="scale")
 
@@ -136,7 +176,7 @@ class GeneralLinear(Symmetry):
             parity selects the symmetric or the antisymmetric half of the group.
     """
 
-    def __init__(self, first: Any, second: Any, generator: Any):
+    def __init__(self, first: Named, second: Named, generator: sp.Expr):
         a, b = _coordinate(first, None), _coordinate(second, None)
         super().__init__(
             {a: matmul(a, generator), b: -matmul(generator, b)}, name="general linear"
@@ -153,7 +193,7 @@ class Rescale(Symmetry):
     `lg.blocks("dense2.kernel", unit_axis=0)`.
     """
 
-    def __init__(self, first: Any, second: Any):
+    def __init__(self, first: Named, second: Named):
         grown, shrunk = (
             [_coordinate(item, None) for item in side]
             if isinstance(side, list | tuple)
@@ -174,3 +214,53 @@ def _coordinate(item: Any, unit_axis: int | None) -> Any:
             f'Write `lg.blocks("{item}", unit_axis={unit_axis})` for the block.'
         )
     return item
+
+
+def _check_motion(q: Any, direction: Expression) -> None:
+    if isinstance(q, Field):
+        if q.index:
+            raise InvalidSymmetry(
+                f"`xi` moves `{q}`, a derivative, which moves along with its field. "
+                f"Give the motion of `{q.base}`."
+            )
+        return
+    if not isinstance(q, Coordinate) or q.order:
+        raise InvalidSymmetry(
+            f"`xi` moves `{q}`, which is no coordinate and no field. Make one with "
+            '`lg.coordinates("q")`, `lg.blocks("w")` or `lg.fields("phi", over="t x")`.'
+        )
+    if direction != 0 and isinstance(q, Block) != is_block(direction):
+        kind = "a block" if isinstance(q, Block) else "a scalar"
+        raise InvalidSymmetry(
+            f"`xi` moves `{q}`, {kind}, by `{direction}`, which is not. "
+            "A block moves by a block (`lg.ones` is the constant one)."
+        )
+
+
+def _by_variable(given: Any, what: str) -> dict[Any, Any]:
+    """What belongs to each variable; an expression alone belongs to time."""
+    if not isinstance(given, Mapping):
+        given = {time: given}
+    parts = {v: written(part, what, InvalidSymmetry) for v, part in given.items()}
+    for v in parts:
+        if not isinstance(v, sp.Symbol) or isinstance(v, Coordinate | Field):
+            raise InvalidSymmetry(
+                f"`{what}` has a part along `{v}`, which is no variable. Use those of "
+                "`phi.over` for a field phi, or `lg.time`."
+            )
+    return {v: part for v, part in parts.items() if part != 0}
+
+
+def _with_conjugates(xi: dict[Any, Any]) -> dict[Any, Any]:
+    moved = {
+        phi.conjugate(): conjugate(motion)
+        for phi, motion in xi.items()
+        if isinstance(phi, Field) and not phi.is_real
+    }
+    for phi, motion in xi.items():
+        if phi in moved and certainly_differ(motion, moved[phi]):
+            raise InvalidSymmetry(
+                f"the generator moves `{phi}` by {motion}, which is not the conjugate "
+                f"of the motion of `{phi.conjugate()}`. Give the motion of one of them."
+            )
+    return moved | xi

@@ -11,6 +11,7 @@ from sympy.polys.rings import PolyElement
 from lagrangian.symbolic.algebra.blocks import Block, BlockExpression, ConstantBlock
 from lagrangian.symbolic.algebra.calculus import total_derivative, variation
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.exact.checked import is_boundary, vanishes_everywhere
 from lagrangian.symbolic.exact.function_ring import FunctionRing
 from lagrangian.symbolic.exact.generators import OutsideRing
@@ -26,7 +27,7 @@ LARGEST_INTEGRAND = 80
 KINKED = (sp.Abs, sp.sign, sp.Heaviside, sp.DiracDelta, sp.Max, sp.Min, sp.Piecewise)
 
 
-def boundary_term(expression: Any) -> Any | None:
+def boundary_term(expression: Expression) -> Any | None:
     """B with `total_derivative(B) == expression` identically, or None.
 
     The Euler operator decides whether there is one: it annihilates total derivatives
@@ -65,7 +66,7 @@ def boundary_term(expression: Any) -> Any | None:
     return None
 
 
-def _euler_operator_breaks(expression: Any) -> bool:
+def _euler_operator_breaks(expression: sp.Expr) -> bool:
     """Whether the Euler operator is seen not to annihilate it, at random states."""
     found = jets(expression)
     top = max((jet.order for jet in found), default=0)
@@ -78,7 +79,7 @@ def _euler_operator_breaks(expression: Any) -> bool:
     return False
 
 
-def _by_algebra(expression: Any) -> Any | None:
+def _by_algebra(expression: sp.Expr) -> Any | None:
     """B in the ring of the functions at hand; None if there is none anywhere.
 
     Raises:
@@ -247,7 +248,7 @@ def _fit(
     )
 
 
-def _term_by_term(expression: Any) -> Any | None:
+def _term_by_term(expression: sp.Expr) -> Any | None:
     """B by integrating over the highest derivatives first, over time last."""
     rest, boundary = sp.expand(expression), sp.S.Zero
     for _ in range(2 * len(jets(rest)) + 1):
@@ -271,7 +272,7 @@ def _term_by_term(expression: Any) -> Any | None:
     return boundary
 
 
-def _antiderivative(expression: Any, variable: Any) -> Any | None:
+def _antiderivative(expression: sp.Expr, variable: Any) -> Any | None:
     if expression.has(*KINKED) or expression.count_ops() > LARGEST_INTEGRAND:
         return None
     result = manualintegrate(expression, variable)

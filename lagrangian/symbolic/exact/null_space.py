@@ -95,11 +95,7 @@ def _supports(rows: Iterable[Mapping[int, int]], size: int) -> list[list[int]]:
     """The unknowns in each vector of the reduced null space modulo the prime."""
     pivots: dict[int, dict[int, int]] = {}  # by the last unknown of the row
     for row in sorted(rows, key=len):
-        left = _reduced(row, pivots)
-        if left:
-            last = max(left)
-            inverse = pow(left[last], -1, PRIME)
-            pivots[last] = {u: n * inverse % PRIME for u, n in left.items()}
+        _is_new(row, pivots)
     supports = {u: [u] for u in range(size) if u not in pivots}
     for last in sorted(pivots):
         row = {u: n for u, n in pivots[last].items() if u != last}
@@ -108,6 +104,16 @@ def _supports(rows: Iterable[Mapping[int, int]], size: int) -> list[list[int]]:
             if u != last:
                 supports[u].append(last)
     return list(supports.values())
+
+
+def _is_new(row: Mapping[int, int], pivots: dict[int, dict[int, int]]) -> bool:
+    """Whether a row does not follow from the pivots, which it is added to then."""
+    left = _reduced(row, pivots)
+    if left:
+        last = max(left)
+        inverse = pow(left[last], -1, PRIME)
+        pivots[last] = {u: n * inverse % PRIME for u, n in left.items()}
+    return bool(left)
 
 
 def _reduced(row: Mapping[int, int], pivots: Mapping[int, Mapping[int, int]]) -> dict:
@@ -138,11 +144,7 @@ def _on_support(
     pivots: dict[int, dict[int, int]] = {}
     elements = {}
     for row, values in zip(rows, residues, strict=True):
-        left = _reduced({u: n for u, n in values.items() if u in place}, pivots)
-        if left:
-            last = max(left)
-            inverse = pow(left[last], -1, PRIME)
-            pivots[last] = {u: n * inverse % PRIME for u, n in left.items()}
+        if _is_new({u: n for u, n in values.items() if u in place}, pivots):
             elements[len(elements)] = {
                 place[u]: lift(v) for u, v in row.items() if u in place
             }

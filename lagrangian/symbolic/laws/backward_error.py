@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
-from lagrangian.symbolic.algebra.blocks import EngineBlock, collected, is_block
-from lagrangian.symbolic.algebra.calculus import variation
+from lagrangian.symbolic.algebra.blocks import collected
 from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.expressions import Expression
+from lagrangian.symbolic.algebra.power_series import PowerSeries, constant, expansion
 from lagrangian.symbolic.laws.discrete import learning_rate
 
 
@@ -27,8 +27,8 @@ from lagrangian.symbolic.laws.discrete import learning_rate
 class Average:
     """An average over the past: a_{k+1} = decay a_k + (1 - decay) source(q_k)."""
 
-    decay: Any
-    source: Any
+    decay: Expression
+    source: Expression
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Recursion:
     """
 
     displacement: Mapping[Any, Any]
-    momentum: Any = sp.S.Zero
-    step_size: Any = learning_rate
+    momentum: Expression = sp.S.Zero
+    step_size: Expression = learning_rate
     lagged: Mapping[Any, Any] = field(default_factory=dict)
     averages: Mapping[Any, Average] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class ModifiedFlow:
     """The modified vector field: `terms[n][q]` is the coefficient of eta^n."""
 
     terms: tuple[Mapping[Any, Any], ...]
-    step_size: Any
+    step_size: Expression
 
     @property
     def order(self) -> int:
@@ -110,7 +110,7 @@ def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:
         rule: a learning rule (its flow is given for one block `w` and an opaque loss,
             in the symbols of `rule.recursion_parameters()`, at one learning rate),
             or a `Recursion`, or a mapping from each coordinate to its next value, in
-            the coordinates and the symbol `eta` (nonnegative, real).
+            the coordinates and the symbol `lg.learning_rate`.
         order: the highest power of eta, 0 or more.
 
     Raises:
@@ -120,115 +120,64 @@ def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:
     sum_j eta^j D^j q / j!, and the previous step by the same with -eta; so
     sum_j c_j eta^j D^j q / j! = displacement, c_j = 1 + (-1)^j momentum, is solved for
     f_n power by power. An average of s is (1 - decay)/(1 - decay exp(-eta D)) s.
+
+    >>> import lagrangian as lg
+    >>> q, eta = lg.coordinates("q"), lg.learning_rate
+    >>> print(modified_flow({q: q - eta * q**2}, order=2))
+    q.dot = -3*q**4*eta**2/2 - q**3*eta - q**2
     """
     if order < 0:
         raise LagrangianError(f"`order` is {order}; pass 0 or more.")
     recursion = _as_recursion(rule)
     eta, momentum = recursion.step_size, recursion.momentum
-    expansions = {
-        a: [_numbered(a, k) for k in range(order + 2)] for a in recursion.averages
-    }
-    motion = {eta: sp.S.One} | {
-        here: (k + 1) * above
-        for expansion in expansions.values()
-        for k, (here, above) in enumerate(pairwise(expansion))
-    }
-    powers, lagged = (
-        {q: _powers(sp.sympify(c), eta, motion, order + 1) for q, c in moves.items()}
-        for moves in (recursion.displacement, recursion.lagged)
-    )
     # Multiplied out, terms cancel; but the powers of an average have too many of them.
     spread = (lambda e: e) if recursion.averages else sp.expand
-    averages: dict[Any, Any] = {}  # by the symbols of their Taylor coefficients
-    weight = [1 + (-1) ** j * momentum for j in range(order + 2)]
-    # derivatives[j - 1][n][q] is the coefficient of eta^n in D^j q.
-    derivatives: list[list[dict[Any, Any]]] = [[] for _ in range(order + 1)]
-    for n in range(order + 1):
-        for a, average in recursion.averages.items():
-            averages[expansions[a][n]] = _shifted(
-                [average.source], _weights_of_average(average.decay, n), derivatives[0]
-            )
-        known = {q: powers[q][n + 1].xreplace(averages) for q in powers}
-        for q, coefficients in lagged.items():
-            weights = [sp.S.NegativeOne**j / sp.factorial(j) for j in range(n + 2)]
-            known[q] += _shifted(coefficients, weights, derivatives[0])
-        for j in range(2, n + 2):
-            along = _along(derivatives, j, n + 1 - j)
-            term = {q: spread(change) for q, change in along.items()}
-            derivatives[j - 1].append(term)
-            for q in known:
-                known[q] -= weight[j] * term[q] / sp.factorial(j)
-        derivatives[0].append(
-            {q: spread(change / weight[1]) for q, change in known.items()}
-        )
-    if not recursion.averages:
-        derivatives[0] = [
-            {q: collected(v) for q, v in f.items()} for f in derivatives[0]
-        ]
-    return ModifiedFlow(tuple(derivatives[0]), eta)
-
-
-def _along(derivatives: list[list[dict[Any, Any]]], j: int, n: int) -> dict[Any, Any]:
-    """The coefficient of eta^n in D^j q, from those of D^(j-1) q and of f."""
-    inner, field = derivatives[j - 2], derivatives[0]
-    return {
-        q: sp.Add(*(variation(inner[n - i][q], field[i]) for i in range(n + 1)))
-        for q in field[0]
+    field: dict[Any, PowerSeries] = {}
+    averages = {
+        a: constant(average.source).shifted(field, _weights(average.decay).__getitem__)
+        for a, average in recursion.averages.items()
     }
 
+    def backwards(j: int) -> Any:
+        return sp.S.NegativeOne**j / sp.factorial(j)
 
-def _shifted(coefficients: list[Any], weights: list[Any], field: list[Any]) -> Any:
-    """The coefficient of eta^n in sum_j weights[j] (eta D)^j of a function.
+    def higher(j: int) -> Any:
+        return -(1 + momentum * (-1) ** j) / sp.factorial(j) if j > 1 else sp.S.Zero
 
-    `coefficients` are those of the function itself by power of eta, the rest being
-    zero; n is that of the last weight.
-    """
-    n, total = len(weights) - 1, sp.S.Zero
-    for i, coefficient in enumerate(coefficients[: n + 1]):
-        if coefficient == 0:
-            continue
-        # tower[a] is the coefficient of eta^a in D^j of the function's i-th one.
-        tower = [coefficient, *[sp.S.Zero] * (n - i)]
-        total += weights[0] * tower[n - i]
-        for j in range(1, n - i + 1):
-            tower = [
-                sp.Add(*(variation(tower[a - b], field[b]) for b in range(a + 1)))
-                for a in range(n - i - j + 1)
-            ]
-            total += weights[j] * tower[-1]
-    return total
-
-
-def _weights_of_average(decay: Any, highest: int) -> list[Any]:
-    """The Taylor coefficients of (1 - decay)/(1 - decay exp(-z)), to that power."""
-    decay = sp.sympify(decay)
-    weights: list[Any] = [sp.S.One]
-    for n in range(1, highest + 1):
-        past = sp.Add(
-            *(
-                sp.S.NegativeOne**j / sp.factorial(j) * weights[n - j]
-                for j in range(1, n + 1)
-            )
+    def velocity(q: Any) -> PowerSeries:
+        parts = [
+            expansion(recursion.displacement[q], eta, averages),
+            constant(q).shifted(field, higher, spread),
+        ]
+        if q in recursion.lagged:
+            lagged = expansion(recursion.lagged[q], eta)
+            parts.append(lagged.shifted(field, backwards))
+        return PowerSeries(
+            lambda n: spread(sp.Add(*(p[n + 1] for p in parts)) / (1 - momentum))
         )
-        weights.append(sp.factor(decay / (1 - decay) * past))
+
+    field |= {q: velocity(q) for q in recursion.displacement}
+    terms = [{q: f[n] for q, f in field.items()} for n in range(order + 1)]
+    if not recursion.averages:
+        terms = [{q: collected(v) for q, v in f.items()} for f in terms]
+    return ModifiedFlow(tuple(terms), eta)
+
+
+def _weights(decay: Expression) -> PowerSeries:
+    """The Taylor coefficients of (1 - decay)/(1 - decay exp(-z))."""
+    decay = sp.sympify(decay)
+
+    def weight(n: int) -> Any:
+        if n == 0:
+            return sp.S.One
+        past = (
+            sp.S.NegativeOne**j / sp.factorial(j) * weights[n - j]
+            for j in range(1, n + 1)
+        )
+        return sp.factor(decay / (1 - decay) * sp.Add(*past))
+
+    weights = PowerSeries(weight)
     return weights
-
-
-def _numbered(symbol: Any, k: int) -> Any:
-    """The symbol of the k-th Taylor coefficient of what `symbol` stands for."""
-    if k == 0:
-        return symbol
-    name = f"{symbol.name} {k}"
-    return EngineBlock(name) if is_block(symbol) else sp.Dummy(name)
-
-
-def _powers(expression: Any, eta: Any, motion: Any, highest: int) -> list[Any]:
-    """The Taylor coefficients of `expression` in eta, from 0 to `highest`."""
-    coefficients = []
-    for n in range(highest + 1):
-        coefficients.append(expression.subs(eta, 0) / sp.factorial(n))
-        expression = variation(expression, motion)
-    return coefficients
 
 
 def _as_recursion(rule: Any) -> Recursion:

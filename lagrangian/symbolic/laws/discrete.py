@@ -9,18 +9,26 @@ and its balance stay the same, with their update in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import sympy as sp
 
+from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.algebra.blocks import Block
-from lagrangian.symbolic.algebra.calculus import pairing
+from lagrangian.symbolic.algebra.calculus import pairing, variation
+from lagrangian.symbolic.algebra.content import ByContent
+from lagrangian.symbolic.algebra.expressions import Expression
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 learning_rate, momentum, weight_decay, gain = sp.symbols(
     "eta beta lambda kappa", nonnegative=True, real=True
 )
+
+#: The number of a training step, which time is counted in.
+step = EngineSymbol("k", real=True)
 
 #: What a training step has of every block, besides the block q itself.
 ROLES = ("trace", "gradient", "next", "next trace", "update")
@@ -31,71 +39,134 @@ def role(block: Block, name: str) -> Block:
     return Block(f"{block.name} ({name})", unit_axis=block.unit_axis)
 
 
-@dataclass(frozen=True)
-class DiscreteLaw:
-    """The inner products of one step that an affine generator's exact law joins.
+class Steps(ByContent):
+    """The steps of a learning rule on a loss, as a theory: `noether` takes it.
 
-    With q' = q + update and p' = beta p + kappa (grad f + lambda q):
+    With q' = q + update and p' = beta p + kappa (grad f + lambda q), the charge
+    <p, xi(q)> of any generator changes in a step by
 
-        after = beta before + kappa (loss + lambda decay) + step
+    - `kinetic`: <p', xi(q') - xi(q)>, which is <p', A update> for the linear part A of
+      an affine generator; the heavy ball's is -eta <p', A p'>, zero for an
+      antisymmetric A, and a metric shows in it;
+    - `loss`: kappa <grad f, xi(q)>, zero exactly when the symmetry is one of f;
+    - `decay`: kappa lambda <q, xi(q)>;
+    - `friction`: (beta - 1) <p, xi(q)>.
 
-    where `loss`, <grad f, xi(q)>, is zero exactly when the symmetry is one of f.
-    `step` is <p', A update>, A the linear part of xi; the heavy ball's is
-    -eta <p', A p'>, zero for an antisymmetric A, and a metric shows in it.
-    Every field is a SymPy expression in a block and its `role`s; `loss_scale` and
-    `scale` are the Cauchy-Schwarz bounds against which `loss` and the whole balance
-    are to be called small.
+    Everything is a SymPy expression in the blocks, their `role`s and the gradients of
+    f, whose role is "gradient".
+
+    Args:
+        loss: f; along its declared symmetries `loss` is zero.
+        memory, gain, weight_decay: beta, kappa and lambda, by default their symbols.
+        updates: that of each block; by default its `role`, any update.
+
+    >>> import lagrangian as lg
+    >>> scale = lg.Scale("w")
+    >>> lg.noether(lg.Steps(scale.loss), scale).changes["loss"]
+    0
     """
 
-    after: Any
-    before: Any
-    loss: Any
-    decay: Any
-    step: Any
-    loss_scale: Any
-    scale: Any
+    def __init__(
+        self,
+        loss: Loss,
+        *,
+        memory: Expression = momentum,
+        gain: Expression = gain,
+        weight_decay: Expression = weight_decay,
+        updates: Mapping[Any, Any] | None = None,
+    ):
+        if not isinstance(loss, Loss):
+            raise InvalidLagrangian(
+                f"`loss` is of type {type(loss).__name__}; expected an opaque loss, "
+                'such as `lg.Scale("w").loss` or `lg.Loss("f", lg.blocks("w"))`.'
+            )
+        self.loss = loss
+        self.memory, self.gain = sp.sympify(memory), sp.sympify(gain)
+        self.weight_decay = sp.sympify(weight_decay)
+        self.updates = {
+            q: (updates or {}).get(q, role(q, "update")) for q in self.coordinates
+        }
+
+    def _content(self) -> tuple[Any, ...]:
+        numbers = (self.memory, self.gain, self.weight_decay)
+        return Steps, self.loss, *numbers, *self.updates.values()
+
+    def __repr__(self) -> str:
+        p = f"{self.memory}*p + {self.gain}*(grad f + {self.weight_decay}*q)"
+        return f"Steps: p' = {p}, q' = q + update"
 
     @property
-    def residual(self) -> Any:
-        """What is left of the balance under the claim that `loss` is zero."""
-        return (
-            self.after
-            - momentum * self.before
-            - gain * weight_decay * self.decay
-            - self.step
-        )
+    def coordinates(self) -> tuple[Block, ...]:
+        """The blocks of the loss."""
+        return tuple(self.loss.blocks)
+
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """The number of the step."""
+        return (step,)
+
+    @property
+    def factor(self) -> Any:
+        return sp.S.One
+
+    def pairing(self, symmetry: Symmetry) -> dict[Any, Any]:
+        """<p, xi(q)>, the charge, with the trace p."""
+        trace = {q: role(q, "trace") for q in symmetry.xi}
+        return {step: _paired(trace, symmetry.xi)}
+
+    def variation(self, symmetry: Symmetry) -> dict[str, Any]:
+        """What a step adds to the charge, by cause."""
+        if symmetry.shifts:
+            raise InvalidSymmetry(
+                f"{symmetry!r} moves time, and steps are counted. Give the motion of "
+                "the blocks alone."
+            )
+        xi = symmetry.xi
+        covector = {q: role(q, "next trace") for q in xi}
+        return {
+            "kinetic": _paired(covector, self._turned(xi)),
+            "loss": self.gain * variation(self.loss, xi),
+            "decay": self.gain * self.weight_decay * _paired({q: q for q in xi}, xi),
+            "friction": sp.expand_mul((self.memory - 1) * self.pairing(symmetry)[step]),
+        }
+
+    def _turned(self, xi: Mapping[Any, Any]) -> dict[Any, Any]:
+        """xi(q') - xi(q), and A update where xi(q) = A q + a shows."""
+        places = {
+            "zero": {q: sp.S.Zero for q in xi},
+            "update": self.updates,
+            "sum": {q: q + self.updates[q] for q in xi},
+            "next": {q: role(q, "next") for q in xi},
+        }
+        turned = {}
+        for q, direction in xi.items():
+            at = {name: direction.xreplace(place) for name, place in places.items()}
+            linear = at["update"] - at["zero"]
+            # Also where the generator is infinite at zero.
+            is_affine = sp.expand(at["sum"] - direction - linear) == 0
+            turned[q] = linear if is_affine else at["next"] - direction
+        return turned
+
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
+        """What `expression`, in q and the trace, is more after a step than before."""
+        after: dict[Any, Any] = {}
+        for q in self.coordinates:
+            after |= {q: role(q, "next"), role(q, "trace"): role(q, "next trace")}
+        return sp.sympify(expression).xreplace(after) - expression
+
+    def on_shell(self, expression: Expression) -> Any:
+        """An expression with the step put in, in q, p, the gradient and the update."""
+        known: dict[Any, Any] = {}
+        for q in self.coordinates:
+            known[self.loss.gradient(q)] = role(q, "gradient")
+            slope = role(q, "gradient") + self.weight_decay * q
+            known[role(q, "next trace")] = (
+                self.memory * role(q, "trace") + self.gain * slope
+            )
+            known[role(q, "next")] = q + self.updates[q]
+        # An update may have the next trace in it.
+        return sp.sympify(expression).xreplace(known).xreplace(known)
 
 
-def discrete_law(symmetry: Symmetry) -> DiscreteLaw:
-    """The exact law of training for a generator that is affine in the blocks."""
-    xi = symmetry.xi
-    still = {q: sp.S.Zero for q in xi}
-    now = {q: q for q in xi}
-    trace, gradient, after, trace_after, update = (
-        {q: role(q, name) for q in xi} for name in ROLES
-    )
-
-    def moved(at: dict[Any, Any]) -> dict[Any, Any]:
-        return {q: direction.xreplace(at) for q, direction in xi.items()}
-
-    def paired(left: dict[Any, Any], right: dict[Any, Any]) -> Any:
-        return sp.Add(*(pairing(left[q], right[q]) for q in xi))
-
-    def bound(left: dict[Any, Any], right: dict[Any, Any]) -> Any:
-        return sp.sqrt(paired(left, left)) * sp.sqrt(paired(right, right))
-
-    # A v of the affine generator xi(q) = A q + a: the constant drops out.
-    linear, constant = moved(update), moved(still)
-    turned = {q: linear[q] - constant[q] for q in xi}
-    loss_scale = bound(gradient, moved(now))
-    return DiscreteLaw(
-        after=paired(trace_after, moved(after)),
-        before=paired(trace, moved(now)),
-        loss=paired(gradient, moved(now)),
-        decay=paired(now, moved(now)),
-        step=paired(trace_after, turned),
-        loss_scale=loss_scale,
-        scale=gain * loss_scale
-        + bound(trace_after, moved(after))
-        + momentum * bound(trace, moved(now)),
-    )
+def _paired(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> Any:
+    return sp.Add(*(pairing(left[q], direction) for q, direction in right.items()))

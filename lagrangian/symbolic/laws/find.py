@@ -19,9 +19,9 @@ from lagrangian.symbolic.exact.function_ring import FunctionRing
 from lagrangian.symbolic.exact.generators import OutsideRing
 from lagrangian.symbolic.exact.null_space import Solution, echelon
 from lagrangian.symbolic.laws.determining import Equations, Unknown
+from lagrangian.symbolic.laws.noether import Law, noether
 from lagrangian.symbolic.laws.on_shell import is_constant
-from lagrangian.symbolic.laws.shell import Shell
-from lagrangian.symbolic.laws.symmetries import FoundSymmetry, Symmetries
+from lagrangian.symbolic.laws.symmetries import Symmetries
 from lagrangian.symbolic.laws.usual_names import name_of
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
@@ -198,19 +198,10 @@ def _without_tau(
 def _complement(
     space: list[Solution], inside: list[Solution], ring: FunctionRing
 ) -> list[Solution]:
-    """A basis of the space modulo a part of it."""
-    taken = echelon(inside, ring)
-    pivots = {min(vector): vector for vector in taken}
-    rest = []
-    for vector in space:
-        left = dict(vector)
-        for pivot, other in pivots.items():
-            if factor := left.get(pivot):
-                for k, value in other.items():
-                    left[k] = left.get(k, ring.field.zero) - factor * value
-        if left := {k: value for k, value in left.items() if value}:
-            rest.append(left)
-    return echelon(rest, ring)
+    """A basis of the space modulo a part of it, in echelon form."""
+    taken = {min(vector) for vector in echelon(inside, ring)}
+    both = echelon([*inside, *space], ring)
+    return [vector for vector in both if min(vector) not in taken]
 
 
 class _Check:
@@ -218,8 +209,8 @@ class _Check:
 
     def __init__(self, lagrangian: Lagrangian):
         self.lagrangian = lagrangian
-        self.shell, self.slopes = Shell(lagrangian), Slopes(lagrangian.expression)
-        self.found: list[FoundSymmetry] = []
+        self.slopes = Slopes(lagrangian.expression)
+        self.found: list[Law] = []
         self.unverified: list[Symmetry] = []
         self.complete = True
 
@@ -234,12 +225,12 @@ class _Check:
             self.unverified.append(symmetry)
             return
         # Written as the factor times what it multiplies.
-        factor = sp.exp(lagrangian.damping)
-        bare = sp.expand_mul(boundary / factor)
-        charge = sp.Add(*(lagrangian.momenta[q] * d for q, d in xi.items()))
-        charge = factor * sp.expand_mul(charge - tau * lagrangian.energy - bare)
-        if is_constant(self.shell, charge):
-            self.found.append(FoundSymmetry(symmetry, factor * bare, charge))
+        factor = lagrangian.factor
+        boundary = factor * sp.expand_mul(boundary / factor)
+        symmetry = Symmetry(xi, tau, symmetry.name, boundary=boundary)
+        law = noether(lagrangian, symmetry)
+        if is_constant(lagrangian, factor * law.charge):
+            self.found.append(law)
         else:
             self.complete = False
 

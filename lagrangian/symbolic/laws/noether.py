@@ -9,52 +9,26 @@ from typing import Any
 
 import sympy as sp
 
-from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
-from lagrangian.symbolic.algebra.calculus import pairing, total_derivative, variation
-from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
+from lagrangian.errors import InvalidLagrangian, InvalidSymmetry, LagrangianError
+from lagrangian.symbolic.algebra.content import ByContent
+from lagrangian.symbolic.algebra.coordinates import jets, time
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.exact.boundary import boundary_term
 from lagrangian.symbolic.laws.on_shell import is_constant, vanishes_on_shell
-from lagrangian.symbolic.laws.shell import Shell
+from lagrangian.symbolic.laws.oscillator import Oscillator, antiderivative, content
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
+from lagrangian.symbolic.mechanics.theory import Theory
 
 
-@dataclass(frozen=True)
-class Oscillator:
-    """A law as the motion of one quantity x: mass x'' + damping x' + stiffness x = S.
+@dataclass(frozen=True, eq=False, repr=False)
+class Law(ByContent):
+    """A charge c, or a current J, and its rate of change on shell, split by cause.
 
-    `quantity` is x as an expression in the coordinates, and `source` is S.
-    """
-
-    quantity: Any
-    mass: Any
-    damping: Any
-    stiffness: Any
-    source: Any
-
-    def __str__(self) -> str:
-        left = f"{self.mass}*x'' + {self.damping}*x' + {self.stiffness}*x"
-        return f"{left} = {self.source}   with x = {self.quantity}"
-
-    def _repr_latex_(self) -> str:
-        mass, damping, stiffness, source, x = map(
-            sp.latex,
-            (self.mass, self.damping, self.stiffness, self.source, self.quantity),
-        )
-        return (
-            rf"$\displaystyle {mass}\,\ddot x + {damping}\,\dot x + {stiffness}\,x = "
-            rf"{source}, \qquad x = {x}$"
-        )
-
-
-@dataclass(frozen=True)
-class Law:
-    """A charge c and its rate of change on shell, split by what causes it.
-
-    dc/dt = kinetic + potential + explicit_time + friction + forces. For a generator
-    that contains velocities, the terms contain accelerations, those of the equations.
-    With L = exp(sigma)(T - V):
+    The rate dc/dt (for a current the divergence D_mu J^mu, for the steps of a learning
+    rule the change in a step) is the sum of the `changes`. For a generator that
+    contains velocities they contain accelerations, those of the equations. With
+    L = exp(sigma)(T - V) they are
 
     - `kinetic`: the variation of T along the generator (kinetic symmetry breaking);
     - `potential`: minus the variation of V;
@@ -63,82 +37,153 @@ class Law:
       dissipation along the generator;
     - `forces`: the power <Q, xi - tau qdot> of generalised forces and, in the symbols
       of their multipliers, of constraints.
+
+    Theories of higher derivatives and of fields have one, the variation; for those of
+    `Steps` see there. What a boundary takes off the charge changes it as `boundary`.
+
+    Attributes:
+        theory: whose law it is.
+        symmetry: the generator.
+        components: J by variable; of mechanics, the charge alone, by time.
+        changes: the terms of the rate by name.
     """
 
-    lagrangian: Lagrangian
+    theory: Theory
     symmetry: Symmetry
-    charge: Any
-    kinetic: Any
-    potential: Any
-    explicit_time: Any
-    friction: Any
-    forces: Any = sp.S.Zero
+    components: Mapping[sp.Symbol, sp.Expr]
+    changes: Mapping[str, sp.Expr]
+
+    def _content(self) -> tuple[Any, ...]:
+        parts = (*self.components.items(), *self.changes.items())
+        return Law, self.theory, self.symmetry, *parts
 
     @property
-    def rate(self) -> Any:
-        """dc/dt along every solution of the Euler-Lagrange equations."""
-        return (
-            self.kinetic
-            + self.potential
-            + self.explicit_time
-            + self.friction
-            + self.forces
+    def charge(self) -> sp.Expr:
+        """c; of a current its component along time, the density of a charge.
+
+        Raises:
+            LagrangianError: of fields that are not over time.
+        """
+        if len(self.components) == 1:
+            return next(iter(self.components.values()))
+        if time not in self.components:
+            raise LagrangianError(
+                "the fields of this law are not over time, so that nothing is a charge "
+                "that time would keep. Read the `components` of its current."
+            )
+        return self.components[time]
+
+    @property
+    def rate(self) -> sp.Expr:
+        """dc/dt, or D_mu J^mu, along every solution of the equations."""
+        return sp.Add(*self.changes.values())
+
+    @property
+    def divergence(self) -> sp.Expr:
+        """D_mu J^mu along every solution: the `rate` of a current."""
+        return self.rate
+
+    def _change(self, cause: str) -> sp.Expr:
+        if cause in self.changes:
+            return self.changes[cause]
+        raise LagrangianError(
+            f"a law of {type(self.theory).__name__} has no term `{cause}`. It has "
+            f"{', '.join(f'`{name}`' for name in self.changes)} among its `changes`."
         )
+
+    @property
+    def kinetic(self) -> sp.Expr:
+        return self._change("kinetic")
+
+    @property
+    def potential(self) -> sp.Expr:
+        return self._change("potential")
+
+    @property
+    def explicit_time(self) -> sp.Expr:
+        return self._change("explicit time")
+
+    @property
+    def friction(self) -> sp.Expr:
+        return self._change("friction")
+
+    @property
+    def forces(self) -> sp.Expr:
+        return self._change("forces")
+
+    @property
+    def lagrangian(self) -> Lagrangian:
+        """The theory, where it is mechanics.
+
+        Raises:
+            InvalidLagrangian: it is another theory.
+        """
+        if not isinstance(self.theory, Lagrangian):
+            raise InvalidLagrangian(
+                "this takes a law of a `Lagrangian`, and got one of "
+                f"{type(self.theory).__name__}: {self.symmetry!r}."
+            )
+        return self.theory
 
     @cached_property
     def is_conserved(self) -> bool | None:
         """Whether the charge itself is constant: None where that is not decided.
 
-        True when the rate, with the accelerations and multipliers of the equations,
-        reduces to zero; False when it is not zero in one of a few random states that
-        obey the constraints, in 50-digit arithmetic; None when neither shows.
+        True when the rate, with what the equations determine put in (accelerations,
+        multipliers, the second derivatives of fields), reduces to zero; False when it
+        is not zero in one of a few random states that obey the equations, in 50-digit
+        arithmetic; None when neither shows.
         """
-        return vanishes_on_shell(self._shell, self.rate)
+        return vanishes_on_shell(self.theory, self.rate)
 
     @cached_property
-    def _shell(self) -> Shell:
-        return Shell(self.lagrangian)
-
-    @cached_property
-    def boundary(self) -> Any | None:
+    def boundary(self) -> sp.Expr | None:
         """B with rate = dB/dt, so that charge - B is constant; None if none is found.
 
         0 for a symmetry, and a boundary term for a divergence symmetry, such as a
         Galilean boost or, with a velocity-dependent generator, that of Runge and Lenz.
+        Fields and steps have it looked for only as far as to see that the rate is 0.
         """
-        if self.rate.free_symbols & set(self.lagrangian.constraints.multipliers):
-            return None  # they change along the motion in ways of their own
+        if isinstance(self.theory, Lagrangian):
+            if self.rate.free_symbols & set(self.theory.constraints.multipliers):
+                return None  # they change along the motion in ways of their own
+        elif self.theory.variables != (time,):
+            return sp.S.Zero if self.rate == 0 else None
         return boundary_term(self.rate)
 
     @cached_property
-    def conserved(self) -> Any | None:
+    def conserved(self) -> sp.Expr | None:
         """A constant of the motion made from the charge, or None if none is found.
 
         charge - boundary; or, where the damped Lagrangian has the divergence symmetry
         that T - V lacks, exp(sigma) charge minus the boundary term of the whole L; or
         the charge itself where `is_conserved` knows it to be constant. What is returned
-        has been put back: its rate is zero at random states, in 50-digit arithmetic.
+        has been put back: its rate is zero at random states, in 50-digit arithmetic. Of
+        fields, it is the density of a constant.
         """
         candidates = (self._with_boundary, self._damped, self._alone)
         found = (candidate() for candidate in candidates)
-        kept = (c for c in found if c is not None and is_constant(self._shell, c))
-        return next(kept, None)
+        return next((c for c in found if c is not None and self._is_constant(c)), None)
 
-    def _with_boundary(self) -> Any | None:
+    def _is_constant(self, charge: sp.Expr) -> bool:
+        if len(self.components) > 1:
+            return self.is_conserved is True  # what flows away across the rest counts
+        return is_constant(self.theory, charge)
+
+    def _with_boundary(self) -> sp.Expr | None:
         return None if self.boundary is None else self.charge - self.boundary
 
-    def _damped(self) -> Any | None:
-        system = self.lagrangian
-        if system.damping == 0 or self.forces != 0 or system.dissipation != 0:
+    def _damped(self) -> sp.Expr | None:
+        system = self.theory
+        if not isinstance(system, Lagrangian) or system.damping == 0:
             return None
-        factor = sp.exp(system.damping)
-        stretch = system.friction_rate * self.symmetry.tau * system.undamped
-        whole = boundary_term(
-            factor * (self.kinetic + self.potential + self.explicit_time + stretch)
-        )
-        return None if whole is None else factor * self.charge - whole
+        if self.forces != 0 or system.dissipation != 0:
+            return None
+        grown = self.rate + system.friction_rate * self.charge
+        whole = boundary_term(system.factor * sp.expand_mul(grown))
+        return None if whole is None else system.factor * self.charge - whole
 
-    def _alone(self) -> Any | None:
+    def _alone(self) -> sp.Expr | None:
         return self.charge if self.is_conserved else None
 
     @cached_property
@@ -150,15 +195,17 @@ class Law:
         Lagrange-Jacobi identity); the part of the rate proportional to R itself is its
         stiffness.
         """
-        moment = _antiderivative(self.charge)
-        damping = self.lagrangian.friction_rate * self.charge
+        if not isinstance(self.theory, Lagrangian) or self.symmetry.boundary != 0:
+            return None
+        rate = self.theory.friction_rate
+        moment = antiderivative(self.charge)
         if (
             moment is None
             or self.symmetry.tau != 0
-            or sp.expand(self.friction + damping) != 0
+            or sp.expand(self.friction + rate * self.charge) != 0
         ):
             return None
-        mass, quantity = _content(moment)
+        mass, quantity = content(moment)
         stiffness = sp.cancel(-self.potential / quantity)
         source = self.kinetic + self.explicit_time + self.forces
         if jets(stiffness) or stiffness.has(Inner):
@@ -166,24 +213,20 @@ class Law:
         return Oscillator(
             quantity=quantity,
             mass=mass,
-            damping=mass * self.lagrangian.friction_rate,
+            damping=mass * rate,
             stiffness=stiffness,
             source=source,
         )
 
-    def terms(self) -> dict[str, Any]:
-        """The terms by name, in the order in which a law is always shown.
+    def terms(self) -> dict[str, sp.Expr]:
+        """The charge, or each component, and what changes it, in the order shown.
 
         Forces are left out where there are none.
         """
-        shown = {
-            "charge": self.charge,
-            "kinetic": self.kinetic,
-            "potential": self.potential,
-            "explicit time": self.explicit_time,
-            "friction": self.friction,
-        }
-        return shown if self.forces == 0 else shown | {"forces": self.forces}
+        changes = {n: x for n, x in self.changes.items() if n != "forces" or x != 0}
+        if len(self.components) == 1:
+            return {"charge": self.charge} | changes
+        return {f"J^{v}": part for v, part in self.components.items()} | changes
 
     def __str__(self) -> str:
         return "\n".join(f"{name:>13}: {term}" for name, term in self.terms().items())
@@ -192,34 +235,68 @@ class Law:
         return f"Law of {self.symmetry!r}\n{self}"
 
     def _repr_latex_(self) -> str:
-        rows = r" \\ ".join(
-            rf"\text{{{name}}} &: {sp.latex(term)}"
-            for name, term in self.terms().items()
-        )
+        shown = [
+            (sp.latex(sp.Symbol(n)) if n.startswith("J^") else rf"\text{{{n}}}", x)
+            for n, x in self.terms().items()
+        ]
+        rows = r" \\ ".join(f"{name} &: {sp.latex(term)}" for name, term in shown)
         return rf"$\displaystyle \begin{{aligned}} {rows} \end{{aligned}}$"
 
 
-def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
-    """The law of the charge c = <p, xi> - tau E for any generator, symmetric or not.
+def noether(theory: Theory, symmetry: Symmetry) -> Law:
+    """The law of the charge of any generator, symmetric or not.
 
-    Noether's theorem with its symmetry broken (Tanaka & Kunin, "Noether's Learning
-    Dynamics", 2021): dc/dt = delta T - delta V - sigma' c, and the terms from the
-    motion of time where tau is not zero.
+    Noether's theorem with its symmetry broken: along every solution, the pairing of the
+    momenta with the motion changes by the variation of the action. In mechanics the
+    charge is <p, xi> - tau E, with dc/dt = delta T - delta V - sigma' c and the terms
+    from the motion of time where tau is not zero (Tanaka & Kunin, "Noether's Learning
+    Dynamics", 2021); with higher derivatives it is Ostrogradsky's, sum p_k D^(k-1) eta
+    + tau L; of fields the current J^mu = sum dL/d(d_mu phi) eta + tau^mu L with
+    eta = xi - tau^nu d_nu phi. The `boundary` K of the symmetry is taken off.
+
+    Args:
+        theory: a `Lagrangian`, a `HigherOrderLagrangian`, a `FieldTheory`, or the
+            `Steps` of a learning rule.
+        symmetry: how its coordinates or fields move, and its variables.
 
     Raises:
-        InvalidLagrangian: `lagrangian` is none; theories of fields and of higher
-            derivatives have a method `noether` of their own.
-        InvalidSymmetry: `symmetry` is none, or moves coordinates that `lagrangian`
-            lacks.
+        InvalidLagrangian: `theory` is none.
+        InvalidSymmetry: `symmetry` is none, or moves what `theory` lacks.
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> t, x = phi.over
+    >>> wave = lg.FieldTheory((phi.d(t) ** 2 - phi.d(x) ** 2) / 2)
+    >>> print(noether(wave, lg.Symmetry({}, tau={x: -1})))
+              J^t: phi_t*phi_x
+              J^x: -phi_t**2/2 - phi_x**2/2
+        variation: 0
     """
-    if not isinstance(lagrangian, Lagrangian):
-        own = hasattr(lagrangian, "noether")
-        advice = (
-            "Use its own method `noether`" if own else "Write `lg.Lagrangian(T, V)`"
-        )
+    _check(theory, symmetry)
+    components = dict(theory.pairing(symmetry))
+    changes = dict(theory.variation(symmetry))
+    boundaries = symmetry.boundaries.items()
+    taken = {v: sp.expand_mul(K / theory.factor) for v, K in boundaries}
+    for v, part in taken.items():
+        components[v] = sp.expand_mul(components[v] - part)
+    if taken:
+        rates = (theory.total_derivative(v, part) for v, part in taken.items())
+        changes["boundary"] = sp.expand_mul(-sp.Add(*rates))
+    return Law(theory, symmetry, components, changes)
+
+
+def _check(theory: Any, symmetry: Any) -> None:
+    if not isinstance(theory, Theory):
+        got = getattr(theory, "__name__", type(theory).__name__)
+        has_one = hasattr(theory, "lagrangian") and hasattr(theory, "steps")
         raise InvalidLagrangian(
-            f"`noether` takes a `Lagrangian`, and got {type(lagrangian).__name__}. "
-            f"{advice}."
+            f"`noether` takes a theory, and got {got}. Write "
+            + (
+                "`rule.lagrangian(loss)`, or `rule.steps(loss)` for the exact law of a "
+                "step."
+                if has_one
+                else "`lg.Lagrangian(T, V)`, or an `lg.FieldTheory`."
+            )
         )
     if not isinstance(symmetry, Symmetry):
         got = getattr(symmetry, "__name__", type(symmetry).__name__)
@@ -227,87 +304,15 @@ def noether(lagrangian: Lagrangian, symmetry: Symmetry) -> Law:
             f"`noether` takes a symmetry, and got {got}. Write `lg.TimeTranslation()`, "
             "or `lg.Symmetry({q: xi})` for the motion xi of a coordinate q."
         )
-    if foreign := [q for q in symmetry.xi if q not in lagrangian.coordinates]:
-        raise InvalidSymmetry(
-            f"{symmetry!r} moves {', '.join(f'`{q}`' for q in foreign)}, which this "
-            "Lagrangian does not have. Its coordinates are "
-            f"{', '.join(f'`{q}`' for q in lagrangian.coordinates)}."
-        )
-    xi, tau = symmetry.xi, symmetry.tau
-    momenta, friction_rate = lagrangian.momenta, lagrangian.friction_rate
-    charge = (
-        sp.Add(*(pairing(momenta[q], direction) for q, direction in xi.items()))
-        - tau * lagrangian.energy
-    )
-
-    stretch = total_derivative(tau)
-    motion: dict[Any, Any] = dict(xi)
-    for q in lagrangian.coordinates:
-        motion[q.dot] = total_derivative(xi.get(q, sp.S.Zero)) - q.dot * stretch
-
-    def change(energy: Any) -> Any:
-        return sp.expand_mul(variation(energy, motion) + energy * stretch)
-
-    def power(forces: Mapping[Any, Any]) -> Any:
-        return sp.Add(
-            *(
-                pairing(force, xi.get(q, sp.S.Zero) - tau * q.dot)
-                for q, force in forces.items()
+    for moved, known, what in (
+        (symmetry.xi, theory.coordinates, "coordinates"),
+        (symmetry.shifts, theory.variables, "variables"),
+        (symmetry.boundaries, theory.variables, "variables"),
+    ):
+        if foreign := [s for s in moved if s not in known]:
+            verb = "has a boundary along" if moved is symmetry.boundaries else "moves"
+            raise InvalidSymmetry(
+                f"{symmetry!r} {verb} {', '.join(f'`{s}`' for s in foreign)}, which "
+                f"this {type(theory).__name__} does not have. Its {what} are "
+                f"{', '.join(f'`{s}`' for s in known)}."
             )
-        )
-
-    return Law(
-        lagrangian=lagrangian,
-        symmetry=symmetry,
-        charge=sp.expand_mul(charge),
-        kinetic=change(lagrangian.T),
-        potential=-change(lagrangian.V),
-        explicit_time=tau * variation(lagrangian.undamped, {time: 1}),
-        friction=sp.expand_mul(
-            power(lagrangian.dissipative_forces)
-            - friction_rate * (charge - tau * lagrangian.undamped)
-        ),
-        forces=sp.expand_mul(
-            power(lagrangian.forces) + _constraint_power(lagrangian, symmetry)
-        ),
-    )
-
-
-def _constraint_power(lagrangian: Lagrangian, symmetry: Symmetry) -> Any:
-    """lambda (J xi - tau J qdot), in which the constraint says that J qdot = -b."""
-    constraints = lagrangian.constraints
-    rates = []
-    for k, multiplier in enumerate(constraints.multipliers):
-        along = sp.Add(
-            *(
-                constraints.jacobian[k, i] * symmetry.xi.get(q, sp.S.Zero)
-                for i, q in enumerate(lagrangian.coordinates)
-            )
-        )
-        rates.append(multiplier * (along + symmetry.tau * constraints.bias[k]))
-    return sp.Add(*rates)
-
-
-def _antiderivative(charge: Any) -> Any | None:
-    """R(q) with total derivative `charge`, for charges polynomial in the coordinates.
-
-    A term of R of degree n in q contributes n times itself when every velocity in its
-    derivative is replaced by its coordinate, which is Euler's theorem.
-    """
-    along = sp.expand(charge.xreplace({v: v.base for v in jets(charge, order=1)}))
-    stretch = sp.Dummy("s", positive=True)
-    moment = sp.S.Zero
-    for term in sp.Add.make_args(along):
-        scaled = sp.expand(term.xreplace({q: stretch * q for q in jets(term)}))
-        degree = scaled.as_coeff_exponent(stretch)[1]
-        if not degree.is_Integer or degree <= 0:
-            return None
-        moment += term / degree
-    if sp.expand(total_derivative(moment) - charge) != 0:
-        return None
-    return moment
-
-
-def _content(expression: Any) -> tuple[Any, Any]:
-    """The coefficient without coordinates, and the rest."""
-    return sp.factor_terms(expression).as_independent(Coordinate, Inner, as_Add=False)

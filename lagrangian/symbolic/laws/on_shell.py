@@ -5,33 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import sympy as sp
-from sympy.matrices.exceptions import NonInvertibleMatrixError
 
-from lagrangian.symbolic.algebra.calculus import total_derivative
+from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.coordinates import jets
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Loss
-from lagrangian.symbolic.exact.checked import holds
+from lagrangian.symbolic.exact.checked import holds, vanishes_everywhere
 from lagrangian.symbolic.exact.states import NO_VALUE, concrete, is_zero, value
-from lagrangian.symbolic.laws.shell import Shell
+from lagrangian.symbolic.laws.shell import shell_of
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
+from lagrangian.symbolic.mechanics.theory import Theory
 
 
-def vanishes_on_shell(shell: Shell, rate: Any) -> bool | None:
-    """Whether `rate` is zero along every motion of the system of the shell.
+def vanishes_on_shell(theory: Theory, rate: Any) -> bool | None:
+    """Whether `rate` is zero along every motion of a theory.
 
-    True when it reduces to zero, with the accelerations and multipliers that the
-    equations give, and is zero at random states that obey the constraints, in 50-digit
-    arithmetic; False when it is not zero in one of them; None when neither shows.
+    True when it reduces to zero, with what the equations give put in, and is zero at
+    random states that obey the constraints, in 50-digit arithmetic; False when it is
+    not zero in one of them; None when neither shows.
     """
-    system, rate = shell.system, sp.expand(rate)
+    rate = sp.expand(rate)
     if rate == 0:
         return True
     if rate.has(Loss):
         return True if sp.cancel(rate) == 0 else None  # an undeclared symmetry of it
-    if system.has_blocks:
-        return _of_blocks(system, rate)
-    stated, seen = concrete(rate), 0
+    if _has_blocks(theory):
+        return _of_blocks(theory, rate)
+    if not isinstance(theory, Lagrangian):
+        return _with_equations(theory, rate)
+    shell, stated, seen = shell_of(theory), concrete(rate), 0
     for state in shell.states(stated):
         number = value(stated, state)
         if number is None:
@@ -41,65 +43,67 @@ def vanishes_on_shell(shell: Shell, rate: Any) -> bool | None:
         elif number.is_extended_real:
             # What one function breaks another may keep.
             return False if stated == rate else None
-    return True if seen and _reduces_to_zero(system, rate) else None
+    return True if seen and _reduces_to_zero(theory, rate) else None
 
 
-def is_constant(shell: Shell, charge: Any) -> bool:
-    """Whether a charge is constant along every motion of the system of the shell.
+def _with_equations(theory: Theory, rate: Any) -> bool | None:
+    """By what the equations leave free, whose values are any."""
+    if sp.simplify(rate) == 0:
+        return True
+    free = theory.on_shell(rate)
+    if free is None:
+        return None
+    left = sp.simplify(free)
+    if left == 0:
+        return True
+    # What one function breaks another may keep.
+    differs = concrete(free) == free and vanishes_everywhere(free, free) is False
+    return False if differs or left.is_polynomial() else None
+
+
+def is_constant(theory: Theory, charge: Any) -> bool:
+    """Whether a charge is constant along every motion of a theory with one variable.
 
     A system of blocks has no states in numbers: what the algebra says is returned.
     """
-    if shell.system.has_blocks:
+    if _has_blocks(theory):
         return True
     try:
-        rate = total_derivative(charge)
+        rate = theory.total_derivative(theory.variables[0], charge)
     except NO_VALUE:
         return False
     if rate == 0:
         return True
-    rate = concrete(rate)
+    if not isinstance(theory, Lagrangian):
+        return vanishes_on_shell(theory, rate) is True
+    rate, shell = concrete(rate), shell_of(theory)
     return holds(rate, shell.tiny(rate), shell.states(rate), shell.is_real) is True
 
 
-def _of_blocks(system: Lagrangian, rate: Any) -> bool | None:
-    if jets(rate, order=2):
-        accelerations = _block_accelerations(system)
-        if accelerations is None:
-            return None
-        rate = sp.expand(rate.xreplace(accelerations))
-        if rate.has(Loss):
-            return None
+def _has_blocks(theory: Theory) -> bool:
+    return any(isinstance(q, Block) for q in theory.coordinates)
+
+
+def _of_blocks(theory: Theory, rate: Any) -> bool | None:
+    rate = theory.on_shell(rate)
+    if rate is None:
+        return None
+    rate = sp.expand(rate)
+    if rate.has(Loss):
+        return None
     # Distinct inner products in normal form are linearly independent.
     return sp.cancel(rate) == 0 if rate.has(Inner) else sp.simplify(rate) == 0
-
-
-def _block_accelerations(system: Lagrangian) -> dict[Any, Any] | None:
-    """The accelerations, where each equation has its own alone, times a scalar."""
-    found = {}
-    for q, equation in zip(system.coordinates, system.equations, strict=True):
-        terms = sp.Add.make_args(sp.expand(equation.lhs))
-        inert = sp.Add(*(term for term in terms if jets(term, order=2)))
-        mass = sp.cancel(inert / q.ddot)
-        if jets(mass) or mass.is_zero:
-            return None
-        found[q.ddot] = (inert - sp.Add(*terms)) / mass
-    return found
 
 
 def _reduces_to_zero(system: Lagrangian, rate: Any) -> bool:
     if sp.simplify(rate) == 0:
         return True
-    unknown = [*(q.ddot for q in system.coordinates), *system.constraints.multipliers]
-    if not unknown or not system.constraints.expressions and not jets(rate, order=2):
+    if not system.constraints.expressions and not jets(rate, order=2):
         return False
-    matrix, right = system.saddle_point
-    held = len(system.coordinates)
-    try:
-        solution = matrix.LUsolve(right)
-    except (ValueError, NonInvertibleMatrixError):
+    solved = system.on_shell(rate)
+    if solved is None:
         return False
-    solved = [*solution[:held], *(-x for x in solution[held:])]
-    reduced = sp.together(rate.xreplace(dict(zip(unknown, solved, strict=True))))
+    reduced = sp.together(solved)
     return sp.simplify(reduced) == 0 or _in_the_ideal(system, sp.fraction(reduced)[0])
 
 

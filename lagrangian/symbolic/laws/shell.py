@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import mpmath as mp
@@ -23,6 +23,12 @@ from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: Accelerations above this, in terms of the forces, come from a singular mass matrix.
 LARGEST = mp.mpf("1e25")
+
+
+@lru_cache(maxsize=16)
+def shell_of(system: Lagrangian) -> Shell:
+    """The shell of a system, whose states many laws of it are put to."""
+    return Shell(system)
 
 
 class Shell:

@@ -9,37 +9,20 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: Longer lists are cut where they are printed.
 MOST_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class FoundSymmetry:
-    """A symmetry of a Lagrangian up to a divergence: delta L = D_t `boundary`.
-
-    `charge` is conserved: <dL/dqdot, xi> - tau E - boundary, for the whole L with its
-    damping factor.
-    """
-
-    symmetry: Symmetry
-    boundary: Any
-    charge: Any
-
-    def __str__(self) -> str:
-        return f"{_motion(self.symmetry)}; charge {self.charge}"
-
-    def _latex(self) -> str:
-        return rf"{_latex_motion(self.symmetry)} && {sp.latex(self.charge)}"
-
-
 @dataclass(frozen=True, repr=False)
 class Symmetries:
     """The symmetries of a Lagrangian within an ansatz, each list a basis.
 
-    - `found`: those of L up to a divergence, with boundary terms and charges;
-      `of_lagrangian` has the bare generators.
+    - `found`: the laws of those of L up to a divergence, delta L = D_t B, with B in
+      `law.symmetry.boundary`; exp(sigma) `law.charge` is constant, with the damping
+      factor exp(sigma) of L. `of_lagrangian` has the generators.
     - `of_kinetic`, `of_potential`: xi(q) with delta T = 0, or delta V = 0, exactly and
       at every instant (tau = 0).
     - `broken_by_kinetic`: a basis of those of V modulo those that T shares: kinetic
@@ -54,7 +37,7 @@ class Symmetries:
     lagrangian: Lagrangian
     degree: int
     velocities: bool
-    found: tuple[FoundSymmetry, ...]
+    found: tuple[Law, ...]
     of_kinetic: tuple[Symmetry, ...]
     of_potential: tuple[Symmetry, ...]
     broken_by_kinetic: tuple[Symmetry, ...]
@@ -64,7 +47,7 @@ class Symmetries:
     @property
     def of_lagrangian(self) -> tuple[Symmetry, ...]:
         """The symmetries of L up to a divergence."""
-        return tuple(item.symmetry for item in self.found)
+        return tuple(law.symmetry for law in self.found)
 
     def _sections(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "of L, up to a divergence", self.found
@@ -81,7 +64,8 @@ class Symmetries:
             lines.append(f"{title}: {len(items) or 'none'}")
             shown = items if len(items) <= MOST_SHOWN else items[: MOST_SHOWN - 1]
             lines += [
-                f"  {_motion(i) if isinstance(i, Symmetry) else i}" for i in shown
+                f"  {_motion(i)}" if isinstance(i, Symmetry) else f"  {_shown(i)}"
+                for i in shown
             ]
             if len(shown) < len(items):
                 lines.append(f"  ... and {len(items) - len(shown)} more")
@@ -96,13 +80,22 @@ class Symmetries:
         for title, items in self._sections():
             rows.append(rf"&\textbf{{{title}}}")
             rows += [
-                _latex_motion(i) if isinstance(i, Symmetry) else i._latex()
+                _latex_motion(i) if isinstance(i, Symmetry) else _latex_shown(i)
                 for i in items[:MOST_SHOWN]
             ]
             if len(items) > MOST_SHOWN:
                 rows.append(r"&\vdots")
         body = r" \\ ".join(rows)
         return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
+
+
+def _shown(law: Law) -> str:
+    return f"{_motion(law.symmetry)}; charge {law.theory.factor * law.charge}"
+
+
+def _latex_shown(law: Law) -> str:
+    charge = sp.latex(law.theory.factor * law.charge)
+    return rf"{_latex_motion(law.symmetry)} && {charge}"
 
 
 def _motion(symmetry: Symmetry) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.symbolic.algebra.calculus import gradient
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
@@ -15,9 +16,9 @@ from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 def bregman_lagrangian(
     loss: Loss,
-    alpha: Any,
-    beta: Any,
-    gamma: Any,
+    alpha: Expression,
+    beta: Expression,
+    gamma: Expression,
     h: Callable[[Any], Any] | None = None,
 ) -> Lagrangian:
     """L = exp(gamma + alpha) [D_h(q + exp(-alpha) qdot, q) - exp(beta) f(q)].

@@ -35,6 +35,12 @@ class Constraints:
     curvature: Any
     multipliers: tuple[Any, ...]
 
+    def power(self, directions: Sequence[Any], tau: Any) -> Any:
+        """lambda (J xi - tau J qdot), in which the constraint says that J qdot = -b."""
+        along = self.jacobian * sp.Matrix(directions)
+        rows = zip(self.multipliers, along, self.bias, strict=True)
+        return sp.Add(*(x * (rate + tau * b) for x, rate, b in rows))
+
 
 def constrain(
     expressions: Sequence[Any],

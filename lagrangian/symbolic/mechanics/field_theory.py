@@ -2,64 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import sympy as sp
 
-from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
+from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.algebra.calculus import variation
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import (
     Field,
     algebraic,
+    certainly_differ,
     conjugate,
     divergence,
     in_real_parts,
     total,
 )
 from lagrangian.symbolic.algebra.inputs import written
-
-
-@dataclass(frozen=True)
-class Current:
-    """A Noether current J^mu by variable, and its divergence on shell."""
-
-    components: Mapping[Any, Any]
-    divergence: Any
-    theory: FieldTheory
-
-    @cached_property
-    def is_conserved(self) -> bool | None:
-        """True if the divergence reduces to zero, None if that is not decided.
-
-        False where it is a polynomial, in fields and derivatives whose values the
-        equations leave free, that is not zero.
-        """
-        if sp.simplify(self.divergence) == 0:
-            return True
-        free = self.theory.on_shell(self.divergence)
-        if free is None:
-            return None
-        reduced = sp.simplify(free)
-        if reduced == 0:
-            return True
-        return False if reduced.is_polynomial() else None
-
-    def __str__(self) -> str:
-        rows = [f"J^{v} = {component}" for v, component in self.components.items()]
-        return "\n".join([*rows, f"D J = {self.divergence}"])
-
-    def _repr_latex_(self) -> str:
-        rows = [
-            rf"J^{{{sp.latex(v)}}} &= {sp.latex(c)}" for v, c in self.components.items()
-        ]
-        rows.append(rf"\partial_\mu J^\mu &= {sp.latex(self.divergence)}")
-        body = r" \\ ".join(rows)
-        return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
+from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.symbolic.exact.equations import reduced, solved
 
 
 class FieldTheory(ByContent):
@@ -75,7 +39,7 @@ class FieldTheory(ByContent):
             complex fields whose equations are no conjugates.
     """
 
-    def __init__(self, density: Any):
+    def __init__(self, density: Expression):
         self.density = algebraic(written(density, "density"))
         found = sorted(
             {part for f in self.density.atoms(Field) for part in (f, f.conjugate())},
@@ -125,7 +89,7 @@ class FieldTheory(ByContent):
             if not all(f.is_real for f in self.fields)
         }
         for phi, side in sides.items():
-            if _certainly_differ(conjugate(side), sides[phi.conjugate()]):
+            if certainly_differ(conjugate(side), sides[phi.conjugate()]):
                 raise InvalidLagrangian(
                     f"the action is not real: varying `{phi}` and `{phi.conjugate()}` "
                     "gives equations that are not each other's conjugates. Write a "
@@ -164,16 +128,13 @@ class FieldTheory(ByContent):
         and of their first derivatives along it are free on a surface across it then.
         """
         for v in sorted(self.variables, key=lambda v: v != time):
-            seconds = [phi.d(v, v) for phi in self.fields]
             left = sp.Matrix([equation.lhs for equation in self.equations])
-            matrix = left.jacobian(seconds)
-            if sp.simplify(matrix.det(method="berkowitz")) != 0:
-                rest = left.xreplace(dict.fromkeys(seconds, sp.S.Zero))
-                solution = matrix.LUsolve(-rest)
-                return v, dict(zip(seconds, map(sp.cancel, solution), strict=True))
+            found = solved(left, [phi.d(v, v) for phi in self.fields])
+            if found is not None:
+                return v, found
         return None
 
-    def on_shell(self, expression: Any) -> Any | None:
+    def on_shell(self, expression: Expression) -> Any | None:
         """An expression in what the equations leave free, or None if that is open.
 
         Second derivatives along time (or another variable) are those of the equations.
@@ -183,23 +144,21 @@ class FieldTheory(ByContent):
         if self._accelerations is None:
             return None
         along, seconds = self._accelerations
-        while bound := [
-            f
-            for f in sp.sympify(expression).atoms(Field)
-            if f.index.count(along.name) > 1
-        ]:
-            known = {}
-            for f in bound:
-                further = list(f.index)
-                further.remove(along.name)
-                further.remove(along.name)
-                value = seconds[f.base.d(along, along)]
-                for name in further:
-                    (v,) = (v for v in self.variables if v.name == name)
-                    value = total(v, value)
-                known[f] = value
-            expression = sp.expand(expression.xreplace(known))
-        return expression
+
+        def value(jet: Any) -> Any | None:
+            further = [
+                v for v in self.variables for _ in range(jet.index.count(v.name))
+            ]
+            if further.count(along) < 2:
+                return None
+            further.remove(along)
+            further.remove(along)
+            known = seconds[jet.base.d(along, along)]
+            for v in further:
+                known = total(v, known)
+            return known
+
+        return reduced(expression, value)
 
     @cached_property
     def momenta(self) -> dict[Any, Any]:
@@ -230,81 +189,45 @@ class FieldTheory(ByContent):
             ]
         )
 
-    def noether(
-        self,
-        xi: Mapping[Any, Any] | None = None,
-        tau: Mapping[Any, Any] | None = None,
-        boundary: Mapping[Any, Any] | None = None,
-    ) -> Current:
-        """The current of phi -> phi + s xi, x^mu -> x^mu + s tau^mu, broken or not.
+    @property
+    def coordinates(self) -> tuple[Any, ...]:
+        """The fields."""
+        return self.fields
 
-        J^mu = sum dL/d(d_mu phi) eta + tau^mu L - K^mu with eta = xi - tau^nu d_nu phi;
-        its divergence on shell is the variation of L less D_mu K^mu, zero for a
-        symmetry. tau = -1 along t gives the energy current T^mu_t.
+    @property
+    def factor(self) -> Any:
+        return sp.S.One
 
-        Args:
-            xi: the motion of each field that moves; the conjugate of a complex field
-                moves along by itself.
-            tau: the motion of each variable that moves.
-            boundary: K^mu by variable, for a symmetry up to a divergence.
+    def pairing(self, symmetry: Symmetry) -> dict[Any, Any]:
+        """J^mu = sum dL/d(d_mu phi) eta + tau^mu L with eta = xi - tau^nu d_nu phi.
 
-        Raises:
-            InvalidSymmetry: a field or variable that the density does not have, or a
-                motion of a complex field and one of its conjugate that do not match.
+        tau = -1 along t gives the energy current T^mu_t.
         """
-        for given in (xi, tau, boundary):
-            if not isinstance(given, Mapping | None):
-                raise InvalidSymmetry(
-                    f"`noether` takes mappings, and got {given!r}. Write `{{phi: xi}}` "
-                    "for the motion xi of a field phi."
-                )
-        xi, tau, boundary = dict(xi or {}), dict(tau or {}), dict(boundary or {})
-        for given, known in (
-            (xi, self.fields),
-            (tau, self.variables),
-            (boundary, self.variables),
-        ):
-            if stray := [s for s in given if s not in known]:
-                raise InvalidSymmetry(
-                    f"the generator moves `{stray[0]}`, which this theory does not "
-                    f"have. It has {', '.join(f'`{k}`' for k in known)}."
-                )
-        xi = _with_conjugates(xi)
-        components = {
-            v: tau.get(v, sp.S.Zero) * self.density - boundary.get(v, sp.S.Zero)
-            for v in self.variables
-        }
-        change = divergence(components)
+        components = self._carried(symmetry)
         for phi in self.fields:
-            eta = xi.get(phi, sp.S.Zero) - sp.Add(
-                *(rate * phi.d(v) for v, rate in tau.items())
-            )
-            change += self._slope(phi) * eta
+            eta = self._motion(phi, symmetry)
             for v, slope in self._flow(phi).items():
                 components[v] += slope * eta
+        return {v: sp.expand(component) for v, component in components.items()}
+
+    def variation(self, symmetry: Symmetry) -> dict[str, Any]:
+        """sum dL/dphi eta + dL/d(d_mu phi) D_mu eta + D_mu (tau^mu L)."""
+        change = divergence(self._carried(symmetry))
+        for phi in self.fields:
+            eta = self._motion(phi, symmetry)
+            change += self._slope(phi) * eta
+            for v, slope in self._flow(phi).items():
                 change += slope * total(v, eta)
-        return Current(
-            {v: sp.expand(component) for v, component in components.items()},
-            sp.expand(change),
-            self,
-        )
+        return {"variation": sp.expand(change)}
 
+    def _carried(self, symmetry: Symmetry) -> dict[Any, Any]:
+        """tau^mu L by variable."""
+        shifts = symmetry.shifts
+        return {v: shifts.get(v, sp.S.Zero) * self.density for v in self.variables}
 
-def _with_conjugates(xi: dict[Any, Any]) -> dict[Any, Any]:
-    moved = {
-        phi.conjugate(): conjugate(motion)
-        for phi, motion in xi.items()
-        if not phi.is_real
-    }
-    for phi, motion in xi.items():
-        if phi in moved and _certainly_differ(motion, moved[phi]):
-            raise InvalidSymmetry(
-                f"the generator moves `{phi}` by {motion}, which is not the conjugate "
-                f"of the motion of `{phi.conjugate()}`. Give the motion of one of them."
-            )
-    return moved | xi
+    def _motion(self, phi: Any, symmetry: Symmetry) -> Any:
+        along = (rate * phi.d(v) for v, rate in symmetry.shifts.items())
+        return symmetry.xi.get(phi, sp.S.Zero) - sp.Add(*along)
 
-
-def _certainly_differ(left: Any, right: Any) -> bool:
-    difference = sp.expand(algebraic(left - right))
-    return difference != 0 and bool(difference.is_polynomial())
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
+        return total(variable, expression)

@@ -10,6 +10,7 @@ import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol, engine_symbol
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 from lagrangian.symbolic.mechanics.legendre import invert
@@ -27,7 +28,7 @@ class Hamiltonian:
             dissipation, times the damping factor), where anything does.
     """
 
-    expression: Any
+    expression: sp.Expr
     momenta: Mapping[Any, Any]
     velocities: Mapping[Any, Any]
     forces: Mapping[Any, Any] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class Hamiltonian:
         ]
         return rates + forces
 
-    def bracket(self, first: Any, second: Any) -> Any:
+    def bracket(self, first: Expression, second: Expression) -> Any:
         """The Poisson bracket {f, g} = sum df/dq dg/dp - df/dp dg/dq."""
         first, second = sp.sympify(first), sp.sympify(second)
         return sp.Add(
@@ -62,7 +63,7 @@ class Hamiltonian:
             )
         )
 
-    def rate(self, quantity: Any) -> Any:
+    def rate(self, quantity: Expression) -> Any:
         """d/dt of f(q, p, t) along the motion: {f, H} + <df/dp, forces> + df/dt."""
         quantity = sp.sympify(quantity)
         return sp.Add(
@@ -71,7 +72,7 @@ class Hamiltonian:
             quantity.diff(time),
         )
 
-    def in_momenta(self, expression: Any) -> Any:
+    def in_momenta(self, expression: Expression) -> Any:
         """An expression in velocities, such as a charge, written in momenta."""
         return sp.sympify(expression).xreplace(
             {q.dot: v for q, v in self.velocities.items()}

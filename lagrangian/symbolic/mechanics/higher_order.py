@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import sympy as sp
 
-from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
+from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.algebra.calculus import gradient, total_derivative
 from lagrangian.symbolic.algebra.content import ByContent
-from lagrangian.symbolic.algebra.coordinates import jets
+from lagrangian.symbolic.algebra.coordinates import jets, time
+from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, written
 from lagrangian.symbolic.algebra.symmetry import Symmetry
-
-
-@dataclass(frozen=True)
-class HigherOrderLaw:
-    """A charge of a higher-order Lagrangian and its rate on shell."""
-
-    charge: Any
-    rate: Any
-
-    def __str__(self) -> str:
-        return f"charge: {self.charge}\n  rate: {self.rate}"
-
-    def _repr_latex_(self) -> str:
-        return (
-            r"$\displaystyle \begin{aligned} "
-            rf"\text{{charge}} &: {sp.latex(self.charge)} \\ "
-            rf"\text{{rate}} &: {sp.latex(self.rate)} \end{{aligned}}$"
-        )
+from lagrangian.symbolic.exact.equations import reduced, solved
 
 
 class HigherOrderLagrangian(ByContent):
@@ -42,7 +26,7 @@ class HigherOrderLagrangian(ByContent):
             or a symbol that has the name of a coordinate or of time and is not it.
     """
 
-    def __init__(self, expression: Any):
+    def __init__(self, expression: Expression):
         self.expression = written(expression, "expression")
         self.orders: dict[Any, int] = {}
         for jet in jets(self.expression):
@@ -101,30 +85,72 @@ class HigherOrderLagrangian(ByContent):
             - self.expression
         )
 
-    def noether(self, symmetry: Symmetry) -> HigherOrderLaw:
-        """C = sum p_k D^(k-1) eta + tau L with eta = xi - tau qdot, and its rate.
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """Time alone."""
+        return (time,)
 
-        The rate, sum dL/dq^(k) D^k eta + D(tau L), is the variation of L: zero for a
-        symmetry. The charge of `TimeTranslation` is the energy.
+    @property
+    def factor(self) -> Any:
+        return sp.S.One
 
-        Raises:
-            InvalidSymmetry: the generator moves coordinates that L lacks.
+    def pairing(self, symmetry: Symmetry) -> dict[Any, Any]:
+        """sum p_k D^(k-1) eta + tau L with eta = xi - tau qdot, the charge.
+
+        That of `TimeTranslation` is the energy.
         """
-        if foreign := [q for q in symmetry.xi if q not in self.orders]:
-            raise InvalidSymmetry(
-                f"{symmetry!r} moves `{foreign[0]}`, which L does not contain. Its "
-                f"coordinates are {', '.join(f'`{q}`' for q in self.orders)}."
-            )
         charge = symmetry.tau * self.expression
-        rate = total_derivative(charge)
+        for _, p, motion in self._motions(symmetry):
+            charge += sp.Add(*map(sp.Mul, p, motion))
+        return {time: sp.expand(charge)}
+
+    def variation(self, symmetry: Symmetry) -> dict[str, Any]:
+        """sum dL/dq^(k) D^k eta + D(tau L)."""
+        change = total_derivative(symmetry.tau * self.expression)
+        for q, _, motion in self._motions(symmetry):
+            change += sp.Add(*(self._slope(q, k) * m for k, m in enumerate(motion)))
+        return {"variation": sp.expand(change)}
+
+    def _motions(self, symmetry: Symmetry) -> Iterator[tuple[Any, Any, list[Any]]]:
+        """Each coordinate, its momenta, and D^k eta for all orders k."""
         for q, order in self.orders.items():
-            motion = symmetry.xi.get(q, sp.S.Zero) - symmetry.tau * q.dot
-            for k in range(order + 1):
-                rate += self._slope(q, k) * motion
-                if k < order:
-                    charge += self.momenta[q][k] * motion
-                    motion = total_derivative(motion)
-        return HigherOrderLaw(sp.expand(charge), sp.expand(rate))
+            motion = [symmetry.xi.get(q, sp.S.Zero) - symmetry.tau * q.dot]
+            for _ in range(order):
+                motion.append(total_derivative(motion[-1]))
+            yield q, self.momenta[q], motion
+
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
+        return total_derivative(expression)
+
+    @cached_property
+    def _highest(self) -> dict[Any, Any] | None:
+        """The derivatives of order 2n, if the equations give one for each coordinate.
+
+        Those of coordinates of different orders may bind lower ones as well.
+        """
+        top = {q: _dots(q, 2 * order) for q, order in self.orders.items()}
+        left = sp.Matrix([equation.lhs for equation in self.equations])
+        if any(jet.order > top[jet.base].order for jet in jets(left)):
+            return None
+        return solved(left, list(top.values()))
+
+    def on_shell(self, expression: Expression) -> Any | None:
+        """An expression with those derivatives put in that the equations give."""
+        if self._highest is None:
+            return None
+        known = self._highest
+        top = {symbol.base: symbol for symbol in known}
+
+        def value(jet: Any) -> Any | None:
+            base = top.get(jet.base)
+            if base is None or jet.order < base.order:
+                return None
+            rate = known[base]
+            for _ in range(jet.order - base.order):
+                rate = total_derivative(rate)
+            return rate
+
+        return reduced(expression, value)
 
     def _slope(self, q: Any, k: int) -> Any:
         return gradient(self.expression, _dots(q, k))

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import sympy as sp
+from sympy.matrices.exceptions import NonInvertibleMatrixError
 
 from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.algebra.blocks import Block
@@ -14,12 +15,17 @@ from lagrangian.symbolic.algebra.calculus import (
     gradient,
     pairing,
     total_derivative,
+    variation,
 )
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
-from lagrangian.symbolic.algebra.graph import degree, partials
+from lagrangian.symbolic.algebra.expressions import Expression
+from lagrangian.symbolic.algebra.graph import legendre, partials, shortest_sum
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, listed, written
+from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.symbolic.exact.equations import solved_singly
 from lagrangian.symbolic.mechanics.constraints import constrain
+from lagrangian.symbolic.mechanics.parts import check_parts
 
 
 class Lagrangian(ByContent):
@@ -53,12 +59,12 @@ class Lagrangian(ByContent):
 
     def __init__(
         self,
-        T: Any,
-        V: Any = 0,
+        T: Expression,
+        V: Expression = 0,
         *,
-        damping: Any = 0,
+        damping: Expression = 0,
         forces: Mapping[Any, Any] | None = None,
-        dissipation: Any = 0,
+        dissipation: Expression = 0,
         constraints: Sequence[Any] = (),
         coordinates: Sequence[Coordinate] | None = None,
     ):
@@ -72,11 +78,12 @@ class Lagrangian(ByContent):
             )
         self.forces = {q: written(Q, "forces") for q, Q in (forces or {}).items()}
         found = jets(sp.Tuple(self.T, self.V, self.dissipation, *self.forces.values()))
-        bases = list(dict.fromkeys(c.base for c in found))
         self.coordinates: tuple[Any, ...] = (
-            listed(coordinates, "coordinates") if coordinates else tuple(bases)
+            listed(coordinates, "coordinates")
+            if coordinates
+            else tuple(dict.fromkeys(c.base for c in found))
         )
-        self._validate(found, bases)
+        check_parts(self.T, self.damping, self.forces, self.coordinates, found)
         held = [written(c, "constraints") for c in listed(constraints, "constraints")]
         parts = {
             "T": self.T,
@@ -91,54 +98,6 @@ class Lagrangian(ByContent):
         symbols: set[Any] = set(sp.Tuple(*parts.values()).free_symbols)
         self.names = {s.name for s in symbols}
         self.constraints = constrain(held, self.coordinates, self.names)
-
-    def _validate(self, found: list[Any], bases: list[Any]) -> None:
-        if not self.coordinates:
-            raise InvalidLagrangian(
-                "`T` and `V` contain no coordinates. "
-                'Make them with `q = lg.coordinates("q")` and use `q` and `q.dot`, '
-                "which are symbols, not functions of time."
-            )
-        if stray := [
-            q for q in self.coordinates if not isinstance(q, Coordinate) or q.order
-        ]:
-            raise InvalidLagrangian(
-                f"`coordinates` has {_names(stray)}, which is no coordinate. "
-                'Make one with `q = lg.coordinates("q")`.'
-            )
-        if len(set(self.coordinates)) < len(self.coordinates):
-            raise InvalidLagrangian(
-                f"`coordinates` names one twice: {_names(self.coordinates)}."
-            )
-        if stray := [b for b in bases if b not in self.coordinates]:
-            raise InvalidLagrangian(
-                f"`coordinates` leaves out {_names(stray)}, which `T` or `V` contains."
-            )
-        if stray := [q for q in self.forces if q not in self.coordinates]:
-            raise InvalidLagrangian(
-                f"`forces` acts on {_names(stray)}, which is no coordinate here. The "
-                f"coordinates are {_names(self.coordinates)}."
-            )
-        if high := [c for c in found if c.order > 1]:
-            raise InvalidLagrangian(
-                f"`T` or `V` contains {_names(high)}, above the first derivative. "
-                "Write `lg.HigherOrderLagrangian(T - V)`."
-            )
-        moving = set(jets(self.T, order=1))
-        inert = [q for q in self.coordinates if q.dot not in moving]
-        if inert:
-            name = inert[0].name
-            raise InvalidLagrangian(
-                f"no inertia in {_names(inert)}: `T` does not contain "
-                f"{_names([q.dot for q in inert])}. Add a kinetic term such as "
-                f"`m*{name}.dot**2/2`, or, if `{name}` is a constant, make it with "
-                f'`sympy.Symbol("{name}")`.'
-            )
-        if self.damping.free_symbols and jets(self.damping):
-            raise InvalidLagrangian(
-                f"`damping` is {self.damping}, which depends on coordinates. "
-                "Pass a function of `lg.time` and parameters."
-            )
 
     def _content(self) -> tuple[Any, ...]:
         parts = (self.T, self.V, self.damping, self.dissipation, self.coordinates)
@@ -202,18 +161,7 @@ class Lagrangian(ByContent):
         if self.has_blocks:
             work = (pairing(p, q.dot) for q, p in self.momenta.items())
             return sp.Add(*work) - self.undamped
-        energy = []
-        for term in sp.Add.make_args(self.undamped):
-            # Euler's theorem: a term of degree k in the velocities gives k - 1 times
-            # itself, so that T + V stays in the form in which it was written.
-            power = degree(term, velocities)
-            if power is None:
-                slopes = partials(term, velocities)
-                energy += [sp.Mul(s, v) for v in velocities for s in slopes[v]]
-                energy.append(-term)
-            else:
-                energy.append((power - 1) * term)
-        return sp.Add(*energy)
+        return legendre(self.undamped, velocities)
 
     @cached_property
     def hamiltonian(self) -> Any:
@@ -305,7 +253,7 @@ class Lagrangian(ByContent):
             if rate != 0:  # SymPy would look for infinities in 0 * p
                 terms += [sp.Mul(-1, rate, term) for term in sp.Add.make_args(p)]
             terms += [self.forces.get(q, sp.S.Zero), self.dissipative_forces[q]]
-            rows.append(_shortest_sum(terms))
+            rows.append(shortest_sum(terms))
         return sp.Matrix(rows)
 
     @cached_property
@@ -319,39 +267,89 @@ class Lagrangian(ByContent):
         matrix = sp.Matrix([[self.mass_matrix, jacobian.T], [jacobian, empty]])
         return matrix, sp.Matrix([*self.forcing, *constraints.curvature])
 
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """Time alone."""
+        return (time,)
+
+    @property
+    def factor(self) -> Any:
+        """exp(damping), which charges and their rates leave out."""
+        return sp.exp(self.damping)
+
+    def pairing(self, symmetry: Symmetry) -> dict[Any, Any]:
+        """<p, xi> - tau E, the charge."""
+        return {time: sp.expand_mul(self._along(symmetry))}
+
+    def _along(self, symmetry: Symmetry) -> Any:
+        along = (pairing(self.momenta[q], d) for q, d in symmetry.xi.items())
+        return sp.Add(*along) - symmetry.tau * self.energy
+
+    def variation(self, symmetry: Symmetry) -> dict[str, Any]:
+        """What moves the charge on shell, by the causes that `Law` lists."""
+        xi, tau = symmetry.xi, symmetry.tau
+        stretch = total_derivative(tau)
+        motion: dict[Any, Any] = dict(xi)
+        for q in self.coordinates:
+            motion[q.dot] = total_derivative(xi.get(q, sp.S.Zero)) - q.dot * stretch
+
+        def change(energy: Any) -> Any:
+            return sp.expand_mul(variation(energy, motion) + energy * stretch)
+
+        def power(forces: Mapping[Any, Any]) -> Any:
+            parts = (
+                pairing(force, xi.get(q, sp.S.Zero) - tau * q.dot)
+                for q, force in forces.items()
+            )
+            return sp.Add(*parts)
+
+        held = self.constraints.power([xi.get(q, 0) for q in self.coordinates], tau)
+        shifted = tau if tau == 0 else tau * variation(self.undamped, {time: 1})
+        damped = self.friction_rate
+        if damped != 0:
+            damped *= self._along(symmetry) - tau * self.undamped
+        return {
+            "kinetic": change(self.T),
+            "potential": -change(self.V),
+            "explicit time": shifted,
+            "friction": sp.expand_mul(power(self.dissipative_forces) - damped),
+            "forces": sp.expand_mul(power(self.forces) + held),
+        }
+
+    def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
+        return total_derivative(expression)
+
+    def on_shell(self, expression: Expression) -> Any | None:
+        """An expression with the accelerations and multipliers of the equations.
+
+        None where they are not determined; of blocks, where an equation has the
+        acceleration of another one.
+        """
+        multipliers = self.constraints.multipliers
+        expression = sp.sympify(expression)
+        if not jets(expression, order=2) and not expression.has_free(*multipliers):
+            return expression
+        known = self._accelerations
+        return None if known is None else expression.xreplace(known)
+
+    @cached_property
+    def _accelerations(self) -> dict[Any, Any] | None:
+        multipliers = self.constraints.multipliers
+        unknowns = [q.ddot for q in self.coordinates]
+        if self.has_blocks:
+            return solved_singly([e.lhs for e in self.equations], unknowns)
+        matrix, right = self.saddle_point
+        try:
+            solution = matrix.LUsolve(right)
+        except (ValueError, NonInvertibleMatrixError):
+            return None
+        signs = [1] * len(unknowns) + [-1] * len(multipliers)
+        numbers = (sign * x for sign, x in zip(signs, solution, strict=True))
+        return dict(zip([*unknowns, *multipliers], numbers, strict=True))
+
     def _scalars_only(self, what: str) -> None:
         if self.has_blocks:
             raise InvalidLagrangian(
                 f"`{what}` is for scalar coordinates; this Lagrangian has blocks. "
                 "Read `equations` instead."
             )
-
-
-def _shortest_sum(terms: list[Any]) -> Any:
-    """The sum of the terms, with sums of velocities multiplied out if that is shorter.
-
-    Terms of dL/dq and of dp/dt that cancel may meet as (v + w) x here and as v x + w x
-    there, as in a chain of relative angles.
-    """
-    written = sp.Add(*terms)
-    spread: list[Any] = []
-    for term in sp.Add.make_args(written):
-        factors = sp.Mul.make_args(term)
-        sums = [f for f in factors if f.is_Add and all(map(_is_velocity, f.args))]
-        if sums:
-            others = [f for f in factors if f is not sums[0]]
-            parts = sp.Add.make_args(sums[0])
-            spread += [sp.Mul(*others, part) for part in parts]
-        else:
-            spread.append(term)
-    multiplied_out = sp.Add(*spread)
-    return min(written, multiplied_out, key=lambda x: len(sp.Add.make_args(x)))
-
-
-def _is_velocity(term: Any) -> bool:
-    symbol = term.as_coeff_Mul()[1]
-    return isinstance(symbol, Coordinate) and symbol.order == 1
-
-
-def _names(symbols: Sequence[Any]) -> str:
-    return ", ".join(f"`{s}`" for s in symbols)

@@ -22,7 +22,7 @@ from lagrangian.learning.training.train import train
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.symmetry import Scale
 from lagrangian.symbolic.laws.discrete import (
-    discrete_law,
+    Steps,
     gain,
     learning_rate,
     momentum,
@@ -69,15 +69,11 @@ def stationary_angle() -> Any:
     Stationary are C = E<p, q>, P = E|p|^2 and R = E|q|^2. As q = q' + eta p', that of R
     says 0 = -2 eta C - eta^2 P.
     """
-    discrete = discrete_law(_SYMMETRY)
+    law = noether(Steps(_SYMMETRY.loss), _SYMMETRY)
     charge, speed, square = sp.symbols("C P R", real=True)
-    values = {
-        discrete.after: charge,
-        discrete.before: charge,
-        discrete.decay: square,
-        discrete.step: -_eta * speed,
-    }
-    balance = discrete.residual.xreplace(values).subs(gain, 1)
+    (w,) = _SYMMETRY.blocks
+    values = {law.charge: charge, Inner(w, w): square, law.kinetic: -_eta * speed}
+    balance = law.rate.xreplace(values).subs(gain, 1)
     found = sp.solve([balance, 2 * _eta * charge + _eta**2 * speed], [charge, speed])
     return sp.factor(_eta**2 * found[speed] / square)
 

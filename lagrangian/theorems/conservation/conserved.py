@@ -21,10 +21,11 @@ from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.matrices import transpose
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.discrete import (
-    discrete_law,
+    Steps,
     learning_rate,
     momentum,
     role,
+    step,
     weight_decay,
 )
 from lagrangian.symbolic.laws.noether import Law, noether
@@ -143,7 +144,8 @@ def _discrete_excess(
     dX/dt at the velocity -p of the last step. With its exact law the step must add
     eta times the growth at the velocity of the new step, at any learning rate.
     """
-    law, discrete = law_of(symmetry), discrete_law(symmetry)
+    law, steps = law_of(symmetry), Steps(symmetry.loss)
+    discrete = noether(steps, symmetry)
     oscillator, xi = oscillator_of(law), symmetry.xi
     after = {q: role(q, "next trace") for q in xi}
     # Everything in q' and p': q = q' + eta p'.
@@ -151,13 +153,12 @@ def _discrete_excess(
     later = {q: role(q, "next") for q in xi}
     x = oscillator.quantity
     moved = x.xreplace(later) - x.xreplace(earlier)
-    step = discrete.step.xreplace(
-        {role(q, "update"): -learning_rate * p for q, p in after.items()}
-    )
-    balance = discrete.after - momentum * discrete.before - step
+    updates = {role(q, "update"): -learning_rate * p for q, p in after.items()}
+    change = steps.total_derivative(step, discrete.charge)
+    balance = change - (discrete.kinetic + discrete.friction).xreplace(updates)
     # <p, xi> is m/mass of the oscillator times dX/dt.
     lag = learning_rate / (1 - momentum) * mass / oscillator.mass
-    stored = -lag * momentum * (discrete.after - discrete.before)
+    stored = -lag * momentum * change
     grown = oscillator.source / oscillator.damping
     grown = grown.xreplace({q.dot: -p for q, p in after.items()})
     # The claim holds on shell: up to a multiple of the exact law, which is zero.

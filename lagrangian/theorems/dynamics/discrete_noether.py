@@ -34,8 +34,9 @@ from lagrangian.networks.networks import (
     Transformer,
     mean_square,
 )
+from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.symmetry import Scale, Symmetry
-from lagrangian.symbolic.laws.discrete import discrete_law, gain, momentum, weight_decay
+from lagrangian.symbolic.laws.discrete import Steps, step
 from lagrangian.symbolic.laws.noether import Law, noether
 from lagrangian.theorems.theorem import (
     Claim,
@@ -311,10 +312,11 @@ def _panel(curves: list[Curve]) -> Panel:
 
 def _derivation() -> tuple[str, ...]:
     """The law of a scale, as the engine derives it."""
-    law = discrete_law(Scale("w"))
-    driven = gain * (law.loss + weight_decay * law.decay) + law.step
-    balance = sp.Eq(law.after, momentum * law.before + driven)
-    return (sp.latex(balance),)
+    symmetry = Scale("w")
+    steps = Steps(Loss("f", symmetry.blocks))
+    law = noether(steps, symmetry)
+    after = law.charge + steps.total_derivative(step, law.charge)
+    return (sp.latex(sp.Eq(after, sp.expand(law.charge + law.rate))),)
 
 
 THEOREM = Theorem(

@@ -7,6 +7,7 @@ import pytest
 import sympy as sp
 
 import lagrangian as lg
+from lagrangian.flows.fields.field_flow import FieldFlow
 from lagrangian.symbolic.algebra.coordinates import time
 
 TURN = 2 * np.pi
@@ -37,6 +38,10 @@ START = (
 
 
 # ------------------------------------------------------------------ closed forms
+
+
+def current(theory, xi, tau=0):
+    return lg.noether(theory, lg.Symmetry(xi, tau))
 
 
 def test_a_wave_is_that_of_d_alembert():
@@ -106,7 +111,7 @@ def test_the_breather_of_sine_gordon():
     np.testing.assert_allclose(path[phi], expected, atol=1e-6)
     # E = 16 gamma sqrt(1 - omega^2) and P = v E, on the whole line.
     energy = 16 / np.sqrt(1 - 0.4**2) * np.sqrt(1 - 0.6**2)
-    momentum = path.charge(SINE_GORDON.noether(tau={x: -1}))
+    momentum = path.charge(current(SINE_GORDON, {}, tau={x: -1}))
     np.testing.assert_allclose(path.energy, energy, rtol=1e-6)
     np.testing.assert_allclose(np.abs(momentum), 0.4 * energy, rtol=1e-6)
     assert np.ptp(momentum) < 1e-8 and path.energy_drift < 1e-9
@@ -137,8 +142,8 @@ def test_a_phase_keeps_its_charge_at_any_number_of_points():
     """So few points that the fields are not resolved: momentum drifts, charge not."""
     flow = lg.lower(QUARTIC, {m: 1.0, g: 0.5}, interval=(0, TURN), points=9)
     path = flow.integrate(*START, t=(0, 10), tol=1e-12)
-    charge = path.charge(QUARTIC.noether(PHASE))
-    momentum = path.charge(QUARTIC.noether(tau={x: -1}))
+    charge = path.charge(current(QUARTIC, PHASE))
+    momentum = path.charge(current(QUARTIC, {}, tau={x: -1}))
     assert abs(charge[0]) > 1
     assert np.ptp(charge) < 1e-9 and path.energy_drift < 1e-9
     assert np.ptp(momentum) > 1e-2
@@ -149,18 +154,18 @@ def test_momentum_is_kept_spectrally():
     for points in (8, 12, 16):
         flow = lg.lower(QUARTIC, {m: 1.0, g: 0.5}, interval=(0, TURN), points=points)
         path = flow.integrate(*START, t=(0, 3), points=31, tol=1e-12)
-        drifts.append(np.ptp(path.charge(QUARTIC.noether(tau={x: -1}))))
+        drifts.append(np.ptp(path.charge(current(QUARTIC, {}, tau={x: -1}))))
     assert drifts[0] > 20 * drifts[1] > 20 * 20 * drifts[2]
 
 
 def test_a_potential_that_breaks_the_phase_moves_the_charge_at_the_rate_of_the_law():
     broken = lg.FieldTheory(QUARTIC.density - sp.re(psi**2) / 3)
-    current = broken.noether(PHASE)
-    assert current.is_conserved is False
-    assert QUARTIC.noether(PHASE).is_conserved
+    law = current(broken, PHASE)
+    assert law.is_conserved is False
+    assert current(QUARTIC, PHASE).is_conserved
     flow = lg.lower(broken, {m: 1.0, g: 0.5}, interval=(0, TURN), points=32)
     path = flow.integrate(*START, t=(0, 2), points=401, tol=1e-12)
-    charge, rate = path.charge(current), path.integral(current.divergence)
+    charge, rate = path.charge(law), path.integral(law.divergence)
     assert np.ptp(charge) > 1
     step = path.t[1] - path.t[0]
     slope = (8 * (charge[3:-1] - charge[1:-3]) - charge[4:] + charge[:-4]) / (12 * step)
@@ -176,10 +181,10 @@ def test_a_density_that_depends_on_space_or_time_moves_momentum_or_energy():
         {phi: lambda x: np.cos(x + 0.5)}, {phi: 0.3}, t=(0, 2), points=401, tol=1e-12
     )
     for variable in (t, x):
-        current = pushed.noether(tau={variable: -1})
-        charge, rate = path.charge(current), path.integral(current.divergence)
+        law = current(pushed, {}, tau={variable: -1})
+        charge, rate = path.charge(law), path.integral(law.divergence)
         assert np.ptp(charge) > 1e-2
-        assert not current.is_conserved
+        assert not law.is_conserved
         inside = charge[3:-1] - charge[1:-3]
         slope = (8 * inside - charge[4:] + charge[:-4]) * 200 / 12
         np.testing.assert_allclose(slope, rate[2:-2], atol=1e-6)
@@ -206,8 +211,8 @@ def test_a_complex_field_is_two_real_ones():
     )
     np.testing.assert_allclose(one.energy, two.energy, rtol=1e-12)
     np.testing.assert_allclose(
-        one.charge(QUARTIC.noether(PHASE)),
-        two.charge(pair.noether({phi: -chi, chi: phi})),
+        one.charge(current(QUARTIC, PHASE)),
+        two.charge(current(pair, {phi: -chi, chi: phi})),
         rtol=1e-12,
     )
 
@@ -377,3 +382,41 @@ def test_it_says_what_it_is():
     assert "201 times in [0, 1]" in repr(path)
     assert path.q.shape == (201, 1, 8) and path.q.dtype == np.float64
     assert not jax.config.jax_enable_x64
+
+
+# ------------------------------------------------------------------ what is checked
+
+
+def test_the_same_wave_in_any_unit_of_the_field():
+    """Tolerances are relative to each field's own size."""
+    flow = lg.lower(KLEIN_GORDON, {m: 1.0}, interval=(0, TURN), points=32)
+    paths = [
+        flow.integrate({phi: lambda x, s=s: s * np.cos(x)}, {phi: 0.0}, t=(0, 20))
+        for s in (1.0, 2.0**-40, 2.0**40)
+    ]
+    for path, scale in zip(paths[1:], (2.0**-40, 2.0**40), strict=True):
+        assert path.steps == paths[0].steps
+        np.testing.assert_allclose(path[phi] / scale, paths[0][phi], atol=1e-13)
+
+
+@pytest.mark.parametrize("push", [0, phi * sp.sin(t)], ids=["free", "driven"])
+def test_a_path_keeps_the_balance_of_its_energy_or_is_refused(push, monkeypatch):
+    theory = lg.FieldTheory(KLEIN_GORDON.density.subs(m, 1) + push)
+    flow = lg.lower(theory, interval=(0, TURN), points=16)
+    flow.integrate({phi: np.cos}, {phi: 0.0}, t=(0, 5))
+    right = FieldFlow.acceleration
+    wrong = lambda self, q, v, t=0.0: 1.001 * right(self, q, v, t)
+    monkeypatch.setattr(FieldFlow, "acceleration", wrong)
+    with pytest.raises(lg.IntegrationFailed, match="balance of the energy"):
+        flow.integrate({phi: np.cos}, {phi: 0.0}, t=(0, 5), points=11)
+
+
+def test_a_sweep_over_a_parameter_of_a_field_is_a_vmap():
+    flow = lg.lower(KLEIN_GORDON, {m: 1.0}, interval=(0, TURN), points=8)
+    assert jax.tree.leaves(flow) == [1.0]
+    with jax.enable_x64(True):
+        q, v = jnp.ones((1, 8)), jnp.zeros((1, 8))
+        masses = jnp.array([1.0, 2.0])
+        flows = jax.tree.map(lambda _: masses, flow)
+        found = jax.vmap(lambda flow: flow.acceleration(q, v))(flows)
+    np.testing.assert_allclose(found[:, 0, 0], [-1.0, -4.0])

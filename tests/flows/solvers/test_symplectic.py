@@ -50,7 +50,7 @@ class RungeKutta:
 
     def solve(self, flow, q, v, times, demands):
         arguments = q, v, times, self.step, demands.max_steps
-        return solve_in_steps(flow, "control", lambda: self.method(flow), *arguments)
+        return solve_in_steps(flow, self.method, (), *arguments)
 
 
 def lowered(system):

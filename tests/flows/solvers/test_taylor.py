@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 import lagrangian as lg
 from lagrangian.errors import IntegrationFailed, LagrangianError
+from lagrangian.flows import structure
 from lagrangian.flows.solvers import taylor
 from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.flows.solvers.taylor import Taylor
@@ -142,10 +143,25 @@ def test_the_limit_on_steps_is_kept():
 def test_a_second_call_compiles_nothing():
     flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**4 / 4))
     flow.integrate([1.0], [0.0], (0, 1))
-    ((begin, go_on),) = [v for k, v in flow.compiled.items() if k[0] == "taylor"]
+    compiled = structure._run._cache_size()
     flow.integrate([2.0], [0.5], (3, 9))
-    assert begin._cache_size() == 1
-    assert go_on._cache_size() == 0
+    assert structure._run._cache_size() == compiled
+
+
+def test_other_parameters_and_a_flow_made_anew_compile_nothing():
+    k = sp.Symbol("k")
+
+    def flow(value):
+        return lg.lower(lg.Lagrangian(x.dot**2 / 2, k * x**4 / 4), {k: value})
+
+    first = flow(1.0)
+    before = first.integrate([1.0], [0.0], (0, 1))
+    compiled = structure._run._cache_size()
+    again = flow(1.0).integrate([1.0], [0.0], (0, 1))
+    stiffer = first.with_parameters({k: 4.0}).integrate([1.0], [0.0], (0, 1))
+    assert structure._run._cache_size() == compiled
+    np.testing.assert_array_equal(again.q, before.q)
+    assert stiffer.q[-1] < before.q[-1]
 
 
 def test_any_time_of_a_path_to_the_accuracy_of_its_steps():

@@ -431,6 +431,9 @@ def test_discover_derive_train_check(normalisation, double, cross_entropy, vecto
     )
     report = lg.check(run, laws)
     assert report.holds, str(report)
+    # The same function gives the law of a step.
+    steps = [lg.noether(rule.steps(s.loss), s) for s in symmetries]
+    assert all(type(law) is lg.Law and law.changes["loss"] == 0 for law in steps)
     # One symmetry of an array is one law with a charge a unit.
     assert [r.units for r in report] == [s.evidence.generators for s in symmetries]
     assert all(np.ptp(run[law].quantity) > 0 for law in laws)

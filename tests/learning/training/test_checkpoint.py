@@ -1,11 +1,9 @@
 """Long runs: streamed records, and a killed run that goes on bit for bit."""
 
-import os
 import signal
 import subprocess
 import sys
-import textwrap
-import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,8 +11,11 @@ import pytest
 from flax import nnx
 
 import lagrangian as lg
+from lagrangian.learning.model import split
 from lagrangian.learning.training import checkpoint as module
+from lagrangian.learning.training import run as run_module
 from lagrangian.learning.training import train as train_module
+from lagrangian.learning.training.signals import ending_in_order
 from lagrangian.networks.digits import cross_entropy
 
 RULE = lg.HeavyBall(0.1, 0.9, 5e-3)
@@ -34,6 +35,29 @@ def trained(network, small_data, laws_of, monkeypatch):
     return law, run
 
 
+def small_run(steps=30, **keywords):
+    """The same with three weights, which compile at once: a law, and the run."""
+    symmetry = lg.Scale("w")
+    law = lg.noether(RULE.lagrangian(symmetry.loss), symmetry)
+
+    def loss(parameters, batch):
+        return ((batch @ parameters["w"] - 1) ** 2).mean()
+
+    data = np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3)
+    keywords = {"observe": [law], "batch_size": 4} | keywords
+    parameters = {"w": np.ones(3, np.float32)}
+    return law, lg.train(parameters, loss, data, RULE, steps, **keywords)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """`small_run`, with checkpoints every five steps."""
+    monkeypatch.setattr(module, "INTERVAL", 0.0)
+    monkeypatch.setattr(train_module, "_chunk_length", lambda steps: 5)
+    law, _ = small_run(5)
+    return law, lambda *steps, **keywords: small_run(*steps, **keywords)[1]
+
+
 def same(one, other, law):
     np.testing.assert_array_equal(one.losses, other.losses)
     for name in one[law].names:
@@ -41,7 +65,7 @@ def same(one, other, law):
             getattr(one[law], name), getattr(other[law], name)
         )
     with jax.enable_x64(True):
-        leaves = [jax.tree.leaves(nnx.state(run.model)) for run in (one, other)]
+        leaves = [jax.tree.leaves(split(run.model).parameters) for run in (one, other)]
         for a, b in zip(*leaves, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -143,43 +167,155 @@ def test_a_folder_with_other_files_is_refused(trained, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-SCRIPT = """
-    import sys
-    import numpy as np
-    from flax import nnx
-    import lagrangian as lg
-    from lagrangian.learning.training import checkpoint
-    from lagrangian.networks.digits import ConvolutionalNetwork, cross_entropy
+def test_a_real_run_skips_a_damaged_state_and_refuses_a_cut_record(small, tmp_path):
+    law, run = small
+    whole = run()
+    run(20, checkpoint=tmp_path)
+    newest = max((tmp_path / "states").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="is skipped: it is damaged"):
+        same(run(checkpoint=tmp_path), whole, law)
+    products = tmp_path / "products.npy"
+    products.write_bytes(products.read_bytes()[:300])
+    with pytest.raises(lg.LagrangianError, match=f"{products} is cut off"):
+        run(checkpoint=tmp_path)
 
-    checkpoint.INTERVAL = 0.0
-    generator = np.random.default_rng(0)
-    data = generator.normal(size=(64, 8, 8, 1)).astype(np.float32), np.arange(64) % 10
-    model = ConvolutionalNetwork(nnx.Rngs(0), channels=(3, 4))
-    rule = lg.HeavyBall(0.05, 0.9, 1e-3)
-    symmetry = lg.Scale("conv1.kernel", unit_axis=-1)
-    law = lg.noether(rule.lagrangian(symmetry.loss), symmetry)
-    folder = sys.argv[1] if len(sys.argv) > 1 else None
-    run = lg.train(
-        model, cross_entropy, data, rule, 1500, observe=[law], batch_size=16,
-        checkpoint=folder,
-    )
-    print(run.losses.tobytes().hex()[-64:], run[law].quantity.tobytes().hex()[-64:])
+
+def test_a_run_that_stopped_is_asked_for_fewer_steps(small, tmp_path, monkeypatch):
+    law, run = small
+    heal = interrupt_after(10, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(30, checkpoint=tmp_path)
+    heal()
+    same(run(20, checkpoint=tmp_path), run(20), law)
+
+
+def test_where_records_are_saved_is_tried_before_anything_is_computed(
+    small, tmp_path, monkeypatch
+):
+    _, run = small
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(train_module, "TrainingStep", None)  # would be called
+    for save, said in [("file/run.npz", "file is no folder"), (".", "is a folder")]:
+        with pytest.raises(lg.LagrangianError, match=f"`save`.*{said}"):
+            run(save=tmp_path / save)
+
+
+def test_records_that_find_no_room_at_the_end_are_in_the_error(
+    small, tmp_path, monkeypatch
+):
+    law, run = small
+
+    def full(path, write):
+        raise lg.CannotSave(f"`{path}` could not be written: no room.", 28)
+
+    monkeypatch.setattr(run_module, "write_atomically", full)
+    with pytest.raises(lg.CannotSave, match="run.npz.*is in this error's `run`") as e:
+        run(save=tmp_path / "run.npz")
+    monkeypatch.undo()
+    same(e.value.run, run(), law)
+
+
+SCRIPT = """
+import itertools, os, signal, sys
+from lagrangian.learning.training import checkpoint
+from lagrangian.learning.training.train import Recorder
+from test_checkpoint import small_run
+
+name, folder, interval = sys.argv[1:]
+checkpoint.INTERVAL = float(interval)
+extend, chunks = Recorder.extend, itertools.count()
+
+def extend_and_end(self, *records):
+    if next(chunks) == 3:
+        os.kill(os.getpid(), getattr(signal, name))
+    return extend(self, *records)
+
+Recorder.extend = extend_and_end
+small_run(400, checkpoint=folder)
 """
 
 
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    folder = tmp_path / "run"
-    command = [sys.executable, str(script), str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            if len(list((folder / "states").glob("[0-9]*"))) > 1:
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, "the run ended before it could be killed"
-        os.kill(process.pid, signal.SIGKILL)
-    resumed = subprocess.run(command, capture_output=True, text=True, check=True)
-    whole = subprocess.run(command[:-1], capture_output=True, text=True, check=True)
-    assert resumed.stdout == whole.stdout and len(whole.stdout) > 100
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])
+def test_a_run_that_is_ended_goes_on_bit_for_bit(tmp_path, name):
+    """Killed it has its last state; asked to end it saves where it is."""
+    killed = name == "SIGKILL"
+    interval = "0" if killed else "1e9"
+    number = getattr(signal, name)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, name, str(tmp_path), interval],
+        cwd=Path(__file__).parent,
+    )
+    assert done.returncode == (-number if killed else 128 + number)
+    saved = max(int(state.name) for state in (tmp_path / "states").iterdir())
+    assert 100 <= saved < 400
+    law, whole = small_run(400)
+    same(small_run(400, checkpoint=tmp_path)[1], whole, law)
+
+
+KILLS = """
+import hashlib, os, random, shutil, signal, sys, time
+from pathlib import Path
+from lagrangian.learning.training import checkpoint, train
+from test_checkpoint import small_run
+
+checkpoint.INTERVAL = 0.0
+train._chunk_length = lambda steps: 10
+random.seed(0)
+root = Path(sys.argv[1])
+
+def start(folder):
+    child = os.fork()  # JAX has started no thread here
+    if not child:
+        law, run = small_run(600, checkpoint=folder, progress=False)
+        parts = run.losses.tobytes(), run[law].quantity.tobytes()
+        digest = hashlib.sha256(b"".join(parts)).hexdigest()
+        (root / f"{folder.name}.digest").write_text(digest)
+        os._exit(0)
+    return child
+
+began = time.monotonic()
+os.waitpid(start(root / "whole"), 0)
+longest, number, kills = time.monotonic() - began, 0, 0
+while kills < int(sys.argv[2]):
+    child = start(root / str(number))
+    end = time.monotonic() + random.uniform(0, 1.2 * longest)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+            break
+        time.sleep(0.002)
+    else:
+        number += 1
+assert not os.waitpid(start(root / str(number)), 0)[1]
+"""
+
+
+def survive(kills, tmp_path):
+    """Runs that are killed at random until so many kills are done, and then end."""
+    subprocess.run(
+        [sys.executable, "-c", KILLS, str(tmp_path), str(kills)],
+        cwd=Path(__file__).parent,
+        check=True,
+    )
+    digests = {f.stem: f.read_text() for f in tmp_path.glob("*.digest")}
+    assert set(digests.values()) == {digests.pop("whole")} and digests
+
+
+@pytest.mark.slow
+def test_200_kills_at_random_lose_nothing(tmp_path):
+    survive(200, tmp_path)
+
+
+def test_a_handler_of_the_users_and_nohup_stay():
+    with ending_in_order():
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_in_order():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -10,6 +10,7 @@ from lagrangian.lowering.kernels.fused import fused
 from lagrangian.lowering.kernels.linear_solve import (
     UNROLLED,
     invert,
+    solve_dense,
     solve_in_lanes,
     solve_mass,
 )
@@ -112,3 +113,15 @@ def test_it_has_derivatives_and_keeps_types(size):
     np.testing.assert_allclose(
         jax.jit(jax.jacrev(f))(right), np.linalg.inv(numbers), rtol=2e-3, atol=1e-5
     )
+
+
+def test_the_elimination_agrees_with_lapack():
+    generator = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        for size in (1, 2, 5, 12):
+            matrix = generator.normal(size=(size, size))
+            matrix[0, 0] = 0 if size > 1 else 1  # a pivot that must be exchanged
+            right = generator.normal(size=size)
+            found = solve_dense(jnp.asarray(matrix), jnp.asarray(right))
+            expected = np.linalg.solve(matrix, right)
+            np.testing.assert_allclose(found, expected, rtol=1e-11)

@@ -8,7 +8,6 @@ import lagrangian as lg
 from lagrangian.symbolic.exact import boundary, checked
 from lagrangian.symbolic.laws import noether
 from lagrangian.symbolic.laws.on_shell import is_constant
-from lagrangian.symbolic.laws.shell import Shell
 
 x, y = lg.coordinates("x y")
 t = lg.time
@@ -156,7 +155,7 @@ def test_a_false_charge_is_caught(monkeypatch):
     system = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
     monkeypatch.setattr(noether, "boundary_term", lambda rate: t * rate)
     assert lg.noether(system, lg.Translation(x)).conserved is None
-    monkeypatch.setattr(noether, "vanishes_on_shell", lambda shell, rate: True)
+    monkeypatch.setattr(noether, "vanishes_on_shell", lambda theory, rate: True)
     assert lg.noether(system, lg.Translation(x)).conserved is None
 
 
@@ -181,9 +180,9 @@ def test_a_small_break_is_seen():
     assert not checked.is_boundary(sp.sin(x), sp.cos(x) * x.dot + tiny)
     folded = sp.Abs(x * y) - x * y
     assert not checked.is_boundary(x, x.dot + folded)
-    shell = Shell(lg.Lagrangian((x.dot**2 + y.dot**2) / 2, 0, coordinates=[x, y]))
-    assert is_constant(shell, x * y.dot - y * x.dot)
-    assert not is_constant(shell, x * y.dot - y * x.dot + t * folded)
+    free = lg.Lagrangian((x.dot**2 + y.dot**2) / 2, 0, coordinates=[x, y])
+    assert is_constant(free, x * y.dot - y * x.dot)
+    assert not is_constant(free, x * y.dot - y * x.dot + t * folded)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What gradient flow conserves, how much of it, and what a learning rate breaks."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -65,13 +66,15 @@ def test_every_identity_holds_and_every_control_fails():
 
 def test_a_wrong_discrete_law_is_refuted(monkeypatch):
     """With the sign of what the step adds."""
-    right = derivation.discrete_law
+    right = derivation.noether
 
-    def wrong(symmetry):
-        law = right(symmetry)
-        return type(law)(**{**vars(law), "step": -law.step})
+    def wrong(theory, symmetry):
+        law = right(theory, symmetry)
+        if not isinstance(theory, lg.Steps):
+            return law
+        return replace(law, changes={**law.changes, "kinetic": -law.kinetic})
 
-    monkeypatch.setattr(derivation, "discrete_law", wrong)
+    monkeypatch.setattr(derivation, "noether", wrong)
     claims = list(derivation.derived_claims())
     assert verdict(claims) == "refuted"
     failed = {claim.what for claim in claims if not claim.is_as_expected}

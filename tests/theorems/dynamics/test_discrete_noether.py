@@ -8,7 +8,7 @@ from flax import nnx
 
 import lagrangian as lg
 from lagrangian.networks.networks import Perceptron, mean_square
-from lagrangian.symbolic.laws.discrete import DiscreteLaw, momentum
+from lagrangian.symbolic.laws.discrete import Steps, momentum, step
 from lagrangian.theorems.dynamics import discrete_noether as module
 
 
@@ -42,11 +42,13 @@ def test_it_is_verified(tmp_path):
 
 def test_a_wrong_law_is_refuted(monkeypatch):
     """With the momentum forgotten in the balance."""
-    monkeypatch.setattr(
-        DiscreteLaw,
-        "residual",
-        property(lambda law: law.after - law.step - momentum**2 * law.before),
-    )
+    right = Steps.variation
+
+    def wrong(self, symmetry):
+        charge = self.pairing(symmetry)[step]
+        return right(self, symmetry) | {"friction": (momentum**2 - 1) * charge}
+
+    monkeypatch.setattr(Steps, "variation", wrong)
     monkeypatch.setattr(module, "RULES", {"heavy ball": module.HEAVY_BALL})
     monkeypatch.setattr(
         module, "CASES", {"linear network": module.CASES["linear network"]}

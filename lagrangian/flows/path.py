@@ -1,0 +1,103 @@
+"""What every computed path answers, and what some of them cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path as File
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from lagrangian.errors import LagrangianError
+
+#: The dimensions of a quantity behind `t`, and its values with the times first.
+Labelled = tuple[tuple[str, ...], np.ndarray]
+
+
+class Path(ABC):
+    """States at the output times `t`, in float64, and any quantity along them.
+
+    `path[symbol]` is one coordinate, block or field; `evaluate` takes any expression,
+    and `charge` a law.
+
+    Attributes:
+        flow: whose path it is.
+        t: times, shape (times,).
+        steps: how many steps the solver took.
+    """
+
+    flow: Any
+    t: Any
+    steps: Any
+
+    @abstractmethod
+    def __getitem__(self, symbol: Any) -> Any: ...
+
+    @abstractmethod
+    def until(self, index: int) -> Path:
+        """The path before one of its output times."""
+
+    @abstractmethod
+    def labelled(self) -> dict[str, Labelled]:
+        """Every quantity that a file should hold, by its name."""
+
+    @abstractmethod
+    def described(self) -> dict[str, Any]:
+        """What a file must say to be read without its program: text and numbers."""
+
+    def grid(self) -> dict[str, np.ndarray]:
+        """The values along the dimensions of `labelled` that have some."""
+        return {}
+
+    def at(self, t: ArrayLike) -> Path:
+        """The path at other times, where its motion can be followed to them.
+
+        Raises:
+            LagrangianError: it cannot.
+        """
+        raise LagrangianError(
+            f"`at` follows Taylor series, which a {type(self).__name__} has not. Pass "
+            "the times to `integrate`, as `t`."
+        )
+
+    def to_xarray(self) -> Any:
+        """The path as an `xarray.Dataset`.
+
+        Raises:
+            LagrangianError: xarray is not installed.
+        """
+        from lagrangian.flows.to_xarray import to_xarray
+
+        return to_xarray(self)
+
+    def save(self, file: str | os.PathLike[str]) -> File:
+        """Write the path to a file: `.npz`, or `.nc` for netCDF.
+
+        Returns:
+            the file's path.
+
+        Raises:
+            LagrangianError: another extension, or `.nc` without xarray installed.
+        """
+        from lagrangian.flows.to_xarray import saver
+
+        return saver(file)(self)
+
+    @abstractmethod
+    def plot(self) -> Any:
+        """A Matplotlib figure of the path."""
+
+
+def numbers(parameters: Mapping[Any, Any]) -> str:
+    """The parameters that are single numbers as JSON: netCDF has no nested ones."""
+    return json.dumps(
+        {
+            str(symbol): float(value)
+            for symbol, value in parameters.items()
+            if not callable(value) and np.ndim(value) == 0
+        }
+    )

@@ -1,0 +1,211 @@
+"""The shell: for any text a sentence and an exit status, and nothing raw."""
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import lagrangian as lg
+from lagrangian import demo, files
+from lagrangian.cli import main as module
+from lagrangian.cli import simulate, verify
+from lagrangian.cli.main import main
+from lagrangian.cli.shell import shell
+from lagrangian.theorems.catalogue import NAMES, theorem, title_and_source
+
+
+@pytest.fixture
+def nothing_computed(monkeypatch, tmp_path):
+    """The commands up to where they would compute, in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+
+    def stopped(*_, **__):
+        raise lg.IntegrationFailed("nothing is computed here")
+
+    monkeypatch.setattr(simulate, "_integrate", stopped)
+    monkeypatch.setattr(verify, "_verify_one", stopped)
+    monkeypatch.setattr(demo, "main", stopped)
+
+
+WORDS = st.one_of(
+    st.sampled_from(
+        ["demo", "simulate", "list", "verify", "kepler", "n-pendulum", "toda-chain"]
+        + [
+            *NAMES,
+            "--all",
+            "--list",
+            "--help",
+            "-h",
+            "--version",
+            "--",
+            "-",
+            "none.toml",
+        ]
+        + ["--out", "--save", "--data", "--model", "--seed", "--steps", "--set", "--t"]
+        + ["--points", "--tol", "--atol", "--max-step", "--solver", "--device", "cpu"]
+        + ["links=1e9", "masses=-1", "links=2.5", "g=nan", "g=1e400", "=", "a=1=2"]
+        + ["999999999999", "-1", "nan", "1e-999", "/dev/null", "/proc/self/mem", "\\"]
+        + ["digits", "a.npz", "os:system", "this:", ":", "a..b:c", "x.nc", "", "\udcff"]
+    ),
+    st.text(max_size=12),
+)
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(WORDS, max_size=6))
+@example(["simulate", "double-pendulum", "--points", "999999999999"])
+@example(["verify", "equilibrium", "--seed", "-1"])
+@example(["demo", "--seed", "99999999999999999999"])
+@example(["simulate", "n-pendulum", "--set", "links=1e9"])
+@example(["simulate", "toda-chain", "--set", "masses=0"])
+@example(["verify", "discrete-noether", "--data", "/dev/zero"])
+@example(["verify", "discrete-noether", "--data", "\0"])
+@example(["simulate", "/dev/zero/.toml"])
+def test_any_words_end_with_a_sentence_and_a_status(nothing_computed, words):
+    try:
+        status = main(words)
+    except SystemExit as stop:  # argparse
+        status = stop.code
+    assert status in (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (lg.LagrangianError("wrong"), 2, "lagrangian: wrong\n"),
+        (lg.IntegrationFailed("stopped"), 1, "lagrangian: stopped\n"),
+        (lg.CannotSave("no room"), 1, "lagrangian: no room\n"),
+        (OSError(errno.EIO, "I/O error", "a.png"), 1, "lagrangian: `a.png`: I/O"),
+        (MemoryError(), 1, "not enough memory"),
+        (RecursionError("deep"), 1, "nested too deeply"),
+        (KeyError("x"), 1, "was not foreseen: KeyError: 'x'. Set LAGRANGIAN_TRACEBACK"),
+        (ValueError("two\nlines"), 1, "ValueError: two lines."),
+        (ModuleNotFoundError("m", name="sklearn"), 1, "needs sklearn. Install it"),
+    ],
+)
+def test_every_error_has_a_sentence_and_a_status(
+    error, status, said, monkeypatch, capsys
+):
+    def fails(options):
+        raise error
+
+    monkeypatch.setattr(verify, "_list", fails)
+    assert main(["list"]) == status
+    printed = capsys.readouterr().err
+    assert said in printed and "Traceback" not in printed
+    monkeypatch.setenv("LAGRANGIAN_TRACEBACK", "1")
+    main(["list"])
+    assert "Traceback" in capsys.readouterr().err  # for those who look for the cause
+
+
+def test_the_statuses_are_documented(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "1, a claim failed, or the run did" in capsys.readouterr().out
+
+
+def test_warnings_and_logs_of_others_are_one_line_each(capsys):
+    with shell():
+        warnings.simplefilter("always")
+        warnings.warn("two\n lines", DeprecationWarning, stacklevel=1)
+        logging.getLogger("jax._src").warning("no %s\nhere", "TPU")
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        "lagrangian: note: two lines",
+        "lagrangian: note: no TPU here",
+    ]
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "lagrangian.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+
+
+def test_an_environment_that_cannot_be_is_answered(tmp_path):
+    words = ["simulate", "henon-heiles", "--t", "1", "--out", str(tmp_path)]
+    done = run(*words, JAX_PLATFORMS="foo", MPLBACKEND="nonsense")
+    assert done.returncode == 2
+    assert "`JAX_PLATFORMS` is `foo`: unset it" in done.stderr
+    done = run(*words, JAX_PLATFORMS="cpu", MPLBACKEND="nonsense")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "henon-heiles.png").exists()
+
+
+def test_the_list_loads_neither_jax_nor_sympy():
+    code = (
+        "import sys; from lagrangian.cli.main import main; main(['list']); "
+        "print([m for m in ('jax', 'flax', 'sympy', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_list_says_what_the_theorems_say():
+    for name in NAMES:
+        found = theorem(name)
+        assert title_and_source(name) == (found.title, found.source)
+
+
+def test_without_matplotlib_no_result_is_lost(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    saved = tmp_path / "path.npz"
+    words = ["simulate", "henon-heiles", "--t", "1", "--out", str(tmp_path)]
+    assert main([*words, "--save", str(saved)]) == 0
+    printed = capsys.readouterr().out
+    assert f"Wrote {saved}." in printed
+    assert "There is no figure, for which matplotlib is needed" in printed
+    assert saved.exists() and not list(tmp_path.glob("*.png"))
+
+
+def test_results_are_written_before_they_are_drawn(tmp_path, monkeypatch):
+    """Of a report, too: whatever drawing ends in, the numbers are there."""
+
+    class Found:
+        theorem = theorem("equilibrium")
+        holds = True
+
+        def to_json(self):
+            return "{}"
+
+        def figure(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        verify._write(Found(), tmp_path)
+    assert (tmp_path / "equilibrium.json").read_text() == "{}"
+
+
+def test_a_full_disk_names_the_path_of_the_user(tmp_path, monkeypatch, capsys):
+    real = files.opened
+    tried = []
+
+    def full(path, **options):
+        tried.append(path)
+        if len(tried) < 2:  # the place is tried first
+            return real(path, **options)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(files, "opened", full)
+    words = ["simulate", "henon-heiles", "--t", "1", "--out", str(tmp_path)]
+    assert main(words) == 1
+    picture = tmp_path / "henon-heiles.png"
+    said = f"lagrangian: `{picture}` could not be written: No space left on device.\n"
+    assert capsys.readouterr().err == said
+    assert module._said(OSError(5, "x"))[1] == 1
