@@ -170,6 +170,37 @@ def test_the_discrete_law_of_a_rule_in_groups():
     assert all("rules of their own" in row.reason for row in report)
 
 
+@pytest.mark.parametrize("name, decay", [("kernel", 0.1), ("bias", 0.0)])
+def test_the_continuous_law_of_one_group(name, decay):
+    """The whole chain trains; the claims are those of the array that is observed."""
+    tx = optax.chain(
+        optax.masked(optax.add_decayed_weights(0.1), kernels), optax.sgd(0.02, 0.9)
+    )
+    start = {
+        "kernel": np.array([[1.0, 2.0], [0.5, -1.0]]),
+        "bias": np.array([0.3, 2.0]),
+    }
+    whole = lg.rule(tx, start)
+    rule = whole.of(lg.blocks(name))
+    law = lg.noether(rule.lagrangian(lg.Scale(name).loss), lg.Scale(name))
+
+    def loss(p, batch):
+        u, v = (p[n] / jnp.linalg.norm(p[n]) for n in ("kernel", "bias"))
+        return jnp.sum(jnp.sin(u @ v)) + 0 * jnp.sum(batch)
+
+    with jax.enable_x64(True):
+        start = jax.tree.map(jnp.asarray, start)
+        run = lg.train(start, loss, np.zeros((4, 1)), rule, 60, observe=[law])
+        (row,) = lg.check(run, [law])
+        # The control: the other array's decay.
+        (other,) = whole.kinds.keys() - {name}
+        run.rule = whole.of(lg.blocks(other))
+        (wrong,) = lg.check(run, [law])
+    assert row.holds and row.discrete < 1e-13
+    assert rule.coupled_decay == decay
+    assert wrong.continuous > 0.05 > 5 * row.continuous
+
+
 @pytest.mark.parametrize(
     "schedule",
     [
