@@ -145,6 +145,8 @@ def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
         return None
     covector = covector_of(found, fixed)
     late = found.late()
+    if not late.age.is_number:
+        return Kind("none", "it adds up moves that were divided by different metrics")
     response = _corrected(found, covector)
     rate, rest = factored(late.response if response is None else response)
     if rest == 1 or rate == 0:
@@ -163,7 +165,7 @@ def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
         "metric",
         rate=rate,
         covector=covector,
-        age=age if age.is_number else sp.S.Zero,
+        age=age,
         coupled=coupled,
         decoupled=decoupled,
         metric=1 / rest,
