@@ -278,8 +278,8 @@ def _judge(
         )
     if continuous is None:
         return HOLDS, (
-            f"residual {discrete:.1e} is within {level}; the metric of "
-            f"{type(run.rule).__name__} moves, so there is no continuous law"
+            f"residual {discrete:.1e} is within {level}; {run.rule.unsolved}, so there "
+            "is no continuous law"
         )
     noisy = _noise(measures)
     if continuous > tolerance >= continuous - measures.drift:

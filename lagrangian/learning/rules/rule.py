@@ -199,6 +199,11 @@ class Rule(ABC):
         """The rule as it treats one block: itself, but for one made of several."""
         return self
 
+    @property
+    def unsolved(self) -> str:
+        """Why it has no continuous law, in words, if it is not Euclidean."""
+        return f"the metric of {type(self).__name__} moves"
+
     def velocity(self, block: Block) -> Any:
         """The velocity of a step from what was measured, in the `role`s of a block."""
         return discrete.role(block, "update") / discrete.learning_rate

@@ -85,4 +85,4 @@ class Step:
         if over.startswith("axis"):
             axes = tuple(map(int, over.removeprefix("axis ").split(", ")))
             return reduce(self(leaf, term), axis=axes, keepdims=True)
-        return reduce(self(leaf if over == "leaf" else over, term))
+        return reduce(self(leaf if over == "leaf" else over.removeprefix("of "), term))

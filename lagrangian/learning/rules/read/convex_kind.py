@@ -20,8 +20,8 @@ from lagrangian.learning.rules.read.part import Part, count, g, q
 
 
 def convex(update: Any, part: Part, states: Any) -> Kind | None:
-    past = coefficients_of_decay(update)
-    move, rest = past
+    """A convex function of one covector, which averages of gradients make up."""
+    move, rest = coefficients_of_decay(update)
     combination = _argument(rest, states)
     if combination is None:
         return None
@@ -48,7 +48,7 @@ def convex(update: Any, part: Part, states: Any) -> Kind | None:
         (slope, length), allowed = radial, {P, LENGTH, count}
     elif any(s in part.sums for s in rest.free_symbols):
         return None
-    if not slope.free_symbols <= allowed | _settled_states(part):
+    if not slope.free_symbols <= allowed | _state_symbols(part):
         return None
     if coefficients(slope, [P]) and not sums:
         return None  # linear: a metric
@@ -66,7 +66,6 @@ def convex(update: Any, part: Part, states: Any) -> Kind | None:
         coupled=decays[0],
         decoupled=decoupled,
         metric=_unsigned(P / slope).xreplace({P: combination, LENGTH: length}),
-        momentum=combination,
         slope=slope,
         filter=found,
     )
@@ -79,7 +78,7 @@ def convex_at_q(update: Any) -> Kind | None:
     slope = -update.xreplace({g: P})
     if not slope.diff(P).is_positive:
         return None
-    return Kind("convex", momentum=g, slope=slope, metric=-g / update)
+    return Kind("convex", slope=slope, metric=-g / update)
 
 
 def _unsigned(expression: Any) -> Any:
@@ -94,8 +93,8 @@ def _with_decay(covector: Covector, decay: Any) -> Covector:
     return covector
 
 
-def _settled_states(part: Part) -> set[Any]:
-    """Averages that are given when the step is made: a step size of each element."""
+def _state_symbols(part: Part) -> set[Any]:
+    """The symbols of its states, which a slope may have: a step size, say."""
     return {v for s in part.states for v in (s.before, s.after)}
 
 

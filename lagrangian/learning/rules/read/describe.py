@@ -60,6 +60,8 @@ def describe(reading: Reading, kinds: Kinds) -> Iterator[str]:
     """The lines that `print` shows."""
     found = groups(reading, kinds)
     yield f"O{summary(reading, kinds).removeprefix('the o')}"
+    if not reading.traced.scales:
+        yield "  of small arrays: on larger ones its state has another form"
     for leaves, part, kind in found:
         if len(found) > 1:
             yield f"{', '.join(leaves)}:"

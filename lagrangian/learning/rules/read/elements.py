@@ -113,7 +113,7 @@ def _is_constant(value: Any) -> bool:
     return value in (sp.true, sp.false) or value.is_number
 
 
-def _names(fields: Any, after: list[Any], first: Evaluation) -> dict[int, Any]:
+def _names(fields: Any, after: list[Any], first: Evaluation) -> dict[Any, Any]:
     """For every computation of a new state, the symbol by which it goes on."""
     names = {}
     for field_, array in zip(fields, after, strict=True):
@@ -124,6 +124,6 @@ def _names(fields: Any, after: list[Any], first: Evaluation) -> dict[int, Any]:
             if not expression.args or not expression.free_symbols - {count}:
                 continue
             symbol = Element(family_of(field_) + "'", index, real=True)
-            for number in first.results.get(expression, ()):
-                names.setdefault(number, symbol)
+            for place in first.results.get(expression, ()):
+                names.setdefault(place, symbol)
     return names

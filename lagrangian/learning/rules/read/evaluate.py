@@ -66,9 +66,9 @@ class Evaluation:
         reductions: of the symbols that stand for one.
         opaque: of the symbols that stand for what has no symbolic form.
         noise: the symbols of random numbers.
-        results: how often an element was computed, by the expression: what a second
-            evaluation of the same jaxpr renames.
-        names: the symbol by which the element that is the n-th computed is called.
+        results: where an expression was computed: in which equation, the how manieth
+            time, as which of its results, at which index.
+        names: the symbols by which what is computed in a place is called from there on.
         defined: what the symbols of `names` stand for.
         squares: what is not negative, as the operation says that made it.
     """
@@ -76,11 +76,11 @@ class Evaluation:
     reductions: dict[Any, Reduction] = field(default_factory=dict)
     opaque: dict[Any, Opaque] = field(default_factory=dict)
     noise: set[Any] = field(default_factory=set)
-    results: dict[Any, list[int]] = field(default_factory=dict)
-    names: dict[int, Any] = field(default_factory=dict)
+    results: dict[Any, list[Any]] = field(default_factory=dict)
+    names: dict[Any, Any] = field(default_factory=dict)
     defined: dict[Any, Any] = field(default_factory=dict)
     squares: set[Any] = field(default_factory=set)
-    _count: int = 0
+    _times: dict[int, int] = field(default_factory=dict)
     _known: dict[Any, Any] = field(default_factory=dict)
     _sizes: dict[Any, int] = field(default_factory=dict)
 
@@ -136,7 +136,9 @@ class Evaluation:
             self.squares.update(e for out in outputs for e in out.flat)
         if any(self._size(e) > _LARGEST for out in outputs for e in out.flat):
             return self._unknown(equation, f"{name}, of too many terms")
-        return [self._renamed(out) for out in outputs]
+        known = id(equation)
+        time = self._times[known] = self._times.get(known, 0) + 1
+        return [self._renamed(out, (known, time, k)) for k, out in enumerate(outputs)]
 
     def _size(self, expression: Any) -> int:
         """The nodes of the tree that it would print as."""
@@ -147,12 +149,11 @@ class Evaluation:
             self._sizes[expression] = min(size, 10 * _LARGEST)
         return self._sizes[expression]
 
-    def _renamed(self, array: Any) -> Any:
-        """Count the elements, and rename those that have a name."""
+    def _renamed(self, array: Any, computation: tuple[int, int, int]) -> Any:
+        """Note where each element was computed, and rename those that have a name."""
         out = np.empty_like(array)
         for index in np.ndindex(array.shape):
             element: Any = array[index]
-            self._count += 1
             out[index] = element
             if not element.args:
                 continue
@@ -161,13 +162,14 @@ class Evaluation:
                 first = min(hidden, key=lambda s: int(s.name.removeprefix("X_")))
                 out[index] = self._hidden(self.opaque[first])
                 continue
-            self.results.setdefault(element, []).append(self._count)
-            if (name := self.names.get(self._count)) is not None:
+            place = computation, index
+            self.results.setdefault(element, []).append(place)
+            if (name := self.names.get(place)) is not None:
                 self.defined.setdefault(name, element)
                 out[index] = name
         return out
 
-    def reduced(self, kind: str, terms: Sequence[Any], place: str = "") -> Any:
+    def reduced(self, kind: str, terms: Sequence[Any]) -> Any:
         """The symbol of a reduction of elements; a number where all are numbers."""
         terms = tuple(terms)
         if len(terms) == 1:
@@ -193,7 +195,6 @@ class Evaluation:
 
     def _unknown(self, equation: Any, primitive: str) -> list[Any]:
         place = _place(equation)
-
         return [
             _filled(v.aval.shape, lambda: self._hidden(Opaque(primitive, place)))
             for v in equation.outvars

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +45,10 @@ class Kind:
         response: H/(-eta): what a constant gradient of one moves, per learning rate.
         coupled, decoupled: the weight decays through the gradient and past it.
         metric: D, of a metric; P/phi(P) of a convex function.
-        momentum: P as a combination of the gradient and of averages.
         slope: phi, a function of `P`, and of `LENGTH` if it is one of the length.
-        output: the factors of u per learning rate, in terms of g, q and the states.
         exact: whether that is so from the first step on, without noise.
         starts_full: whether averages that start at zero are made up for.
+        filter: the linear part, where there is one.
         update: u without noise, and without what happens almost nowhere.
     """
 
@@ -63,12 +61,11 @@ class Kind:
     coupled: Any = sp.S.Zero
     decoupled: Any = sp.S.Zero
     metric: Any = None
-    momentum: Any = None
     slope: Any = None
-    output: Mapping[Any, Any] | None = None
     exact: bool = True
     starts_full: bool = False
     update: Any = None
+    filter: Filter | None = None
 
     @property
     def runs_away(self) -> bool:
@@ -77,8 +74,6 @@ class Kind:
         Of what extrapolates, whose gradients are newer than the move.
         """
         return bool(self.age <= -sp.Rational(1, 2))
-
-    filter: Filter | None = None
 
 
 def covector_of(found: Filter, fixed: Any) -> Covector:

@@ -125,7 +125,6 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
         response=covector.gain / (1 - covector.memory),
         coupled=coupled,
         decoupled=decoupled,
-        output={v: ratio(f, rate) for v, f in found.output.items()},
         exact=update == part.update
         and all(ratio(f, rate).is_number for f in found.output.values()),
         starts_full=any(
@@ -138,7 +137,7 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
 def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
     for with_q in (True, False):
         found = filter_of(update, frozen, with_q)
-        if found is not None and g_matters(found):
+        if found is not None and _has_gradient(found):
             break
     else:
         return None
@@ -146,6 +145,8 @@ def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
         return None
     covector = covector_of(found, fixed)
     late = found.late()
+    if not late.age.is_number:
+        return Kind("none", "it adds up moves that were divided by different metrics")
     response = _corrected(found, covector)
     rate, rest = factored(late.response if response is None else response)
     if rest == 1 or rate == 0:
@@ -164,11 +165,10 @@ def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
         "metric",
         rate=rate,
         covector=covector,
-        age=age if age.is_number else sp.S.Zero,
+        age=age,
         coupled=coupled,
         decoupled=decoupled,
         metric=1 / rest,
-        output=found.output,
         filter=found,
     )
 
@@ -192,7 +192,7 @@ def _geometry(update: Any) -> Kind | None:
     return Kind("metric", rate=-rate, covector=covector, coupled=decay, metric=metric)
 
 
-def g_matters(found: Filter) -> bool:
+def _has_gradient(found: Filter) -> bool:
     return found.D != 0 or any(b != 0 for b in found.B)
 
 

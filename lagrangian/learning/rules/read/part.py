@@ -49,7 +49,8 @@ class Part:
             array differ in it.
         states: those on which it depends.
         sums: what the symbols of sums and the like over elements stand for: their
-            kind, the element's term, and over what ("leaf", "tree", "axis 0", ...).
+            kind, the element's term, and over what ("leaf", "tree", "axis 0", or
+            "of NAME" for another array).
         opaque: what has no symbolic form in it.
         noise: whether random numbers are in it.
         nonnegative: the symbols of states that are never below zero.

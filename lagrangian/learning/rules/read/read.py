@@ -55,7 +55,8 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
             optimiser of `optax.contrib`.
         parameters: a Flax module, or a pytree of arrays or shapes, for a transformation
             that treats them by their structure (masks, labels); a matrix and a vector
-            if None. `rule.of(block)` is the rule as it treats one of them.
+            if None. `rule.of(block)` is the rule as it treats one of them: it trains
+            by the whole of `tx`, and its laws are those of that block's group.
 
     Raises:
         LagrangianError: no transformation, or one that cannot be traced.

@@ -101,8 +101,14 @@ class ReadRule(Rule):
             return gradient
         return jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
 
+    @property
+    def unsolved(self) -> str:
+        if len({part.form for part in self.reading.parts.values()}) > 1:
+            return "its arrays are updated by rules of their own (`rule.of(block)`)"
+        return self.kind.reason or "its metric moves"
+
     def _no(self, what: str) -> NoReturn:
         raise LagrangianError(
-            f"{self!r} has no {what}: {self.kind.reason or 'its metric moves'}. Its "
-            "discrete law is exact all the same."
+            f"{self!r} has no {what}: {self.unsolved}. Its discrete law is exact all "
+            "the same."
         )

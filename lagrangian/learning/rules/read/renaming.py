@@ -23,6 +23,9 @@ from lagrangian.learning.rules.read.primitives import chosen
 from lagrangian.learning.rules.read.trace import Field, Traced
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 
+#: A random number of an element.
+_NOISE = EngineSymbol("xi", real=True)
+
 
 def family_of(field: Field) -> str:
     return field.name if field.leaf is None else f"{field.name}({field.leaf})"
@@ -107,7 +110,7 @@ class Renaming:
         names: dict[Any, Any] = {}
         for symbol in expression.free_symbols:
             names[symbol] = self._name(leaf, index, symbol, sums)
-        if len({n for n in names.values()}) < len(names):
+        if len(set(names.values())) < len(names):
             raise _NotAlike  # two elements of one array
         shared = _whole_tree(expression.xreplace(names), sums, list(self.traced.leaves))
         return _flat(self._in_means(leaf, shared, expression, names, sums))
@@ -134,7 +137,7 @@ class Renaming:
         if symbol in self.evaluation.reductions:
             return self._reduction(leaf, index, symbol, sums)
         if not isinstance(symbol, Element):
-            return symbol if symbol in (count, value) else _noise(symbol)
+            return symbol if symbol in (count, value) else _NOISE
         name, _, rest = symbol.family.partition("(")
         owner, _, prime = rest.rpartition(")")
         if rest and owner != leaf:
@@ -171,7 +174,7 @@ class Renaming:
         if len(terms) > 1:
             return symbol
         (term,) = terms
-        over = "leaf" if owner == leaf else owner
+        over = "leaf" if owner == leaf else f"of {owner}"
         if len(places) < int(np.prod(shape)):
             axes = range(min(map(len, places)))
             varying = [axis for axis in axes if len({p[axis] for p in places}) > 1]
@@ -246,10 +249,6 @@ def _owners(expression: Any, evaluation: Evaluation) -> Iterator[str]:
                 yield from _owners(term, evaluation)
 
 
-def _noise(symbol: Any) -> Any:
-    return EngineSymbol("xi", real=True)
-
-
 def _sum(kind: str, term: Any, over: str, assumptions: Any, sums: Any) -> Any:
     """The symbol of a sum, named by what it is."""
     suffix = "" if over == "leaf" else f"; {over}"
@@ -301,7 +300,7 @@ def _whole_tree(expression: Any, sums: Any, leaves: list[str]) -> Any:
         others = {
             s
             for s in expression.free_symbols & set(sums)
-            if sums[s][:2] == (kind, term) and sums[s][2] in leaves
+            if sums[s][:2] == (kind, term) and sums[s][2].startswith("of ")
         }
         if others and len(others) == len(leaves) - 1:
             whole = _sum(kind, term, "tree", symbol.assumptions0, sums)

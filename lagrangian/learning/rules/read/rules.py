@@ -36,7 +36,8 @@ class AnyRule(ReadRule):
     @property
     def _covector(self) -> Covector:
         found = {k.covector for k in self.kinds.values()}
-        if len(found) == 1 and self.kind.covector.state is not None:
+        alike = len(found) == 1 and self.reading.traced.scales
+        if alike and self.kind.covector.state is not None:
             return self.kind.covector
         return Covector(None, sp.S.Zero, sp.S.One, sp.S.Zero)
 
@@ -63,7 +64,7 @@ def made(tx: Any, reading: Reading, kinds: dict[str, Kind]) -> ReadRule:
     """The rule of these arrays."""
     forms = {part.form for leaf, part in reading.parts.items() if leaf in kinds}
     kind = next(iter(kinds.values()))
-    if len(forms) > 1:
+    if len(forms) > 1 or not reading.traced.scales:
         return AnyRule(_common_rate(kinds), tx, reading, kinds)
     if kind.name == "euclidean" and not kind.runs_away:
         return ReadEuclidean(rate_of(kind), tx, reading, kinds)

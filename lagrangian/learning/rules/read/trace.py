@@ -17,6 +17,8 @@ from lagrangian.lowering.pytrees import named_leaves
 
 #: Of an axis of the arrays that are traced.
 _FEW = 2
+#: Of an axis where nothing depends on how many there are.
+_MANY = 256
 #: What fields are not called: the gradient, the parameter, the loss, the step, noise.
 TAKEN = ("g", "q", "f", "k", "xi")
 #: Further arguments of `update`, by which it is tried.
@@ -51,6 +53,8 @@ class Traced:
         init: from the parameters to the state.
         update: from gradients, state, parameters, and `extra`, to updates and state.
         extra: the names of further arguments that `update` needs ("value").
+        scales: whether the state of large arrays has the same form; where it has not,
+            what is read is the rule of small ones.
     """
 
     leaves: dict[str, tuple[int, ...]]
@@ -58,6 +62,7 @@ class Traced:
     init: ClosedJaxpr
     update: ClosedJaxpr
     extra: tuple[str, ...]
+    scales: bool
 
 
 def trace(transformation: Any, parameters: Any = None) -> Traced:
@@ -116,7 +121,8 @@ def _trace(transformation: Any, parameters: Any) -> Traced:
             "form. Mend its `update`, or `init`, so that both make the same arrays."
         )
     leaves = {name: leaf.shape for name, leaf in named_leaves(q).items()}
-    return Traced(leaves, _fields(state, q), init, jaxpr, extra)
+    scales = _scales(transformation, state, parameters)
+    return Traced(leaves, _fields(state, q), init, jaxpr, extra, scales)
 
 
 def _with_extra(transformation: Any, extra: tuple[str, ...]) -> Any:
@@ -166,17 +172,44 @@ def _never(*_: Any) -> Any:
 
 def _small(parameters: Any) -> Any:
     """Arrays of the same structure, with two elements an axis."""
-    if parameters is None:
-        return {
-            "bias": jnp.zeros(_FEW, jnp.float32),
-            "kernel": jnp.zeros((_FEW, _FEW), jnp.float32),
-        }
 
     def small(leaf: Any) -> Any:
-        shape = np.shape(leaf) if not hasattr(leaf, "shape") else leaf.shape
-        return jnp.zeros([min(n, _FEW) for n in shape], jnp.float32)
+        return jnp.zeros([min(n, _FEW) for n in leaf.shape], jnp.float32)
 
-    return jax.tree.map(small, parameters)
+    return jax.tree.map(small, _large(parameters))
+
+
+def _large(parameters: Any) -> Any:
+    """The shapes of the parameters; of a matrix and a vector if there are none."""
+    if parameters is None:
+        parameters = {
+            "bias": jax.ShapeDtypeStruct((_MANY,), jnp.float32),
+            "kernel": jax.ShapeDtypeStruct((_MANY, _MANY), jnp.float32),
+        }
+
+    def shape(leaf: Any) -> Any:
+        size = leaf.shape if hasattr(leaf, "shape") else np.shape(leaf)
+        return jax.ShapeDtypeStruct(size, jnp.float32)
+
+    return jax.tree.map(shape, parameters)
+
+
+def _scales(transformation: Any, state: Any, parameters: Any) -> bool:
+    """Whether the state has the form of `state` on arrays that are not small."""
+    large = jax.eval_shape(transformation.init, _large(parameters))
+    if jax.tree.structure(large) != jax.tree.structure(state):
+        return False
+    sizes = [
+        (few.shape, many.shape)
+        for few, many in zip(
+            jax.tree.leaves(state), jax.tree.leaves(large), strict=True
+        )
+    ]
+    return all(
+        len(few) == len(many)
+        and all(n in (m, _FEW) for n, m in zip(few, many, strict=True))
+        for few, many in sizes
+    )
 
 
 def _fields(state: Any, q: Any) -> tuple[Field, ...]:

@@ -147,3 +147,14 @@ def test_it_is_read_or_refused(name):
     if f"optax\n{optax.__version__}:" in written:
         assert document.section(name, rule) in written
         assert document.row(name, rule) in written
+
+
+def test_what_is_read_of_another_rule_is_refuted():
+    """The control: other decay rates, other numbers, and another balance."""
+    read, made = (lg.rule(optax.adam(0.01, b1=b)) for b in (0.9, 0.8))
+    with jax.enable_x64(True):
+        step = list(run(made, 3))[2]
+        assert_symbols_agree(made, step, 2)
+        assert residual(made, step) < 1e-14 < 1e-6 < residual(read, step)
+        with pytest.raises(AssertionError, match="Not equal"):
+            assert_symbols_agree(read, step, 2)

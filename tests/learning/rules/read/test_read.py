@@ -167,6 +167,38 @@ def test_the_discrete_law_of_a_rule_in_groups():
         run = lg.train(start, loss, np.zeros((4, 1)), rule, 30, observe=laws)
         report = lg.check(run, laws)
     assert report.holds and max(row.discrete for row in report) < 1e-13
+    assert all("rules of their own" in row.reason for row in report)
+
+
+@pytest.mark.parametrize("name, decay", [("kernel", 0.1), ("bias", 0.0)])
+def test_the_continuous_law_of_one_group(name, decay):
+    """The whole chain trains; the claims are those of the array that is observed."""
+    tx = optax.chain(
+        optax.masked(optax.add_decayed_weights(0.1), kernels), optax.sgd(0.02, 0.9)
+    )
+    start = {
+        "kernel": np.array([[1.0, 2.0], [0.5, -1.0]]),
+        "bias": np.array([0.3, 2.0]),
+    }
+    whole = lg.rule(tx, start)
+    rule = whole.of(lg.blocks(name))
+    law = lg.noether(rule.lagrangian(lg.Scale(name).loss), lg.Scale(name))
+
+    def loss(p, batch):
+        u, v = (p[n] / jnp.linalg.norm(p[n]) for n in ("kernel", "bias"))
+        return jnp.sum(jnp.sin(u @ v)) + 0 * jnp.sum(batch)
+
+    with jax.enable_x64(True):
+        start = jax.tree.map(jnp.asarray, start)
+        run = lg.train(start, loss, np.zeros((4, 1)), rule, 60, observe=[law])
+        (row,) = lg.check(run, [law])
+        # The control: the other array's decay.
+        (other,) = whole.kinds.keys() - {name}
+        run.rule = whole.of(lg.blocks(other))
+        (wrong,) = lg.check(run, [law])
+    assert row.holds and row.discrete < 1e-13
+    assert rule.coupled_decay == decay
+    assert wrong.continuous > 0.05 > 5 * row.continuous
 
 
 @pytest.mark.parametrize(
@@ -208,6 +240,16 @@ def test_what_has_no_symbolic_form_is_named():
     assert "_muon.py:" in kinds["kernel"].reason
     sort = optax.stateless(lambda u, _: jax.tree.map(lambda x: -jnp.sort(x), u))
     assert "sort in" in lg.rule(sort).kind.reason
+
+
+def test_a_state_whose_form_depends_on_the_size_is_seen():
+    """Adafactor factors averages of 128 rows or more, and is another rule there."""
+    small = lg.rule(optax.adafactor(0.1), PARAMETERS)
+    large = lg.rule(optax.adafactor(0.1), {"w": np.zeros((256, 256))})
+    assert small.reading.traced.scales and "of small arrays" not in str(small)
+    assert not large.reading.traced.scales and "of small arrays" in str(large)
+    assert type(large).__name__ == "AnyRule" and large.memory == 0
+    assert lg.rule(optax.sm3(0.1)).reading.traced.scales
 
 
 def test_part_of_a_rule_goes_uphill():
