@@ -37,10 +37,10 @@ class CannotSave(LagrangianError, OSError):
     not be written, where there is such a thing.
     """
 
-    def __init__(self, message: str, number: int | None = None, run: Any = None):
+    def __init__(self, message: str, number: int | None = None, run: object = None):
         super().__init__(message)
         self.errno = number
-        self.run = run
+        self.run: Any = run
 
     def __str__(self) -> str:  # OSError would print the number before the sentence
         return str(self.args[0])

@@ -1,5 +1,6 @@
 """The public names: all there, documented, and the ones that the README uses."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -25,3 +26,43 @@ def test_the_readme_uses_public_names_only():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute `nother`"):
         lg.nother  # noqa: B018
+
+
+def parameters():
+    """Every parameter of public functions and of public classes' public methods."""
+    seen = set()
+    for name in lg.__all__:
+        value = getattr(lg, name)
+        methods = inspect.getmembers(value) if inspect.isclass(value) else []
+        found = [(name, value), *((f"{name}.{k}", m) for k, m in methods)]
+        for place, function in found:
+            plain = inspect.unwrap(getattr(function, "__func__", function))
+            own = place.rpartition(".")[2]
+            if not inspect.isfunction(plain) or plain in seen:
+                continue
+            if not plain.__module__.startswith("lagrangian"):
+                continue
+            if own.startswith("_") and own not in ("__init__", "__getitem__"):
+                continue
+            seen.add(plain)
+            for parameter in inspect.signature(plain).parameters.values():
+                if parameter.name not in ("self", "cls"):
+                    yield f"{place}({parameter.name})", str(parameter.annotation)
+
+
+def test_public_parameters_have_types():
+    annotated = dict(parameters())
+    loose = [p for p, kind in annotated.items() if "empty" in kind or kind == "Any"]
+    assert len(annotated) > 300
+    assert len(loose) < len(annotated) / 10, loose
+
+
+def test_the_package_says_that_it_is_typed():
+    assert Path(lg.__file__).with_name("py.typed").exists()
+
+
+def test_rules_and_errors_have_rooms_of_their_own():
+    assert lg.rules.HeavyBall is lg.HeavyBall
+    assert lg.errors.CannotLower is lg.CannotLower
+    with pytest.raises(AttributeError, match="Nearest: `Symplectic`"):
+        lg.Sympletic  # noqa: B018

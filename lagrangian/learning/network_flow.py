@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy as sp
+from jaxtyping import PyTree
 
 from lagrangian.errors import LagrangianError, UnknownBlock, nearest
 from lagrangian.flows.arguments import check_tolerance, output_times
@@ -39,9 +42,9 @@ _loss = Loss("f", _q)
 
 
 def network_flow(
-    model: Any,
+    model: PyTree,
     loss: Callable[[Any, Any], Any],
-    batch: Any,
+    batch: PyTree,
     rule: Rule,
     order: str = "second",
 ) -> NetworkFlow:
@@ -116,9 +119,9 @@ class NetworkFlow:
         self,
         t: Sequence[float | int],
         *,
-        q0: Any = None,
-        v0: Any = None,
-        solver: Any = None,
+        q0: PyTree | None = None,
+        v0: PyTree | None = None,
+        solver: diffrax.AbstractSolver | None = None,
         tol: float = 1e-9,
         points: int = 201,
         max_steps: int = 1_000_000,
@@ -243,7 +246,7 @@ class NetworkPath(Path):
             arrays = {path: array[index] for path, array in self.q.items()}
             return network.model(network.join(arrays, "the path"))
 
-    def distance(self, model: Any, index: int = -1) -> float:
+    def distance(self, model: PyTree, index: int = -1) -> float:
         """How far the parameters at one output time are from those of `model`.
 
         The Euclidean distance over all parameters. Of a run that ended there,
@@ -270,7 +273,7 @@ class NetworkPath(Path):
             return np.asarray(jax.lax.map(at, self.q))
 
     def evaluate(
-        self, expression: Any, maps: Mapping[Any, Any] | None = None
+        self, expression: sp.Expr, maps: Mapping[Any, Any] | None = None
     ) -> np.ndarray:
         """A SymPy expression along the path, times first.
 

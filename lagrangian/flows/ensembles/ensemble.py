@@ -33,6 +33,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
 from lagrangian.flows.solvers.solver import Demands
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
+from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.version import __version__
 
 #: Members side by side in one kernel on the CPU: enough to hide its overhead.
@@ -87,7 +88,7 @@ class Ensemble:
             f"[{self.t[0]:g}, {self.t[-1]:g}]{failed}; float64)"
         )
 
-    def __getitem__(self, coordinate: Any) -> np.ndarray:
+    def __getitem__(self, coordinate: Coordinate) -> np.ndarray:
         """One coordinate or velocity, shape (members, times)."""
         states = (self.q, self.v)[coordinate.order]
         if states is None:

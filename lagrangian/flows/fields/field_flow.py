@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -130,8 +130,8 @@ class FieldFlow:
         self,
         theory: FieldTheory,
         parameters: Mapping[Any, Any],
-        interval: Any,
-        points: Any,
+        interval: Sequence[Any] | np.ndarray | None,
+        points: int | Sequence[int] | None,
     ):
         domain = _domain(theory, interval, points)
         self.structure = FieldStructure(theory, domain, parameters)

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import sympy as sp
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 from optax import GradientTransformation
 
 from lagrangian.learning.rules.rule import (
@@ -102,7 +104,7 @@ class AdaptiveRule(Rule):
         """m/eta: half a step, and the mean age of the gradients in the covector."""
         return 0.5
 
-    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
         return {
             mass: self._eta(learning_rate) * self._mass_in_steps,
             friction: 1.0,
@@ -174,7 +176,9 @@ class RMSProp(AdaptiveRule):
         squares = EngineBlock(f"V({name})")
         return -g / sp.sqrt(squares + _eps), {squares: Average(_second, g**2)}
 
-    def recursion_parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def recursion_parameters(
+        self, learning_rate: ArrayLike | None = None
+    ) -> dict[Any, Any]:
         own = {_second: self.decay, _eps: self.eps}
         return super().recursion_parameters(learning_rate) | own
 
@@ -191,7 +195,7 @@ class RMSProp(AdaptiveRule):
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_rms(self.decay, self.eps))
 
-    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
+    def metric(self, new_state: PyTree, gradient: PyTree, state: PyTree) -> Any:
         average = optax.tree.get(new_state, "nu")
         return jax.tree.map(lambda v: jnp.sqrt(v + self.eps), average)
 
@@ -250,17 +254,19 @@ class Adam(AdaptiveRule):
             squares: Average(_second, g**2),
         }
 
-    def recursion_parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def recursion_parameters(
+        self, learning_rate: ArrayLike | None = None
+    ) -> dict[Any, Any]:
         own = {momentum: self.b1, _second: self.b2, _eps: self.eps}
         return super().recursion_parameters(learning_rate) | own
 
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_adam(self.b1, self.b2, self.eps))
 
-    def trace(self, state: Any) -> Any:
+    def trace(self, state: PyTree) -> Any:
         return optax.tree.get(state, "mu")
 
-    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
+    def metric(self, new_state: PyTree, gradient: PyTree, state: PyTree) -> Any:
         adam = optax.tree.get(new_state, "ScaleByAdamState")
         weights = 1 - self.b2**adam.count
         return jax.tree.map(lambda v: jnp.sqrt(v / weights) + self.eps, adam.nu)
@@ -313,10 +319,10 @@ class Lion(AdaptiveRule):
     def optax(self) -> GradientTransformation:
         return self._chain(optax.scale_by_lion(self.b1, self.b2))
 
-    def trace(self, state: Any) -> Any:
+    def trace(self, state: PyTree) -> Any:
         return optax.tree.get(state, "mu")
 
-    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
+    def metric(self, new_state: PyTree, gradient: PyTree, state: PyTree) -> Any:
         kept = optax.tree.get(state, "mu")
         return jax.tree.map(
             lambda p, g: jnp.abs(self.b1 * p + (1 - self.b1) * g), kept, gradient

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.learning.rules.rule import Rule, friction, mass
 from lagrangian.symbolic.algebra.coordinates import time
@@ -60,7 +61,7 @@ class EuclideanRule(Rule):
             for w in loss.blocks
         }
 
-    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
         eta = self._eta(learning_rate)
         decoupled = self.decoupled_decay
         loss_of_speed = 1 - self.memory

@@ -7,6 +7,7 @@ from typing import Any
 
 import optax
 import sympy as sp
+from jaxtyping import PyTree
 from optax import GradientTransformation
 
 from lagrangian.learning.rules.euclidean import EuclideanRule
@@ -128,5 +129,5 @@ class HeavyBall(EuclideanRule):
         ]
         return optax.chain(*steps)
 
-    def trace(self, state: Any) -> Any:
+    def trace(self, state: PyTree) -> Any:
         return optax.tree.get(state, "trace")

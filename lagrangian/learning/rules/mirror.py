@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import sympy as sp
+from jax.typing import ArrayLike
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
@@ -110,7 +111,7 @@ class PotentialRule(Rule):
             }
         )
 
-    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
         return {
             rate_symbol: self._eta(learning_rate),
             weight_decay: self.weight_decay,

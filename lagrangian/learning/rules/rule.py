@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import jax
 import sympy as sp
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
@@ -71,7 +73,7 @@ class Rule(ABC):
     def decoupled_decay(self) -> float:
         return 0.0
 
-    def rate(self, step: Any) -> Any:
+    def rate(self, step: ArrayLike) -> Any:
         """The learning rate of one step."""
         eta = self.learning_rate
         return eta(step) if callable(eta) else eta
@@ -135,7 +137,9 @@ class Rule(ABC):
         if none is given.
         """
 
-    def recursion_parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def recursion_parameters(
+        self, learning_rate: ArrayLike | None = None
+    ) -> dict[Any, Any]:
         """Values for the symbols of `recursion` and of its modified flow.
 
         Raises:
@@ -162,7 +166,7 @@ class Rule(ABC):
         }
 
     @abstractmethod
-    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
         """Values for the symbols of the flows, at the given or the constant eta.
 
         Raises:
@@ -173,11 +177,11 @@ class Rule(ABC):
     def optax(self) -> GradientTransformation:
         """The optax transformation that this rule is."""
 
-    def trace(self, state: Any) -> Any | None:
+    def trace(self, state: PyTree) -> Any | None:
         """The covector that a state of `optax()` keeps; None without a memory."""
         return None
 
-    def covector(self, new_state: Any, gradient: Any, parameters: Any) -> Any:
+    def covector(self, new_state: PyTree, gradient: PyTree, parameters: PyTree) -> Any:
         """The covector p' of a step, as a pytree like the parameters.
 
         Args:
@@ -191,7 +195,7 @@ class Rule(ABC):
         decay = self.coupled_decay
         return jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
 
-    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any | None:
+    def metric(self, new_state: PyTree, gradient: PyTree, state: PyTree) -> Any | None:
         """The diagonal metric of a step, as a pytree; None for the Euclidean one."""
         return None
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import PyTree
 
 from lagrangian.errors import LagrangianError, TrainingStopped
 from lagrangian.learning.training.observed import ObservedState, closing
@@ -51,7 +52,9 @@ def rows_since(state: ObservedState, start: int) -> Rows:
     return Rows(start, rows[:, 0], rows[:, 1], rows[:, 2:])
 
 
-def recorded(source: Any, model: Any = None, *, after: Run | None = None) -> Run:
+def recorded(
+    source: PyTree, model: PyTree | None = None, *, after: Run | None = None
+) -> Run:
     """The run in the state of an `lg.observed` transformation, for `lg.check`.
 
     The state holds the last `capacity` steps. Of a longer training take them out in

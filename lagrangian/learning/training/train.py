@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError, TrainingStopped
@@ -37,9 +38,9 @@ LONGEST = 200
 
 
 def train(
-    model: Any,
+    model: PyTree,
     loss: Callable[[Any, Any], Any],
-    data: Any,
+    data: PyTree | Iterable[PyTree],
     rule: Rule,
     steps: int,
     *,
@@ -49,7 +50,7 @@ def train(
     seed: int = 0,
     save: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    state: Any = None,
+    state: PyTree | None = None,
     mesh: Mesh | None = None,
     progress: bool = True,
 ) -> Run:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.learning.rules.mirror import geometric_lagrangian, rate_symbol
 from lagrangian.learning.rules.read.part import q
@@ -49,7 +50,7 @@ class ReadGeometry(ReadRule):
             {w: learning_rate * v for w, v in self.gradient_flow(loss).items()}
         )
 
-    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
         return {
             rate_symbol: self._eta(learning_rate),
             weight_decay: self.coupled_decay,

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import sympy as sp
+from jaxtyping import PyTree
 
 from lagrangian.learning.rules.adaptive import AdaptiveRule
 from lagrangian.learning.rules.read.at_run_time import Step
@@ -102,7 +103,7 @@ class ReadMetric(ReadRule, AdaptiveRule):
         eta = self._eta(None)
         return {w: eta * ahead * v for w, v in self.gradient_flow(loss).items()}
 
-    def metric(self, new_state: Any, gradient: Any, state: Any) -> Any:
+    def metric(self, new_state: PyTree, gradient: PyTree, state: PyTree) -> Any:
         gradients = named_leaves(gradient)
         parts = {name: self._part_of(name) for name in gradients}
         step = Step(self.reading, parts, gradients, state, new_state)

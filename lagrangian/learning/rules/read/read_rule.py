@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import jax
 import optax
+from jaxtyping import PyTree
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
@@ -83,7 +84,7 @@ class ReadRule(Rule):
     def optax(self) -> GradientTransformation:
         return optax.with_extra_args_support(self.transformation)
 
-    def trace(self, state: Any) -> Any | None:
+    def trace(self, state: PyTree) -> Any | None:
         kept, scale = self._covector.state, self._covector.scale
         if kept is None:
             return None
@@ -92,7 +93,7 @@ class ReadRule(Rule):
             return arrays
         return {name: a / float(scale) for name, a in arrays.items()}
 
-    def covector(self, new_state: Any, gradient: Any, parameters: Any) -> Any:
+    def covector(self, new_state: PyTree, gradient: PyTree, parameters: PyTree) -> Any:
         kept = self.trace(new_state)
         if kept is not None:
             return kept

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import sympy as sp
+from jax.typing import ArrayLike
 
 from lagrangian.learning.rules.read.elements import Reading
 from lagrangian.learning.rules.read.euclidean import ReadEuclidean
@@ -56,7 +57,7 @@ class AnyRule(ReadRule):
     def recursion(self, loss: Loss | None = None) -> Recursion:
         self._no("recursion")
 
-    def parameters(self, learning_rate: Any = None) -> dict[Any, Any]:
+    def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
         return {}
 
 
