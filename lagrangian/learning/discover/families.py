@@ -3,108 +3,173 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
+from lagrangian.learning.discover.pieces import Piece
 from lagrangian.learning.discover.probe import Probe
-from lagrangian.learning.discover.solve import Solution, solutions
+from lagrangian.learning.discover.solve import (
+    Pairings,
+    Solution,
+    exact_solutions,
+    near_solutions,
+)
 from lagrangian.learning.discover.terms import (
+    AFFINE,
+    ANTISYMMETRIC,
+    CENTRED,
     MANY_UNITS,
     SCALE,
     SHIFT,
     Draw,
     Term,
-    base_terms,
-    split_terms,
+    terms_of,
 )
-from lagrangian.learning.discover.units import CONTIGUOUS, STRIDED, View
+from lagrangian.learning.discover.units import View
 
 #: How many more equations than unknowns are sampled, as a share and as a number.
 SURPLUS, EXTRA = 1.25, 8
-#: Largest defect of what is called an approximate symmetry, of scales of units and of
-#: all else. Where there are few units, sums are small by chance more often.
-NEAR_UNITS, NEAR = 0.2, 0.03
+#: Largest defect of what is called an approximate symmetry: of scales of units, of
+#: other scales, and of matrices. Where there are few units, sums are small by chance
+#: more often; and a matrix that mixes units which are nearly linear is no symmetry of
+#: theirs.
+NEAR_UNITS, NEAR, NEAR_MATRIX = 0.2, 0.03, 1e-3
+
+#: The gradient of one draw, by path, at parameters and rows of the batch.
+Gradient = Callable[[Mapping[str, Any], Any], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Samples:
     """Pairings of every term with the gradients of all draws.
 
-    `sums` and `squares` map a term to arrays (draws, units); `silent` are the arrays
-    whose gradient is zero throughout, up to `rounding`.
+    Attributes:
+        sums, squares: of each term, arrays (draws, units).
+        silent: the pieces whose gradient is zero throughout.
+        quiet: by path, a mask of the entries elsewhere whose gradient is exactly zero.
+        low, high: between them zeros are parted from the rest.
     """
 
     sums: dict[Term, np.ndarray]
     squares: dict[Term, np.ndarray]
-    silent: tuple[str, ...]
-    rounding: float
+    silent: tuple[Piece, ...]
+    quiet: dict[str, np.ndarray]
+    low: float
+    high: float
+
+    def pairings(self, terms: Sequence[Term]) -> Pairings:
+        """A level's terms as columns; each draw and unit is a row."""
+        units = self.sums[terms[0]].shape[1]
+        chosen = np.arange(units)
+        if units > MANY_UNITS:
+            generator = np.random.default_rng(units)
+            chosen = generator.choice(units, MANY_UNITS, replace=False)
+        return Pairings(
+            *(
+                np.stack([part[t][:, chosen].ravel() for t in terms], axis=1)
+                for part in (self.sums, self.squares)
+            )
+        )
 
 
-def sample(probe: Probe, seed: int) -> Samples:
-    """Pairings at random parameters and batches; gradients have norm 1 in each draw."""
-    shapes = probe.shapes
-    terms = base_terms(shapes)
-    sizes = {length for shape in shapes.values() for length in shape}
-    coarse = {term: list(split_terms(term, sizes)) for term in terms}
+def sample(probe: Probe, gradients: Sequence[Gradient], seed: int) -> Samples:
+    """Pairings at random parameters and batches; gradients have norm 1 in each draw.
+
+    Args:
+        probe: draws, and how the model cuts its arrays.
+        gradients: what has to be orthogonal to a generator, one after the other.
+        seed: of parameters and rows.
+    """
+    terms = terms_of(probe.pieces)
     pairs: list[Any] = [[] for _ in terms]
-    largest = dict.fromkeys(shapes, 0.0)
-    for theta, batch in probe.draws(_enough(coarse), seed):
-        gradient = probe.gradient(theta, batch)
-        for path, g in gradient.items():
-            largest[path] = max(largest[path], float(np.abs(g).max(initial=0.0)))
-        draw = Draw(theta, gradient)
-        for kept, term in zip(pairs, terms, strict=True):
-            kept.append(term.pairing(draw))
-    silent = tuple(path for path in shapes if largest[path] < probe.rounding)
-    samples = Samples({}, {}, silent, probe.rounding)
+    peaks = {path: np.zeros(shape) for path, shape in probe.shapes.items()}
+    for theta, batch in probe.draws(_enough(terms), seed):
+        for gradient in gradients:
+            draw = Draw(theta, gradient(theta, batch))
+            for path, peak in peaks.items():
+                np.maximum(peak, np.abs(draw.gradient[path]), out=peak)
+            for kept, term in zip(pairs, terms, strict=True):
+                kept.append(term.pairing(draw))
+    silent = tuple(
+        piece
+        for piece in probe.pieces
+        if piece.take(peaks[piece.path]).max(initial=0.0) < probe.rounding
+    )
+    for piece in silent:
+        peaks[piece.path] += np.abs(piece.place(np.ones(piece.shape)))
+    quiet = {path: peak == 0 for path, peak in peaks.items()}
+    samples = Samples({}, {}, silent, quiet, *probe.bounds)
     for term, drawn in zip(terms, pairs, strict=True):
-        if term.path in silent:
-            continue
-        sums, squares = (np.stack(part) for part in zip(*drawn, strict=True))
-        samples.sums[term], samples.squares[term] = sums, squares
-        for split in coarse[term]:
-            samples.sums[split] = split.view.group(sums)
-            samples.squares[split] = split.view.group(squares)
+        if term.moved not in silent:
+            sums, squares = (np.stack(part) for part in zip(*drawn, strict=True))
+            samples.sums[term], samples.squares[term] = sums, squares
     return samples
 
 
-def generators(samples: Samples, shapes: dict[str, tuple[int, ...]]) -> list[Generator]:
-    """A basis of the generators within the ansatz, exact and approximate ones."""
-    found = [_silent(path, shapes[path]) for path in samples.silent]
+def generators(samples: Samples, known: Sequence[Generator] = ()) -> list[Generator]:
+    """A basis of the generators within the ansatz, exact and approximate ones.
+
+    Args:
+        samples: of gradients.
+        known: generators that are left out, with what they imply.
+    """
+    silent = [_silent(piece) for piece in samples.silent]
+    found = [g for g in silent if g.terms not in [k.terms for k in known]]
     levels: dict[Any, list[Term]] = {}
     for term in samples.sums:
         levels.setdefault(term.level, []).append(term)
     implied: dict[Any, list[dict[Term, float]]] = {}
-    for level in sorted(levels, key=lambda level: -np.prod(level[1], dtype=int)):
+    for generator in known:
+        terms = dict(generator.terms)
+        for image in (terms, *_coarser(terms)):
+            implied.setdefault(next(iter(image)).level, []).append(image)
+    for level in sorted(levels, key=lambda level: -prod(level[1])):
         terms = levels[level]
         place = {term: i for i, term in enumerate(terms)}
-        known = [
+        before = [
             _vector(image, place)
             for image in implied.get(level, [])
             if all(term in place for term in image)
         ]
-        rows = _rows(samples, terms)
-        for solution in solutions(*rows, known, samples.rounding, _near(terms)):
+        for solution in _solved(samples, terms, before):
             generator = _generator(terms, solution)
             found.append(generator)
             for image in _coarser(dict(generator.terms)):
-                first = next(iter(image))
-                implied.setdefault(first.level, []).append(image)
+                implied.setdefault(next(iter(image)).level, []).append(image)
     return found
 
 
-def _enough(coarse: Mapping[Term, list[Term]]) -> int:
+def _solved(
+    samples: Samples, terms: Sequence[Term], known: list[np.ndarray]
+) -> list[Solution]:
+    """The exact solutions of a level, then the approximate ones."""
+    pairings = samples.pairings(terms)
+    found = exact_solutions(pairings, known, samples.low, samples.high)
+    may = [i for i, t in enumerate(terms) if t.action == SCALE or t.is_matrix]
+    if not may or terms[0].action == SHIFT:
+        return found
+    if len(may) < len(terms):
+        pairings = samples.pairings([terms[i] for i in may])
+    basis = [v[may] for v in [*known, *(s.coefficients for s in found)] if v[may].any()]
+    for solution in near_solutions(
+        pairings, basis, samples.low, samples.high, _near(terms)
+    ):
+        vector = np.zeros(len(terms))
+        vector[may] = solution.coefficients
+        found.append(Solution(vector, solution.defect, solution.gap))
+    return found
+
+
+def _enough(terms: Sequence[Term]) -> int:
     """How many draws give every level more equations than unknowns."""
-    unknowns = Counter(
-        t.level for base, parts in coarse.items() for t in (base, *parts)
-    )
+    unknowns = Counter(term.level for term in terms)
     return EXTRA + max(
-        int(np.ceil(SURPLUS * count / min(np.prod(units, dtype=int), MANY_UNITS)))
+        ceil(SURPLUS * count / min(prod(units), MANY_UNITS))
         for (_, units), count in unknowns.items()
     )
 
@@ -112,22 +177,10 @@ def _enough(coarse: Mapping[Term, list[Term]]) -> int:
 def _near(terms: Sequence[Term]) -> float:
     """How large a defect of an approximate symmetry of this level may be."""
     family, units = terms[0].level
-    real = units and all(term.view.split is None for term in terms)
-    return NEAR_UNITS if family == SCALE and real else NEAR
-
-
-def _rows(samples: Samples, terms: Sequence[Term]) -> tuple[np.ndarray, np.ndarray]:
-    """The pairings of a level's terms as columns; each draw and unit is a row."""
-    units = samples.sums[terms[0]].shape[1]
-    chosen = np.arange(units)
-    if units > MANY_UNITS:
-        generator = np.random.default_rng(units)
-        chosen = generator.choice(units, MANY_UNITS, replace=False)
-    sums, squares = (
-        np.stack([part[t][:, chosen].ravel() for t in terms], axis=1)
-        for part in (samples.sums, samples.squares)
-    )
-    return sums, squares
+    if family != AFFINE:
+        return NEAR_MATRIX
+    whole = all(t.view.has_whole_axes for t in terms if t.action == SCALE)
+    return NEAR_UNITS if units and whole else NEAR
 
 
 def _generator(terms: Sequence[Term], solution: Solution) -> Generator:
@@ -136,8 +189,8 @@ def _generator(terms: Sequence[Term], solution: Solution) -> Generator:
     return Generator(chosen, solution.defect, solution.gap)
 
 
-def _silent(path: str, shape: tuple[int, ...]) -> Generator:
-    view = View(path, shape, tuple(range(len(shape))))
+def _silent(piece: Piece) -> Generator:
+    view = View(piece, tuple(range(len(piece.shape))))
     return Generator(((Term(view, SHIFT), 1.0),), 0.0, (0.0, np.inf))
 
 
@@ -152,8 +205,7 @@ def _coarser(solution: dict[Term, float]) -> Iterator[dict[Term, float]]:
     """What a solution implies where units are moved together."""
     pending, seen = [solution], set()
     while pending:
-        current = pending.pop()
-        for image in _steps(current):
+        for image in _steps(pending.pop()):
             key = frozenset(image.items())
             if key and key not in seen:  # rows against columns cancel as a whole
                 seen.add(key)
@@ -163,16 +215,11 @@ def _coarser(solution: dict[Term, float]) -> Iterator[dict[Term, float]]:
 
 def _steps(solution: dict[Term, float]) -> Iterator[dict[Term, float]]:
     first = next(iter(solution))
-    units, matrix = first.view.units, len(first.element_shape) > len(first.view.units)
-    for position in range(len(units) - matrix):
+    if first.action == ANTISYMMETRIC and len(first.view.units) == 1:
+        yield {replace(term, action=CENTRED): c for term, c in solution.items()}
+    for position in range(len(first.view.units) - first.is_matrix):
         image: dict[Term, float] = {}
         for term, coefficient in solution.items():
             coarse = term.without(position)
             image[coarse] = image.get(coarse, 0.0) + coefficient
         yield {term: c for term, c in image.items() if c}
-    if len(units) == 1 and not matrix:
-        divisors = [n for n in range(2, units[0] // 2 + 1) if units[0] % n == 0]
-        for kind, parts in product((CONTIGUOUS, STRIDED), divisors):
-            split = {t.splits(kind, parts): c for t, c in solution.items()}
-            if None not in split:
-                yield {term: c for term, c in split.items() if term is not None}
