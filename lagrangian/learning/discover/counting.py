@@ -20,6 +20,8 @@ MOST_GENERATORS = 1200
 RANK = 1e-8
 #: Dimensions to which each entry goes where rows are shortened.
 COPIES = 4
+#: A direction without slope is a found one where their cosine is above this.
+COSINE = 0.999
 #: Draws beyond as many as there are parameters.
 SURPLUS = 64
 #: Points at which directions are counted until none is missing. The fewest count: at
@@ -42,13 +44,13 @@ class Count:
     Attributes:
         directions: how many there are; None where they were not counted, or no gap
             parts them from the others.
-        found: how many of them the found generators span.
+        found: how many of them the generators span, exact or approximate ones.
         arrays: where the others are, the largest share first.
         why: the reason where they were not counted.
     """
 
     directions: int | None
-    found: int
+    found: int = 0
     arrays: tuple[str, ...] = ()
     why: str = ""
 
@@ -166,27 +168,25 @@ def _flat(field: Arrays, theta: Arrays, paths: Sequence[str], quiet: Arrays) -> 
     return np.concatenate(parts)
 
 
-def count(
-    generators: Sequence[Generator], probe: Probe, quiet: Arrays, found: int, seed: int
+def census(
+    generators: Sequence[Generator], probe: Probe, quiet: Arrays, seed: int
 ) -> Count:
     """Directions without slope at a random point, for data like the batch's.
 
     Args:
-        generators: those that were found.
+        generators: those that were found, exact or approximate.
         probe: the loss, and draws of parameters.
         quiet: by path, a mask of entries that no example reaches.
-        found: the rank of the generators.
         seed: of the point and the data.
     """
     size = sum(array.size for array in probe.parameters.values())
     if size > MOST_PARAMETERS:
         why = f"they are counted for up to {MOST_PARAMETERS} parameters; try a narrower"
-        return Count(None, found, why=f"{why} copy of the model")
-    loud = np.concatenate([~quiet[p].ravel() for p in probe.parameters])
+        return Count(None, why=f"{why} copy of the model")
     best: Count | None = None
     for number, (theta, _) in enumerate(probe.draws(POINTS, seed)):
-        here = _count_at(theta, generators, probe, quiet, loud, found, seed + number)
-        known = here.directions is not None
+        here = _census_at(theta, generators, probe, quiet, seed + number)
+        known = here.missing is not None
         if best is None or (known and (best.missing or 0) > (here.missing or 0)):
             best = here
         if not best.missing:
@@ -195,55 +195,52 @@ def count(
     return best
 
 
-def _count_at(
+def _census_at(
     theta: Arrays,
     generators: Sequence[Generator],
     probe: Probe,
     quiet: Arrays,
-    loud: np.ndarray,
-    found: int,
     seed: int,
 ) -> Count:
+    loud = np.concatenate([~quiet[path].ravel() for path in theta])
     slope = probe.own_gradient if probe.is_detached else probe.gradient
     rows = []
-    for batch in _resampled(probe, loud.sum() + SURPLUS, seed):
+    for batch in _resampled(probe, int(loud.sum()) + SURPLUS, seed):
         gradient = slope(theta, batch)
         rows.append(np.concatenate([g.ravel() for g in gradient.values()])[loud])
     matrix = np.array(rows) / np.sqrt(len(rows))
     if not np.isfinite(matrix).all():
         why = "the loss is not finite for data that is drawn like the batch"
-        return Count(None, found, why=why)
+        return Count(None, why=why)
     _, values, vectors = np.linalg.svd(matrix)
     zero, other = widest_gap(values[::-1], *BOUNDS)
     if other < CLEAR * max(zero, BOUNDS[0]):
         why = "the slopes at a random point show no gap between zero and small"
-        return Count(None, found, why=why)
+        return Count(None, why=why)
     null = vectors[int((values > zero).sum()) :]
-    if len(null) <= found:
-        return Count(len(null), found)
-    arrays = _beyond(null, generators, theta, quiet, loud, seed)
-    return Count(len(null), found, tuple(arrays))
-
-
-def _beyond(
-    null: np.ndarray,
-    generators: Sequence[Generator],
-    theta: Arrays,
-    quiet: Arrays,
-    loud: np.ndarray,
-    seed: int,
-) -> list[str]:
-    """The arrays of directions without slope that no generator spans."""
-    found = elements(generators, theta, seed)
-    known = np.array([_flat(f, theta, list(theta), quiet)[loud] for f in found])
-    if len(known):
-        known /= np.linalg.norm(known, axis=1, keepdims=True) + 1e-300
-        left, values, _ = np.linalg.svd(null @ known.T, full_matrices=False)
-        span = left[:, values > RANK * values.max()]
-        null = null - span @ (span.T @ null)
+    count = sum(g.count for g in generators)
+    if count > MOST_GENERATORS:
+        return Count(None, why=f"more than {MOST_GENERATORS} generators were found")
+    fields = elements(generators, theta, seed)
+    known = [_flat(f, theta, list(theta), quiet)[loud] for f in fields]
+    rest = _beyond(null, np.array(known).reshape(count, len(vectors)))
     owners = np.repeat(list(theta), [a.size for a in theta.values()])[loud]
-    shares = {p: float((null[:, owners == p] ** 2).sum()) for p in theta}
-    return [p for p in sorted(shares, key=lambda p: -shares[p]) if shares[p] > 1e-6]
+    shares = {path: float((rest[:, owners == path] ** 2).sum()) for path in theta}
+    arrays = sorted(shares, key=lambda path: -shares[path])
+    where = tuple(path for path in arrays if shares[path] > 1e-6)
+    return Count(len(null), len(null) - len(rest), where)
+
+
+def _beyond(null: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """A basis of those directions in `null` that `known` ones do not span."""
+    sizes = np.linalg.norm(known, axis=1, keepdims=True)
+    _, values, span = np.linalg.svd(known / np.where(sizes > 0, sizes, 1.0))
+    span = span[: (values > RANK).sum()]
+    if not len(span) or not len(null):
+        return null
+    # Cosines between both: 1 for what is in both, an epsilon of a normalisation apart.
+    left, cosines, _ = np.linalg.svd(null @ span.T)
+    return left[:, (cosines > COSINE).sum() :].T @ null
 
 
 def _resampled(probe: Probe, count: int, seed: int) -> Iterator[list[Any]]:

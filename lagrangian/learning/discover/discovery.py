@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lagrangian.learning.discover.counting import Count, count, dimension
+from lagrangian.learning.discover.counting import Count, census, dimension
 from lagrangian.learning.discover.families import generators, sample
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import (
@@ -185,11 +185,10 @@ def discover(
             kind: tuple(s for s in symmetries if s.evidence.kind == kind)
             for kind in (EXACT, APPROXIMATE, OF_GRADIENT, OF_LOSS)
         }
-        of_loss = [s.generator for s in (*kinds[EXACT], *kinds[OF_LOSS])]
         exact = [s.generator for s in kinds[EXACT]]
         rank = dimension(exact, probe, quiet, seed + 2)
-        own = dimension(of_loss, probe, quiet, seed + 2) if kinds[OF_LOSS] else rank
-        directions = count(of_loss, probe, quiet, own, seed + 3)
+        flat = [s.generator for k in (EXACT, OF_LOSS, APPROXIMATE) for s in kinds[k]]
+        counted = census(flat, probe, quiet, seed + 3)
     tested = [
         Evidence.of(repr(c.symmetry), c.symmetry.name, c, result, probe.rounding)
         for c, result in zip(known, measured[len(found) :], strict=True)
@@ -203,7 +202,7 @@ def discover(
         tested=tuple(tested),
         unexercised=tuple(_unexercised(quiet)),
         dimension=rank,
-        census=directions,
+        census=counted,
         parameters=sum(array.size for array in probe.parameters.values()),
         rounding=probe.rounding,
         short=probe.short,

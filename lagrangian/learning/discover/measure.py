@@ -27,6 +27,8 @@ UNEXERCISED = "not exercised by this batch"
 #: What rounding leaves of a finite transformation, as a multiple of what it leaves of a
 #: residual: it goes through exponentials.
 FINITE = 10.0
+#: Zeros of a null space below this share of `rounding` are as good as exact ones.
+LOWEST = 1e-4
 
 #: Fresh draws of parameters, rows and elements of a family.
 DRAWS = 3
@@ -138,7 +140,10 @@ class Evidence:
         residual = max(generator.defect, measured.residual)
         kind = APPROXIMATE if residual < NEAR_UNITS else ABSENT
         holds = measured.defect < FINITE * rounding
-        if residual < rounding:
+        # What lies beyond the gap is no zero, however small: an epsilon of 1e-11.
+        zero, other = generator.gap
+        middle = np.sqrt(max(zero, LOWEST * rounding) * other)
+        if residual < min(rounding, middle if middle >= 0 else rounding):
             kind = EXACT if holds else OF_GRADIENT if measured.detached else APPROXIMATE
         elif measured.detached and holds and measured.own_residual < rounding:
             kind = OF_LOSS

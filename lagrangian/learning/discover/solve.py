@@ -12,15 +12,17 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse.csgraph import connected_components
 
-#: How far coefficients may be from the numbers to which they are rounded.
-EXACT_ROUNDING, NEAR_ROUNDING = 1e-6, 0.3
+#: How far coefficients of approximate symmetries may be from whole numbers.
+NEAR_ROUNDING = 0.3
 #: Orders of the columns in which the null space is reduced to echelon form, and how
 #: many entries all those forms may have.
 ORDERS, MOST_ENTRIES = 64, 10_000_000
 #: A pivot below this share of the largest entry is rounding.
 PIVOT = 1e-4
-#: Entries of a projector below this are rounding: the terms have nothing in common.
-APART = 1e-6
+#: Entries of a projector below this are rounding, and coefficients as near to a
+#: fraction are that fraction; or below a multiple of the ratio of zeros to the smallest
+#: other.
+APART, BLUR = 1e-6, 30.0
 #: Singular values of coefficient vectors below this are zero.
 RANK = 1e-6
 #: Sets of terms that are tried one by one for approximate symmetries.
@@ -115,8 +117,11 @@ def exact_solutions(
     values, vectors = pairings.singular
     gap = widest_gap(values, low, high)
     null = vectors[:, values <= gap[0]] if gap[0] > 0 else vectors[:, values == 0]
+    # Where zeros and the rest lie close together, null vectors have as much of the
+    # rest.
+    blur = max(APART, BLUR * gap[0] / gap[1])
     found: list[Solution] = []
-    for part, basis in _components(null):
+    for part, basis in _components(null, blur):
         size = basis.shape[1]
         given = [v[part] for v in known if v[part].any()]
         if len(given) >= size and _rank(given) >= size:
@@ -124,7 +129,7 @@ def exact_solutions(
         taken = list(given)
         scale = pairings.scale[part]
         solved = []
-        for circuit in _circuits(basis, scale, 12, EXACT_ROUNDING):
+        for circuit in _circuits(basis, scale, 12, blur):
             vector = np.zeros(len(null))
             vector[part] = circuit
             solved.append(pairings.of(vector, gap))
@@ -193,11 +198,13 @@ def near_solutions(
     return found
 
 
-def _components(null: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _components(
+    null: np.ndarray, apart: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Terms that null vectors connect, and those vectors within them as columns."""
     projector = null @ null.T
-    _, labels = connected_components(np.abs(projector) > APART, directed=False)
-    for label in np.unique(labels[np.diag(projector) > APART]):
+    _, labels = connected_components(np.abs(projector) > apart, directed=False)
+    for label in np.unique(labels[np.diag(projector) > apart]):
         part = np.flatnonzero(labels == label)
         values, vectors = np.linalg.eigh(projector[np.ix_(part, part)])
         yield part, vectors[:, values > 0.5]
