@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from lagrangian.learning.discover.counting import Count, census, dimension
+from lagrangian.learning.discover.explain import epsilons, explain
 from lagrangian.learning.discover.families import generators, sample
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import (
@@ -52,6 +53,8 @@ class Discovery(Sequence[DiscoveredSymmetry]):
         parameters: how many numbers the model has.
         rounding: defects below it count as zero.
         short: the types below float64 in which the loss computes.
+        roots: small constants that the loss adds before a root (the epsilons of
+            normalisations), each with the least mean of what it is added to.
     """
 
     exact: tuple[DiscoveredSymmetry, ...]
@@ -66,6 +69,7 @@ class Discovery(Sequence[DiscoveredSymmetry]):
     parameters: int
     rounding: float
     short: tuple[str, ...]
+    roots: tuple[tuple[float, float], ...]
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -100,6 +104,17 @@ class Discovery(Sequence[DiscoveredSymmetry]):
         """The table: what was found by kind, what was tested, what is quiet."""
         found = (s.evidence for s in self._symmetries)
         return (*found, *self.tested, *self.unexercised)
+
+    def explain(self, row: DiscoveredSymmetry | Evidence | int) -> str:
+        """What a row means, in words, with the numbers that it rests on.
+
+        Args:
+            row: a symmetry, or a row of the table or its place in `rows`.
+        """
+        if isinstance(row, int):
+            row = self.rows[row]
+        evidence = row.evidence if isinstance(row, DiscoveredSymmetry) else row
+        return explain(evidence, list(self.roots), self.short[0] if self.short else "")
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [_HEADER, *(row.cells() for row in self.rows)]
@@ -188,6 +203,7 @@ def discover(
         exact = [s.generator for s in kinds[EXACT]]
         rank = dimension(exact, probe, quiet, seed + 2)
         flat = [s.generator for k in (EXACT, OF_LOSS, APPROXIMATE) for s in kinds[k]]
+        roots = tuple(epsilons(probe)) if kinds[APPROXIMATE] else ()
         counted = census(flat, probe, quiet, seed + 3)
     tested = [
         Evidence.of(repr(c.symmetry), c.symmetry.name, c, result, probe.rounding)
@@ -206,6 +222,7 @@ def discover(
         parameters=sum(array.size for array in probe.parameters.values()),
         rounding=probe.rounding,
         short=probe.short,
+        roots=roots,
     )
 
 

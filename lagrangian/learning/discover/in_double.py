@@ -8,6 +8,7 @@ indices) is run again with each real number in float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -34,6 +35,7 @@ _CALLS = {
 _BITS = {"bitcast_convert_type", "nextafter", "rng_uniform", "random_gamma"}
 #: Parameters that name the type of the result.
 _TYPES = ("new_dtype", "dtype", "preferred_element_type")
+Watch = Callable[[Any, list[Any]], None]
 _SCATTER: dict[str, Callable[..., Any]] = {
     "scatter": lax.scatter,
     "scatter_add": lax.scatter_add,
@@ -60,8 +62,23 @@ def _is_key(value: Any) -> bool:
     return jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
+@dataclass(frozen=True)
+class _Notes:
+    """What is kept of a run beside its results."""
+
+    rounded: set[str]
+    watch: Watch | None = None
+
+    @property
+    def inside(self) -> _Notes:
+        """In a loop, whose values do not leave it."""
+        return _Notes(self.rounded)
+
+
 def evaluated(
-    program: ClosedJaxpr, rounded: set[str] | None = None
+    program: ClosedJaxpr,
+    rounded: set[str] | None = None,
+    watch: Watch | None = None,
 ) -> Callable[..., list[Any]]:
     """The program as a function of flat arguments in float64, to be called in 64 bits.
 
@@ -72,8 +89,9 @@ def evaluated(
         program: what `jax.make_jaxpr` returned.
         rounded: the names of primitives that could not be evaluated in float64 are
             added to it while the function is traced.
+        watch: is given each equation outside of loops, and what goes in.
     """
-    note = set() if rounded is None else rounded
+    note = _Notes(set() if rounded is None else rounded, watch)
 
     def run(*values: Any) -> list[Any]:
         typed = [
@@ -112,7 +130,7 @@ def called(equation: Any) -> Any | None:
 
 
 def _run(
-    jaxpr: Any, constants: Sequence[Any], values: Sequence[Any], note: set[str]
+    jaxpr: Any, constants: Sequence[Any], values: Sequence[Any], note: _Notes
 ) -> list[Any]:
     known: dict[Any, Any] = {}
 
@@ -126,18 +144,21 @@ def _run(
     known.update(zip(jaxpr.constvars, constants, strict=True))
     known.update(zip(jaxpr.invars, values, strict=True))
     for equation in jaxpr.eqns:
-        results = _step(equation, [read(v) for v in equation.invars], note)
+        given = [read(v) for v in equation.invars]
+        if note.watch is not None:
+            note.watch(equation, given)
+        results = _step(equation, given, note)
         known.update(zip(equation.outvars, results, strict=True))
     return [read(v) for v in jaxpr.outvars]
 
 
-def _step(equation: Any, values: list[Any], note: set[str]) -> Sequence[Any]:
+def _step(equation: Any, values: list[Any], note: _Notes) -> Sequence[Any]:
     name, params = equation.primitive.name, dict(equation.params)
     inner = called(equation)
     if inner is not None:
         return _run(*opened(inner), values, note)
     if name in _LOOPS:
-        return _LOOPS[name](params, values, note)
+        return _LOOPS[name](params, values, note.inside)
     if name in ("stop_gradient", "reduce_precision"):
         return values[:1]
     if name in _BITS:
@@ -155,11 +176,11 @@ def _step(equation: Any, values: list[Any], note: set[str]) -> Sequence[Any]:
     return list(results) if equation.primitive.multiple_results else [results]
 
 
-def _natively(equation: Any, values: list[Any], note: set[str]) -> list[Any]:
+def _natively(equation: Any, values: list[Any], note: _Notes) -> list[Any]:
     """In the types that the primitive was traced with."""
     types = [v.aval.dtype for v in equation.invars]
     if any(jnp.issubdtype(t, jnp.inexact) and doubled(t) != t for t in types):
-        note.add(equation.primitive.name)
+        note.rounded.add(equation.primitive.name)
     short = [
         v if v.dtype == t else lax.convert_element_type(v, t)
         for v, t in zip(values, types, strict=True)
@@ -177,7 +198,7 @@ def _scattered(name: str, params: dict[str, Any], values: list[Any]) -> Any:
     return _SCATTER[name](*values, params["dimension_numbers"], **options)
 
 
-def _scan(params: dict[str, Any], values: list[Any], note: set[str]) -> Sequence[Any]:
+def _scan(params: dict[str, Any], values: list[Any], note: _Notes) -> Sequence[Any]:
     consts, count = params["num_consts"], params["num_carry"]
     fixed, carry = values[:consts], values[consts : consts + count]
 
@@ -195,7 +216,7 @@ def _scan(params: dict[str, Any], values: list[Any], note: set[str]) -> Sequence
     return [*last, *rows]
 
 
-def _while(params: dict[str, Any], values: list[Any], note: set[str]) -> Sequence[Any]:
+def _while(params: dict[str, Any], values: list[Any], note: _Notes) -> Sequence[Any]:
     first, second = params["cond_nconsts"], params["body_nconsts"]
     of_test, of_body = values[:first], values[first : first + second]
 
@@ -208,7 +229,7 @@ def _while(params: dict[str, Any], values: list[Any], note: set[str]) -> Sequenc
     return lax.while_loop(test, body, list(values[first + second :]))
 
 
-def _cond(params: dict[str, Any], values: list[Any], note: set[str]) -> Sequence[Any]:
+def _cond(params: dict[str, Any], values: list[Any], note: _Notes) -> Sequence[Any]:
     branches = [
         lambda *given, branch=branch: _run(*opened(branch), given, note)
         for branch in params["branches"]

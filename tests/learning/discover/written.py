@@ -168,11 +168,13 @@ def temperature(inputs=6, hidden=4, classes=3):
     x, y = numbers(32, inputs), np.random.default_rng(0).integers(0, classes, 32)
 
     def loss(p, batch):
-        logits = jnp.exp(p["t"]) * (jax.nn.relu(batch[0] @ p["a"]) @ p["b"])
+        logits = jnp.exp(p["log_scale"]) * (jax.nn.relu(batch[0] @ p["a"]) @ p["b"])
         cost = optax.softmax_cross_entropy_with_integer_labels(logits, batch[1])
         return cost.mean()
 
-    return Case(arrays(a=(inputs, hidden), b=(hidden, classes), t=()), loss, (x, y))
+    return Case(
+        arrays(a=(inputs, hidden), b=(hidden, classes), log_scale=()), loss, (x, y)
+    )
 
 
 def phases(units=3, inputs=5):

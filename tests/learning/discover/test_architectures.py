@@ -1,0 +1,58 @@
+"""Public architectures: the generators that docs/discover.md counts by hand."""
+
+import pytest
+
+from lagrangian.learning.discover.discovery import discover
+
+from . import architectures
+from .architectures import D, F, H, T, W
+
+#: A head's queries against its keys, and values against outputs.
+PAIRS = H * 2 * W**2
+#: Of one block behind LayerNorm, with biases: heads, biases of keys and of values, both
+#: norms against what they feed, and what is written into a stream that is centred.
+BLOCK = PAIRS + 2 * H * W + 2 * (D + D) + (H * W + 1) + (F + 1)
+SOFTMAX = D + 1
+
+#: Exact generators; approximate ones; and directions that depend on the point. The last
+#: ones turn the stream by R: a kernel behind a scale g then becomes 1/g R^T g times it.
+COUNTS = {
+    # A scale for each channel of the stream, and of the block; what softmax shifts.
+    "resnet": (3 + 3 + 3 + 1, 3 * 3, 0),
+    # Patches and their bias, class and positions, of which two overlap.
+    "vit": (
+        BLOCK + (D + D) + SOFTMAX + 4 + (1 + (T + 1) + 1 + D + D - 2),
+        1,
+        (D - 1) * (D - 2) // 2,
+    ),
+    # Positions are centred; against them, tokens shift all logits.
+    "gpt2": (BLOCK + T + D, 1, 0),
+    # Two queries share keys with one frequency, and values; three norms; up and down.
+    "llama": (2 + W**2 + 3 * D + F + D, 1, D * (D - 1) // 2),
+    "gemma": (2 + W**2 + 2 * D + F, 1, 0),
+    # Taps and bias of the stem, biases of the depthwise one, two norms with what they
+    # feed, gamma. What gamma scales may shift by 1 / gamma.
+    "convnext": (4 + 1 + 1 + 2 * (3 + 3) + 3 + (3 + 1), 3, 6 + 1),
+    # Patches and bias; a norm as a whole against the mixing of tokens, whose last bias
+    # is centred; the other norms; what is written; softmax.
+    "mixer": ((4 + 1) + 2 + T + 2 * (D + D) + (F + 1) + SOFTMAX, 1, 0),
+    "unet": (2 + 3 + 2 + 2 + 1, 0, 0),
+    # The norm, channels before the convolution, B against C, dt.
+    "mamba": (D + 4 + 2 + 1, 0, 0),
+    # Units of each expert; the router's rows.
+    "experts": (3 * 3 + D, 0, 0),
+    # GL(D) between tokens and kernel, shifts that the bias takes, softmax.
+    "lstm": (D**2 + D + 3 + 1, 0, 0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_counts_by_hand(name):
+    exact, near, others = COUNTS[name]
+    discovery = discover(*getattr(architectures, name)())
+    assert discovery.dimension == exact, discovery
+    assert sum(s.evidence.generators for s in discovery.approximate) == near, discovery
+    assert discovery.census.missing == others, discovery
+    for symmetry in discovery:
+        assert symmetry.evidence.defect < 1e-9, discovery
