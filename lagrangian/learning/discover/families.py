@@ -20,6 +20,7 @@ from lagrangian.learning.discover.solve import (
     near_solutions,
 )
 from lagrangian.learning.discover.terms import (
+    ABSORB,
     AFFINE,
     ANTISYMMETRIC,
     CENTRED,
@@ -123,45 +124,84 @@ def generators(samples: Samples, known: Sequence[Generator] = ()) -> list[Genera
     levels: dict[Any, list[Term]] = {}
     for term in samples.sums:
         levels.setdefault(term.level, []).append(term)
-    implied: dict[Any, list[dict[Term, float]]] = {}
+    exact, near = _Images(), _Images()
     for generator in known:
-        terms = dict(generator.terms)
-        for image in (terms, *_coarser(terms)):
-            implied.setdefault(next(iter(image)).level, []).append(image)
+        exact.add(dict(generator.solved), itself=True)
     for level in sorted(levels, key=lambda level: -prod(level[1])):
         terms = levels[level]
-        place = {term: i for i, term in enumerate(terms)}
-        before = [
-            _vector(image, place)
-            for image in implied.get(level, [])
-            if all(term in place for term in image)
-        ]
-        for solution in _solved(samples, terms, before):
-            generator = _generator(terms, solution)
-            found.append(generator)
-            for image in _coarser(dict(generator.terms)):
-                implied.setdefault(next(iter(image)).level, []).append(image)
+        solved = _exact(samples, terms, exact.of(level, terms))
+        basis = [*exact.of(level, terms), *(s.coefficients for s in solved)]
+        for solution in solved:
+            if any(
+                terms[i].action != ABSORB for i in solution.coefficients.nonzero()[0]
+            ):
+                found.append(_generator(terms, solution))
+            exact.add(_chosen(terms, solution))
+        basis += near.of(level, terms)
+        for solution in _near(samples, terms, basis):
+            found.append(_generator(terms, solution))
+            near.add(_chosen(terms, solution))
     return found
 
 
-def _solved(
+class _Images:
+    """What solutions imply where units are moved together, by level."""
+
+    def __init__(self) -> None:
+        self._of: dict[Any, list[dict[Term, float]]] = {}
+
+    def add(self, solution: dict[Term, float], itself: bool = False) -> None:
+        images = list(_coarser(solution))
+        for image in [solution, *images] if itself else images:
+            self._of.setdefault(next(iter(image)).level, []).append(image)
+
+    def of(self, level: Any, terms: Sequence[Term]) -> list[np.ndarray]:
+        """Those of a level, as coefficients of its terms."""
+        place = {term: i for i, term in enumerate(terms)}
+        return [
+            _vector(image, place)
+            for image in self._of.get(level, [])
+            if all(term in place for term in image)
+        ]
+
+
+def _exact(
     samples: Samples, terms: Sequence[Term], known: list[np.ndarray]
 ) -> list[Solution]:
-    """The exact solutions of a level, then the approximate ones."""
     pairings = samples.pairings(terms)
-    found = exact_solutions(pairings, known, samples.low, samples.high)
-    may = [i for i, t in enumerate(terms) if t.action == SCALE or t.is_matrix]
-    if not may or terms[0].action == SHIFT:
-        return found
-    if len(may) < len(terms):
-        pairings = samples.pairings([terms[i] for i in may])
-    basis = [v[may] for v in [*known, *(s.coefficients for s in found)] if v[may].any()]
-    for solution in near_solutions(
-        pairings, basis, samples.low, samples.high, _near(terms)
-    ):
-        vector = np.zeros(len(terms))
-        vector[may] = solution.coefficients
-        found.append(Solution(vector, solution.defect, solution.gap))
+    return exact_solutions(pairings, known, samples.low, samples.high)
+
+
+def _near(
+    samples: Samples, terms: Sequence[Term], basis: list[np.ndarray]
+) -> list[Solution]:
+    """Approximate solutions: scales and matrices, and with a small defect also shifts.
+
+    A solution of shifts alone is none: their gradients are small by chance.
+    """
+    scales = [i for i, t in enumerate(terms) if t.action == SCALE or t.is_matrix]
+    family, units = terms[0].level
+    if not scales:
+        return []
+    found: list[Solution] = []
+    limits = [(scales, NEAR_MATRIX)]
+    if family == AFFINE:
+        whole = all(terms[i].view.has_whole_axes for i in scales)
+        both = [i for i, t in enumerate(terms) if t.action in (SCALE, SHIFT)]
+        limits = [
+            (both, NEAR_MATRIX),
+            (scales, NEAR_UNITS if units and whole else NEAR),
+        ]
+    for chosen, limit in limits:
+        pairings = samples.pairings([terms[i] for i in chosen])
+        known = [*basis, *(s.coefficients for s in found)]
+        known = [v[chosen] for v in known if v[chosen].any()]
+        bounds = samples.low, samples.high
+        for solution in near_solutions(pairings, known, *bounds, limit):
+            vector = np.zeros(len(terms))
+            vector[chosen] = solution.coefficients
+            if vector[scales].any():
+                found.append(Solution(vector, solution.defect, solution.gap))
     return found
 
 
@@ -174,24 +214,43 @@ def _enough(terms: Sequence[Term]) -> int:
     )
 
 
-def _near(terms: Sequence[Term]) -> float:
-    """How large a defect of an approximate symmetry of this level may be."""
-    family, units = terms[0].level
-    if family != AFFINE:
-        return NEAR_MATRIX
-    whole = all(t.view.has_whole_axes for t in terms if t.action == SCALE)
-    return NEAR_UNITS if units and whole else NEAR
-
-
 def _generator(terms: Sequence[Term], solution: Solution) -> Generator:
+    chosen = tuple(_chosen(terms, solution).items())
+    return Generator(_whole(chosen), solution.defect, solution.gap, chosen)
+
+
+def _chosen(terms: Sequence[Term], solution: Solution) -> dict[Term, float]:
     pairs = zip(terms, solution.coefficients, strict=True)
-    chosen = tuple((term, float(c)) for term, c in pairs if c != 0)
-    return Generator(chosen, solution.defect, solution.gap)
+    return {term: float(c) for term, c in pairs if c != 0}
+
+
+def _whole(terms: Sequence[tuple[Term, float]]) -> tuple[tuple[Term, float], ...]:
+    """Where all pieces of an array move alike, one term of the array for them."""
+    groups: dict[Any, list[Term]] = {}
+    for term, c in terms:
+        axes = tuple(term.view.axis_by_units.items())
+        single = all(len(places) == 1 for places, _ in axes)
+        alike = term.action in (SCALE, SHIFT) and term.view.has_whole_axes and single
+        key = (term.path, term.action, axes, c) if alike else (term, c)
+        groups.setdefault(key, []).append(term)
+    found = []
+    for (*_, c), group in groups.items():
+        first, piece = group[0], group[0].view.piece
+        size = sum(prod(term.view.piece.shape) for term in group)
+        if len(group) > 1 and size == prod(piece.whole):
+            every = Piece.all_of(piece.path, piece.whole)
+            places = [piece.origins[a] for a in first.view.axes]
+            axes = tuple(every.origins.index(i) for i in places)
+            found.append((replace(first, view=View(every, axes)), c))
+        else:
+            found += [(term, c) for term in group]
+    return tuple(found)
 
 
 def _silent(piece: Piece) -> Generator:
     view = View(piece, tuple(range(len(piece.shape))))
-    return Generator(((Term(view, SHIFT), 1.0),), 0.0, (0.0, np.inf))
+    terms = ((Term(view, SHIFT), 1.0),)
+    return Generator(terms, 0.0, (0.0, np.inf), terms)
 
 
 def _vector(image: dict[Term, float], place: dict[Term, int]) -> np.ndarray:

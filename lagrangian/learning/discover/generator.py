@@ -18,12 +18,16 @@ SERIES = 24
 class Generator:
     """A family of generators: the same sum of terms for every unit, or every matrix.
 
-    `defect` and `gap` are those of `solve.Solution`.
+    Attributes:
+        terms: with their coefficients.
+        defect, gap: those of `solve.Solution`.
+        solved: the terms as they were solved for, those of pieces apart.
     """
 
     terms: tuple[tuple[Term, float], ...]
     defect: float
     gap: tuple[float, float]
+    solved: tuple[tuple[Term, float], ...] = ()
 
     @property
     def is_matrix(self) -> bool:

@@ -218,7 +218,7 @@ def _absorbing(pieces: Sequence[Piece]) -> Iterator[Term]:
             for kept in combinations(range(len(kernel.shape)), len(bias.shape)):
                 rest = tuple(a for a in range(len(kernel.shape)) if a not in kept)
                 if rest and tuple(kernel.shape[a] for a in kept) == bias.shape:
-                    for axes in {rest, *((a,) for a in rest)}:
+                    for axes in {(), rest, *((a,) for a in rest)}:
                         yield Term(View(kernel, axes), ABSORB, bias, kept)
 
 

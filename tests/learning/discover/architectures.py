@@ -114,17 +114,14 @@ BLOCK = {
 
 def vit(patch=4):
     def forward(p, x):
-        x = x @ p["patch"] + p["patch_bias"]
-        first = jnp.broadcast_to(p["class"], (len(x), 1, D))
-        x = jnp.concatenate([first, x], 1) + p["positions"]
+        x = x @ p["patch"] + p["patch_bias"] + p["positions"]
         x = norm(block(p, x, mask=False), p, "last")
-        return x[:, 0] @ p["head"] + p["head_bias"]
+        return x.mean(1) @ p["head"] + p["head_bias"]
 
     parameters = arrays(
         patch=(patch, D),
         patch_bias=(D,),
-        **{"class": (D,)},
-        positions=(T + 1, D),
+        positions=(T, D),
         head=(D, K),
         head_bias=(K,),
         **norms("n1", "n2", "last"),
