@@ -16,6 +16,8 @@ from lagrangian.learning.discover.solve import widest_gap
 MOST_PARAMETERS = 600
 #: Generators whose rank is computed; above, they are added up.
 MOST_GENERATORS = 1200
+#: The same by the entries of all their fields.
+MOST_ENTRIES = 50_000_000
 #: Singular values of fields of norm 1 below this are zero.
 RANK = 1e-8
 #: Dimensions to which each entry goes where rows are shortened.
@@ -89,7 +91,8 @@ def dimension(
     """The rank of all generators together at a random point.
 
     Generators without an array in common are counted apart. Where there are too many in
-    one group, their number stands for their rank.
+    one group, their number is taken for their rank, less what overlaps when all units
+    of a family move together.
 
     Args:
         generators: families of them.
@@ -101,12 +104,33 @@ def dimension(
     total = 0
     for group, paths in _groups(generators):
         count = sum(g.count for g in group)
-        if count > MOST_GENERATORS:
-            total += count
+        size = sum(theta[path].size for path in paths)
+        if count > MOST_GENERATORS or count * size > MOST_ENTRIES:
+            total += count - _overlap(group)
             continue
         rows = _sketches(group, theta, paths, quiet, count + SURPLUS, seed)
         total += rank(list(rows))
     return total
+
+
+def _overlap(generators: Sequence[Generator]) -> int:
+    """How many relations there are when all units of each family move together.
+
+    Shifts of all rows and shifts of all columns, say, are both the shift of the array.
+    """
+    images: list[dict[Any, float]] = []
+    for generator in generators:
+        if generator.is_matrix:
+            continue
+        image: dict[Any, float] = {}
+        for term, c in generator.solved:
+            key = term.action, term.view.piece, term.moved
+            image[key] = image.get(key, 0.0) + c
+        if any(image.values()):
+            images.append(image)
+    keys = list({key: None for image in images for key in image})
+    rows = [np.array([image.get(key, 0.0) for key in keys]) for image in images]
+    return len(rows) - rank(rows)
 
 
 def _groups(

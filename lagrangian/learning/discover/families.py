@@ -229,7 +229,11 @@ def _whole(terms: Sequence[tuple[Term, float]]) -> tuple[tuple[Term, float], ...
     groups: dict[Any, list[Term]] = {}
     for term, c in terms:
         axes = tuple(term.view.axis_by_units.items())
-        single = all(len(places) == 1 for places, _ in axes)
+        units, whole = term.view.units, term.view.piece.whole
+        single = all(
+            len(places) == 1 and units[places[0]] == whole[axis]
+            for places, axis in axes
+        )
         alike = term.action in (SCALE, SHIFT) and term.view.has_whole_axes and single
         key = (term.path, term.action, axes, c) if alike else (term, c)
         groups.setdefault(key, []).append(term)
