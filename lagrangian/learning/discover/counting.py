@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
+from lagrangian.learning.discover.pairings import widest_gap
 from lagrangian.learning.discover.probe import Probe
-from lagrangian.learning.discover.solve import widest_gap
 
 #: Models with more parameters than these are not counted.
 MOST_PARAMETERS = 600

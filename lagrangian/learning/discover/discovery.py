@@ -25,8 +25,9 @@ from lagrangian.learning.discover.measure import (
     measure,
 )
 from lagrangian.learning.discover.naming import describe, family
-from lagrangian.learning.discover.probe import COARSE, Probe, make_probe
+from lagrangian.learning.discover.probe import COARSE, Probe
 from lagrangian.learning.discover.to_symmetry import DiscoveredSymmetry, to_symmetry
+from lagrangian.learning.discover.tracing import make_probe
 from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.symbolic.algebra.blocks import LinearMap
 from lagrangian.symbolic.algebra.symmetry import Symmetry

@@ -11,14 +11,10 @@ from typing import Any
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
+from lagrangian.learning.discover.pairings import Pairings, Solution
 from lagrangian.learning.discover.pieces import Piece
 from lagrangian.learning.discover.probe import Probe
-from lagrangian.learning.discover.solve import (
-    Pairings,
-    Solution,
-    exact_solutions,
-    near_solutions,
-)
+from lagrangian.learning.discover.solve import exact_solutions, near_solutions
 from lagrangian.learning.discover.terms import (
     ABSORB,
     AFFINE,

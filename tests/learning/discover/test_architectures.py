@@ -59,7 +59,7 @@ def test_the_counts_by_hand(name):
     discovery = discover(*getattr(architectures, name)())
     assert discovery.dimension == exact, discovery
     rows = [s.evidence for s in discovery.approximate]
-    assert sum(r.generators for r in rows if r.residual < 1e-3) == near, discovery
+    assert sum(r.generators for r in rows if r.residual < 5e-3) == near, discovery
     assert discovery.census.missing == others, discovery
     for symmetry in discovery:
         assert symmetry.evidence.defect < 1e-9, discovery

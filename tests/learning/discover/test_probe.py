@@ -8,7 +8,7 @@ from flax import nnx
 
 import lagrangian as lg
 from lagrangian.learning.discover.discovery import discover
-from lagrangian.learning.discover.probe import make_probe
+from lagrangian.learning.discover.tracing import make_probe
 
 X = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
 Q = {"w": np.array([1.0, 2.0, 3.0])}

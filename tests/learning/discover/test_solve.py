@@ -5,12 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lagrangian.learning.discover.solve import (
-    Pairings,
-    exact_solutions,
-    near_solutions,
-    widest_gap,
-)
+from lagrangian.learning.discover.pairings import Pairings, widest_gap
+from lagrangian.learning.discover.solve import exact_solutions, near_solutions
 
 LOW, HIGH, NEAR = 1e-14, 1e-8, 0.1
 
