@@ -190,6 +190,20 @@ def discover(
             that is no scalar, not finite, not differentiable, or that carries state
             outside the model.
         UnknownBlock: a candidate names a block that the model does not have.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> import lagrangian as lg
+        >>> chance = np.random.default_rng(0)
+        >>> p = {"a": chance.normal(size=(3, 2)), "b": chance.normal(size=(2, 1))}
+        >>> def loss(p, x):
+        ...     return ((jax.nn.relu(x @ p["a"]) @ p["b"] - 1) ** 2).mean()
+        >>> found = lg.discover(p, loss, chance.normal(size=(32, 3)))
+        >>> [(row.description, row.generators, row.kind) for row in found.rows]
+        [('rescale a[..., k] against b[k, ...]', 2, 'exact')]
+        >>> print(found.census)
+        These are all: no other direction at a random point has no slope.
     """
     with jax.enable_x64(True):
         probe = make_probe(model, loss, batch)

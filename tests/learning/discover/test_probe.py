@@ -52,6 +52,35 @@ def test_a_loss_that_draws_random_numbers_outside_the_model():
     )
 
 
+def test_what_a_loss_takes_from_outside():
+    rngs = nnx.Rngs(0)
+    refuse(
+        "an `nnx.Rngs` from outside.*self.rngs",
+        loss=lambda q, x: linear(q, x) * jax.random.normal(rngs.noise()),
+    )
+    refuse(
+        "`axis_name=None`.*devices",
+        loss=lambda q, x: jax.lax.pmean(linear(q, x), "devices"),
+    )
+
+
+def test_taps_that_are_never_used_are_no_symmetry():
+    """A kernel of 3 x 3 on images of 1 x 1, whose shifts would have no gradient."""
+
+    def convolved(q, x):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(
+            x[:, None, None], q["k"], (1, 1), "SAME", dimension_numbers=numbers
+        )
+        return jnp.mean(jnp.tanh(y) ** 2 + y)
+
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 2))
+    discovery = discover({"k": kernel}, convolved, X)
+    (row,) = discovery.unexercised
+    assert row.generators == 8 * 3 * 2 and discovery.dimension == 0
+    assert "nothing can be said" in discovery.explain(row)
+
+
 def test_dropout_of_the_model_is_supported():
     class Dropped(nnx.Module):
         def __init__(self, rngs):
