@@ -70,7 +70,23 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+#: Those that others resemble.
+SLOW = {
+    "q, k, v apart",
+    "q, k, v apart, biases",
+    "q, k, v in one kernel",
+    "q, k, v in turns, as NeoX",
+    "rotary, pairs of neighbours",
+    "rotary in one kernel",
+    "gate and up apart",
+    "norm with scale",
+    "positions",
+    "LayerNorm in float32",
+}
+MARKED = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES]
+
+
+@pytest.mark.parametrize("name", MARKED)
 def test_as_many_as_by_hand_and_no_other_direction(name):
     make, expected = CASES[name]
     discovery = discover(*make())
@@ -80,7 +96,7 @@ def test_as_many_as_by_hand_and_no_other_direction(name):
     for row in discovery.rows:
         if row.kind == "exact":
             assert row.defect < 1e-9 and row.residual < 1e-10, row
-            assert row.zero < 1e-13 and row.nonzero > 1e-6, row
+            assert row.zero < 1e-13 and row.nonzero > 1e4 * row.zero, row
 
 
 def test_a_flow_without_a_symmetry_is_counted_as_missing():
@@ -89,7 +105,7 @@ def test_a_flow_without_a_symmetry_is_counted_as_missing():
     assert discovery.census.missing > 0 and "Not all" in str(discovery)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_epsilon_of_a_normalisation_in_float32(seed):
     """The null space is that of exact numbers: no crash, no coefficient of 784."""
     discovery = discover(*written.batch_normalised(seed))
