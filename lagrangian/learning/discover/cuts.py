@@ -9,7 +9,7 @@ from typing import Any
 from jax.extend.core import ClosedJaxpr, Literal
 
 from lagrangian.learning.discover.axes import Axis, Cut, meet, reshape
-from lagrangian.learning.discover.in_double import called, opened
+from lagrangian.learning.discover.in_double import called, opened, scan_counts
 
 Axes = list[Axis]
 
@@ -182,12 +182,15 @@ def _gather(params: Mapping[str, Any], inside: Any, outside: Any) -> None:
 
 
 def _scan(params: Mapping[str, Any], inside: Any, outside: Any) -> None:
-    fixed, carried = params["num_consts"], params["num_carry"]
+    step = opened(params["jaxpr"])[0]
+    fixed, carried = scan_counts(
+        step, [len(a) for a in inside], [len(a) for a in outside]
+    )
     given = [*inside[: fixed + carried], *(a[1:] for a in inside[fixed + carried :])]
     out = [*outside[:carried], *(a[1:] for a in outside[carried:])]
     for first, last in zip(inside[fixed : fixed + carried], outside, strict=False):
         meet(first, last)
-    _call(opened(params["jaxpr"])[0], given, out)
+    _call(step, given, out)
 
 
 def _while(params: Mapping[str, Any], inside: Any, outside: Any) -> None:

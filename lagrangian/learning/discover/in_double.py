@@ -129,6 +129,22 @@ def called(equation: Any) -> Any | None:
     return found[0] if found else None
 
 
+def scan_counts(jaxpr: Any, ranks: Sequence[int], results: Sequence[int]) -> Any:
+    """How many constants a scan has, and how many values it carries.
+
+    What it scans has one axis more outside of its program `jaxpr` than inside.
+
+    Args:
+        jaxpr: the program of one step.
+        ranks, results: how many axes the arguments and the results have outside.
+    """
+    inside = [len(v.aval.shape) for v in jaxpr.invars]
+    rows = sum(one > two for one, two in zip(ranks, inside, strict=True))
+    outside = [len(v.aval.shape) for v in jaxpr.outvars]
+    carried = sum(one == two for one, two in zip(results, outside, strict=True))
+    return len(inside) - rows - carried, carried
+
+
 def _run(
     jaxpr: Any, constants: Sequence[Any], values: Sequence[Any], note: _Notes
 ) -> list[Any]:
@@ -158,6 +174,7 @@ def _step(equation: Any, values: list[Any], note: _Notes) -> Sequence[Any]:
     if inner is not None:
         return _run(*opened(inner), values, note)
     if name in _LOOPS:
+        params["results"] = [len(v.aval.shape) for v in equation.outvars]
         return _LOOPS[name](params, values, note.inside)
     if name in ("stop_gradient", "reduce_precision"):
         return values[:1]
@@ -199,11 +216,12 @@ def _scattered(name: str, params: dict[str, Any], values: list[Any]) -> Any:
 
 
 def _scan(params: dict[str, Any], values: list[Any], note: _Notes) -> Sequence[Any]:
-    consts, count = params["num_consts"], params["num_carry"]
+    step = opened(params["jaxpr"])
+    consts, count = scan_counts(step[0], [v.ndim for v in values], params["results"])
     fixed, carry = values[:consts], values[consts : consts + count]
 
     def body(carry: Any, rows: Any) -> Any:
-        out = _run(*opened(params["jaxpr"]), [*fixed, *carry, *rows], note)
+        out = _run(*step, [*fixed, *carry, *rows], note)
         return out[:count], out[count:]
 
     last, rows = lax.scan(
