@@ -120,10 +120,14 @@ def independent_fields(discovery, parameters):
     return rank(rows)
 
 
+def is_small(architecture):
+    parameters, _ = network(*architecture)
+    return sum(a.size for a in parameters.values()) <= MOST
+
+
 def compare(architecture):
+    """Whether the oracle has a clear gap; if so, that `discover` agrees with it."""
     parameters, forward = network(*architecture)
-    if sum(a.size for a in parameters.values()) > MOST:
-        return
     x = np.random.default_rng(1).normal(size=(32, INPUTS))
     batch = x, np.tanh(x[:, ::-1] + 0.3)
 
@@ -133,29 +137,42 @@ def compare(architecture):
     discovery = discover(parameters, loss, batch)
     there, gap = affine_dimension(parameters, loss, batch)
     found = independent_fields(discovery, parameters)
-    assume(gap > 1e-8)  # otherwise the oracle itself cannot tell
+    if gap < 1e-8:
+        return False
     said = discovery.census.missing
     assert found == there or (found < there and said), (
         f"{there}, not {found}\n{discovery}"
     )
     for symmetry in discovery:
         assert symmetry.evidence.defect < 1e-9, discovery
+    return True
 
 
-OPTIONS = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-}
+#: Each with layers as above, and whether the head is tied to the first kernel.
+FIXED = [
+    ([(3, True, True, "linear", "none", True)], True),
+    ([(2, True, False, "linear", "rms", False)], False),
+    (
+        [
+            (2, True, False, "relu", "none", True),
+            (2, False, True, "relu", "none", True),
+        ],
+        0,
+    ),
+]
 
 
-@settings(max_examples=3, derandomize=True, **OPTIONS)
-@given(architectures())
+@pytest.mark.parametrize("architecture", FIXED)
 def test_all_affine_generators_are_found_or_said_to_be_missing(architecture):
-    compare(architecture)
+    assert compare(architecture)
 
 
 @pytest.mark.slow
-@settings(max_examples=25, **OPTIONS)
-@given(architectures())
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+@given(architectures().filter(is_small))
 def test_random_architectures(architecture):
-    compare(architecture)
+    assume(compare(architecture))  # where the oracle itself cannot tell, another one
