@@ -68,7 +68,7 @@ def network(layers, tied):
             x = ACTIVATIONS[activation](x)
             if norm != "none":
                 x = x - x.mean(-1, keepdims=True) if norm == "layer" else x
-                x = x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-20)
+                x = x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 0.1)
                 x = x * p[f"g{i}"] if norm == "rms" else x
             if residual and x.shape == before.shape:
                 x = x + before
