@@ -212,7 +212,10 @@ class _Walk:
         linear_map, argument = node.args[0], self(node.args[1])
         function = self.known[linear_map.base]
         if linear_map.transposed:
-            return jax.linear_transpose(function, argument)(argument)[0]
+            # A map between blocks of different shapes says from which.
+            shape = getattr(function, "domain", jnp.shape(argument))
+            before = jax.ShapeDtypeStruct(shape, jnp.result_type(argument))
+            return jax.linear_transpose(function, before)(argument)[0]
         return function(argument)
 
     def gradient(self, node: Gradient) -> Any:

@@ -3,142 +3,254 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
+from lagrangian.learning.discover.pairings import Pairings, Solution
+from lagrangian.learning.discover.pieces import Piece
 from lagrangian.learning.discover.probe import Probe
-from lagrangian.learning.discover.solve import Solution, solutions
+from lagrangian.learning.discover.solve import exact_solutions, near_solutions
 from lagrangian.learning.discover.terms import (
+    ABSORB,
+    AFFINE,
+    ANTISYMMETRIC,
+    CENTRED,
     MANY_UNITS,
     SCALE,
     SHIFT,
     Draw,
     Term,
-    base_terms,
-    split_terms,
+    terms_of,
 )
-from lagrangian.learning.discover.units import CONTIGUOUS, STRIDED, View
+from lagrangian.learning.discover.units import View
 
 #: How many more equations than unknowns are sampled, as a share and as a number.
 SURPLUS, EXTRA = 1.25, 8
-#: Largest defect of what is called an approximate symmetry, of scales of units and of
-#: all else. Where there are few units, sums are small by chance more often.
-NEAR_UNITS, NEAR = 0.2, 0.03
+#: Largest defect of what is called an approximate symmetry: of scales of units, of
+#: other scales, and of matrices. Where there are few units, sums are small by chance
+#: more often; and a matrix that mixes units which are nearly linear is no symmetry of
+#: theirs.
+NEAR_UNITS, NEAR, NEAR_MATRIX = 0.2, 0.03, 1e-3
+
+#: The gradient of one draw, by path, at parameters and rows of the batch.
+Gradient = Callable[[Mapping[str, Any], Any], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Samples:
     """Pairings of every term with the gradients of all draws.
 
-    `sums` and `squares` map a term to arrays (draws, units); `silent` are the arrays
-    whose gradient is zero throughout, up to `rounding`.
+    Attributes:
+        sums, squares: of each term, arrays (draws, units).
+        silent: the pieces whose gradient is zero throughout.
+        quiet: by path, a mask of the entries elsewhere whose gradient is exactly zero.
+        low, high: between them zeros are parted from the rest.
     """
 
     sums: dict[Term, np.ndarray]
     squares: dict[Term, np.ndarray]
-    silent: tuple[str, ...]
-    rounding: float
+    silent: tuple[Piece, ...]
+    quiet: dict[str, np.ndarray]
+    low: float
+    high: float
+
+    def pairings(self, terms: Sequence[Term]) -> Pairings:
+        """A level's terms as columns; each draw and unit is a row."""
+        units = self.sums[terms[0]].shape[1]
+        chosen = np.arange(units)
+        if units > MANY_UNITS:
+            generator = np.random.default_rng(units)
+            chosen = generator.choice(units, MANY_UNITS, replace=False)
+        return Pairings(
+            *(
+                np.stack([part[t][:, chosen].ravel() for t in terms], axis=1)
+                for part in (self.sums, self.squares)
+            )
+        )
 
 
-def sample(probe: Probe, seed: int) -> Samples:
-    """Pairings at random parameters and batches; gradients have norm 1 in each draw."""
-    shapes = probe.shapes
-    terms = base_terms(shapes)
-    sizes = {length for shape in shapes.values() for length in shape}
-    coarse = {term: list(split_terms(term, sizes)) for term in terms}
+def sample(probe: Probe, gradients: Sequence[Gradient], seed: int) -> Samples:
+    """Pairings at random parameters and batches; gradients have norm 1 in each draw.
+
+    Args:
+        probe: draws, and how the model cuts its arrays.
+        gradients: what has to be orthogonal to a generator, one after the other.
+        seed: of parameters and rows.
+    """
+    terms = terms_of(probe.pieces)
     pairs: list[Any] = [[] for _ in terms]
-    largest = dict.fromkeys(shapes, 0.0)
-    for theta, batch in probe.draws(_enough(coarse), seed):
-        gradient = probe.gradient(theta, batch)
-        for path, g in gradient.items():
-            largest[path] = max(largest[path], float(np.abs(g).max(initial=0.0)))
-        draw = Draw(theta, gradient)
-        for kept, term in zip(pairs, terms, strict=True):
-            kept.append(term.pairing(draw))
-    silent = tuple(path for path in shapes if largest[path] < probe.rounding)
-    samples = Samples({}, {}, silent, probe.rounding)
+    peaks = {path: np.zeros(shape) for path, shape in probe.shapes.items()}
+    for theta, batch in probe.draws(_enough(terms), seed):
+        for gradient in gradients:
+            draw = Draw(theta, gradient(theta, batch))
+            for path, peak in peaks.items():
+                np.maximum(peak, np.abs(draw.gradient[path]), out=peak)
+            for kept, term in zip(pairs, terms, strict=True):
+                kept.append(term.pairing(draw))
+    silent = tuple(
+        piece
+        for piece in probe.pieces
+        if piece.take(peaks[piece.path]).max(initial=0.0) < probe.rounding
+    )
+    for piece in silent:
+        peaks[piece.path] += np.abs(piece.place(np.ones(piece.shape)))
+    quiet = {path: peak == 0 for path, peak in peaks.items()}
+    samples = Samples({}, {}, silent, quiet, *probe.bounds)
     for term, drawn in zip(terms, pairs, strict=True):
-        if term.path in silent:
-            continue
-        sums, squares = (np.stack(part) for part in zip(*drawn, strict=True))
-        samples.sums[term], samples.squares[term] = sums, squares
-        for split in coarse[term]:
-            samples.sums[split] = split.view.group(sums)
-            samples.squares[split] = split.view.group(squares)
+        if term.moved not in silent:
+            sums, squares = (np.stack(part) for part in zip(*drawn, strict=True))
+            samples.sums[term], samples.squares[term] = sums, squares
     return samples
 
 
-def generators(samples: Samples, shapes: dict[str, tuple[int, ...]]) -> list[Generator]:
-    """A basis of the generators within the ansatz, exact and approximate ones."""
-    found = [_silent(path, shapes[path]) for path in samples.silent]
+def generators(samples: Samples, known: Sequence[Generator] = ()) -> list[Generator]:
+    """A basis of the generators within the ansatz, exact and approximate ones.
+
+    Args:
+        samples: of gradients.
+        known: generators that are left out, with what they imply.
+    """
+    silent = [_silent(piece) for piece in samples.silent]
+    found = [g for g in silent if g.terms not in [k.terms for k in known]]
     levels: dict[Any, list[Term]] = {}
     for term in samples.sums:
         levels.setdefault(term.level, []).append(term)
-    implied: dict[Any, list[dict[Term, float]]] = {}
-    for level in sorted(levels, key=lambda level: -np.prod(level[1], dtype=int)):
+    exact, near = _Images(), _Images()
+    for generator in known:
+        exact.add(dict(generator.solved), itself=True)
+    for level in sorted(levels, key=lambda level: -prod(level[1])):
         terms = levels[level]
-        place = {term: i for i, term in enumerate(terms)}
-        known = [
-            _vector(image, place)
-            for image in implied.get(level, [])
-            if all(term in place for term in image)
-        ]
-        rows = _rows(samples, terms)
-        for solution in solutions(*rows, known, samples.rounding, _near(terms)):
-            generator = _generator(terms, solution)
-            found.append(generator)
-            for image in _coarser(dict(generator.terms)):
-                first = next(iter(image))
-                implied.setdefault(first.level, []).append(image)
+        solved = _exact(samples, terms, exact.of(level, terms))
+        basis = [*exact.of(level, terms), *(s.coefficients for s in solved)]
+        for solution in solved:
+            if any(
+                terms[i].action != ABSORB for i in solution.coefficients.nonzero()[0]
+            ):
+                found.append(_generator(terms, solution))
+            exact.add(_chosen(terms, solution))
+        basis += near.of(level, terms)
+        for solution in _near(samples, terms, basis):
+            found.append(_generator(terms, solution))
+            near.add(_chosen(terms, solution))
     return found
 
 
-def _enough(coarse: Mapping[Term, list[Term]]) -> int:
+class _Images:
+    """What solutions imply where units are moved together, by level."""
+
+    def __init__(self) -> None:
+        self._of: dict[Any, list[dict[Term, float]]] = {}
+
+    def add(self, solution: dict[Term, float], itself: bool = False) -> None:
+        images = list(_coarser(solution))
+        for image in [solution, *images] if itself else images:
+            self._of.setdefault(next(iter(image)).level, []).append(image)
+
+    def of(self, level: Any, terms: Sequence[Term]) -> list[np.ndarray]:
+        """Those of a level, as coefficients of its terms."""
+        place = {term: i for i, term in enumerate(terms)}
+        return [
+            _vector(image, place)
+            for image in self._of.get(level, [])
+            if all(term in place for term in image)
+        ]
+
+
+def _exact(
+    samples: Samples, terms: Sequence[Term], known: list[np.ndarray]
+) -> list[Solution]:
+    pairings = samples.pairings(terms)
+    return exact_solutions(pairings, known, samples.low, samples.high)
+
+
+def _near(
+    samples: Samples, terms: Sequence[Term], basis: list[np.ndarray]
+) -> list[Solution]:
+    """Approximate solutions: scales and matrices, and with a small defect also shifts.
+
+    A solution of shifts alone is none: their gradients are small by chance.
+    """
+    scales = [i for i, t in enumerate(terms) if t.action == SCALE or t.is_matrix]
+    family, units = terms[0].level
+    if not scales:
+        return []
+    found: list[Solution] = []
+    limits = [(scales, NEAR_MATRIX)]
+    if family == AFFINE:
+        whole = all(terms[i].view.has_whole_axes for i in scales)
+        both = [i for i, t in enumerate(terms) if t.action in (SCALE, SHIFT)]
+        limits = [
+            (both, NEAR_MATRIX),
+            (scales, NEAR_UNITS if units and whole else NEAR),
+        ]
+    for chosen, limit in limits:
+        pairings = samples.pairings([terms[i] for i in chosen])
+        known = [*basis, *(s.coefficients for s in found)]
+        known = [v[chosen] for v in known if v[chosen].any()]
+        bounds = samples.low, samples.high
+        for solution in near_solutions(pairings, known, *bounds, limit):
+            vector = np.zeros(len(terms))
+            vector[chosen] = solution.coefficients
+            if vector[scales].any():
+                found.append(Solution(vector, solution.defect, solution.gap))
+    return found
+
+
+def _enough(terms: Sequence[Term]) -> int:
     """How many draws give every level more equations than unknowns."""
-    unknowns = Counter(
-        t.level for base, parts in coarse.items() for t in (base, *parts)
-    )
+    unknowns = Counter(term.level for term in terms)
     return EXTRA + max(
-        int(np.ceil(SURPLUS * count / min(np.prod(units, dtype=int), MANY_UNITS)))
+        ceil(SURPLUS * count / min(prod(units), MANY_UNITS))
         for (_, units), count in unknowns.items()
     )
 
 
-def _near(terms: Sequence[Term]) -> float:
-    """How large a defect of an approximate symmetry of this level may be."""
-    family, units = terms[0].level
-    real = units and all(term.view.split is None for term in terms)
-    return NEAR_UNITS if family == SCALE and real else NEAR
-
-
-def _rows(samples: Samples, terms: Sequence[Term]) -> tuple[np.ndarray, np.ndarray]:
-    """The pairings of a level's terms as columns; each draw and unit is a row."""
-    units = samples.sums[terms[0]].shape[1]
-    chosen = np.arange(units)
-    if units > MANY_UNITS:
-        generator = np.random.default_rng(units)
-        chosen = generator.choice(units, MANY_UNITS, replace=False)
-    sums, squares = (
-        np.stack([part[t][:, chosen].ravel() for t in terms], axis=1)
-        for part in (samples.sums, samples.squares)
-    )
-    return sums, squares
-
-
 def _generator(terms: Sequence[Term], solution: Solution) -> Generator:
+    chosen = tuple(_chosen(terms, solution).items())
+    return Generator(_whole(chosen), solution.defect, solution.gap, chosen)
+
+
+def _chosen(terms: Sequence[Term], solution: Solution) -> dict[Term, float]:
     pairs = zip(terms, solution.coefficients, strict=True)
-    chosen = tuple((term, float(c)) for term, c in pairs if c != 0)
-    return Generator(chosen, solution.defect, solution.gap)
+    return {term: float(c) for term, c in pairs if c != 0}
 
 
-def _silent(path: str, shape: tuple[int, ...]) -> Generator:
-    view = View(path, shape, tuple(range(len(shape))))
-    return Generator(((Term(view, SHIFT), 1.0),), 0.0, (0.0, np.inf))
+def _whole(terms: Sequence[tuple[Term, float]]) -> tuple[tuple[Term, float], ...]:
+    """Where all pieces of an array move alike, one term of the array for them."""
+    groups: dict[Any, list[Term]] = {}
+    for term, c in terms:
+        axes = tuple(term.view.axis_by_units.items())
+        units, whole = term.view.units, term.view.piece.whole
+        single = all(
+            len(places) == 1 and units[places[0]] == whole[axis]
+            for places, axis in axes
+        )
+        alike = term.action in (SCALE, SHIFT) and term.view.has_whole_axes and single
+        key = (term.path, term.action, axes, c) if alike else (term, c)
+        groups.setdefault(key, []).append(term)
+    found = []
+    for (*_, c), group in groups.items():
+        first, piece = group[0], group[0].view.piece
+        size = sum(prod(term.view.piece.shape) for term in group)
+        if len(group) > 1 and size == prod(piece.whole):
+            every = Piece.all_of(piece.path, piece.whole)
+            places = [piece.origins[a] for a in first.view.axes]
+            axes = tuple(every.origins.index(i) for i in places)
+            found.append((replace(first, view=View(every, axes)), c))
+        else:
+            found += [(term, c) for term in group]
+    return tuple(found)
+
+
+def _silent(piece: Piece) -> Generator:
+    view = View(piece, tuple(range(len(piece.shape))))
+    terms = ((Term(view, SHIFT), 1.0),)
+    return Generator(terms, 0.0, (0.0, np.inf), terms)
 
 
 def _vector(image: dict[Term, float], place: dict[Term, int]) -> np.ndarray:
@@ -152,8 +264,7 @@ def _coarser(solution: dict[Term, float]) -> Iterator[dict[Term, float]]:
     """What a solution implies where units are moved together."""
     pending, seen = [solution], set()
     while pending:
-        current = pending.pop()
-        for image in _steps(current):
+        for image in _steps(pending.pop()):
             key = frozenset(image.items())
             if key and key not in seen:  # rows against columns cancel as a whole
                 seen.add(key)
@@ -163,16 +274,11 @@ def _coarser(solution: dict[Term, float]) -> Iterator[dict[Term, float]]:
 
 def _steps(solution: dict[Term, float]) -> Iterator[dict[Term, float]]:
     first = next(iter(solution))
-    units, matrix = first.view.units, len(first.element_shape) > len(first.view.units)
-    for position in range(len(units) - matrix):
+    if first.action == ANTISYMMETRIC and len(first.view.units) == 1:
+        yield {replace(term, action=CENTRED): c for term, c in solution.items()}
+    for position in range(len(first.view.units) - first.is_matrix):
         image: dict[Term, float] = {}
         for term, coefficient in solution.items():
             coarse = term.without(position)
             image[coarse] = image.get(coarse, 0.0) + coefficient
         yield {term: c for term, c in image.items() if c}
-    if len(units) == 1 and not matrix:
-        divisors = [n for n in range(2, units[0] // 2 + 1) if units[0] % n == 0]
-        for kind, parts in product((CONTIGUOUS, STRIDED), divisors):
-            split = {t.splits(kind, parts): c for t, c in solution.items()}
-            if None not in split:
-                yield {term: c for term, c in split.items() if term is not None}

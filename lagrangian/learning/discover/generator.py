@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lagrangian.learning.discover.terms import ANTISYMMETRIC, SHIFT, SYMMETRIC, Term
+from lagrangian.learning.discover.terms import CENTRED, SHIFT, SYMMETRIC, Term
 
 #: Terms of the exponential series.
 SERIES = 24
@@ -18,23 +18,27 @@ SERIES = 24
 class Generator:
     """A family of generators: the same sum of terms for every unit, or every matrix.
 
-    `defect` and `gap` are those of `solve.Solution`.
+    Attributes:
+        terms: with their coefficients.
+        defect, gap: those of `solve.Solution`.
+        solved: the terms as they were solved for, those of pieces apart.
     """
 
     terms: tuple[tuple[Term, float], ...]
     defect: float
     gap: tuple[float, float]
+    solved: tuple[tuple[Term, float], ...] = ()
 
     @property
     def is_matrix(self) -> bool:
-        return self.terms[0][0].action in (SYMMETRIC, ANTISYMMETRIC)
+        return self.terms[0][0].is_matrix
 
     @property
     def unused(self) -> bool:
-        """Whether it shifts every entry of an array by itself."""
-        return all(t.action == SHIFT and t.view.size == 1 for t, _ in self.terms) and (
-            len(self.terms) == 1
-        )
+        """Whether it shifts every entry of a piece by itself."""
+        term = self.terms[0][0]
+        alone = len(self.terms) == 1
+        return alone and term.action == SHIFT and term.view.size == 1
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -46,8 +50,12 @@ class Generator:
 
         The diagonal of a matrix scales its units, and is counted there.
         """
-        count = int(np.prod(self.units, dtype=int))
-        return count * (self.units[-1] - 1) // 2 if self.is_matrix else count
+        count, width = int(np.prod(self.units, dtype=int)), self.units[-1:]
+        if not self.is_matrix:
+            return count
+        if self.terms[0][0].action == CENTRED:
+            return (width[0] - 1) * (width[0] - 2) // 2
+        return count * (width[0] - 1) // 2
 
     def element(self, generator: np.random.Generator) -> np.ndarray:
         """A random element of the family, of a size that moves a unit by about half."""
@@ -59,7 +67,7 @@ class Generator:
         return (chosen + sign * np.swapaxes(chosen, -1, -2)) / np.sqrt(shape[-1])
 
     def field(self, theta: Mapping[str, Any], chosen: np.ndarray) -> dict[str, Any]:
-        """xi at `theta` for one element of the family: an array for each path."""
+        """xi at `theta` for one element of the family: an array for each path moved."""
         field: dict[str, Any] = {}
         for term, coefficient in self.terms:
             part = coefficient * term.field(theta[term.view.path], chosen)

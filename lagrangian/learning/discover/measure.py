@@ -18,6 +18,17 @@ from lagrangian.symbolic.algebra.blocks import LinearMap, ones
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 EXACT, APPROXIMATE, ABSENT = "exact", "approximate", "absent"
+#: Where training differentiates something else than its loss (`stop_gradient`): what
+#: its gradient alone has, and what its loss alone has.
+OF_GRADIENT, OF_LOSS = "of the gradient, not of the loss", "of the loss alone"
+#: Entries of an array that no example of the batch reaches.
+UNEXERCISED = "not exercised by this batch"
+
+#: What rounding leaves of a finite transformation, as a multiple of what it leaves of a
+#: residual: it goes through exponentials.
+FINITE = 10.0
+#: Zeros of a null space below this share of `rounding` are as good as exact ones.
+LOWEST = 1e-4
 
 #: Fresh draws of parameters, rows and elements of a family.
 DRAWS = 3
@@ -95,7 +106,9 @@ class Evidence:
             "rotation", or the name of a candidate.
         blocks: the paths that it moves.
         generators: how many independent ones the row stands for.
-        kind: "exact", "approximate" or "absent".
+        kind: "exact", "approximate" or "absent"; with `stop_gradient` in the loss also
+            "of the gradient, not of the loss", whose law holds in training, and "of
+            the loss alone", whose law does not.
         residual: <grad f, xi> over the root of the sum of its squared terms (1 is what
             random signs give), root mean square over the samples.
         zero, nonzero: of the null space that it was found in, the largest singular
@@ -126,12 +139,20 @@ class Evidence:
     ) -> Evidence:
         residual = max(generator.defect, measured.residual)
         kind = APPROXIMATE if residual < NEAR_UNITS else ABSENT
+        holds = measured.defect < FINITE * rounding
+        # What lies beyond the gap is no zero, however small: an epsilon of 1e-11.
+        zero, other = generator.gap
+        middle = np.sqrt(max(zero, LOWEST * rounding) * other)
+        if residual < min(rounding, middle if middle >= 0 else rounding):
+            kind = EXACT if holds else OF_GRADIENT if measured.detached else APPROXIMATE
+        elif measured.detached and holds and measured.own_residual < rounding:
+            kind = OF_LOSS
         return cls(
             description=description,
             family=family,
             blocks=measured.blocks,
             generators=generator.count,
-            kind=EXACT if residual < rounding else kind,
+            kind=kind,
             residual=residual,
             zero=generator.gap[0],
             nonzero=generator.gap[1],
@@ -152,6 +173,8 @@ class Measured:
     blocks: tuple[str, ...]
     residual: float
     defect: float
+    own_residual: float
+    detached: bool
 
 
 def measure(
@@ -159,11 +182,13 @@ def measure(
 ) -> list[Measured]:
     """Residuals and finite transformations at fresh parameters and rows."""
     residuals: list[list[float]] = [[] for _ in families]
+    own: list[list[float]] = [[] for _ in families]
     changes: list[list[tuple[float, float]]] = [[] for _ in families]
     blocks: list[tuple[str, ...]] = [()] * len(families)
     sizes = []
     for draw, (theta, batch) in enumerate(probe.draws(DRAWS, seed)):
         gradient = probe.gradient(theta, batch)
+        slope = probe.own_gradient(theta, batch) if probe.is_detached else gradient
         before = float(probe.value(theta, batch))
         sizes.append(abs(before))
         for i, family in enumerate(families):
@@ -172,6 +197,7 @@ def measure(
             field = family.field(theta, chosen)
             blocks[i] = tuple(field)
             residuals[i].append(_residual(gradient, field, probe.rounding))
+            own[i].append(_residual(slope, field, probe.rounding))
             moved = flow(lambda q, f=family, c=chosen: f.field(q, c), theta)
             random = _displaced(theta, moved, field, generator)
             changes[i].append(
@@ -180,10 +206,12 @@ def measure(
                     float(probe.value(random, batch)) - before,
                 )
             )
-    size = float(np.mean(sizes))
+    size, detached = float(np.mean(sizes)), probe.is_detached
     return [
-        Measured(where, _rms(residual), _ratio(change, size))
-        for where, residual, change in zip(blocks, residuals, changes, strict=True)
+        Measured(where, _rms(first), _ratio(change, size), _rms(second), detached)
+        for where, first, second, change in zip(
+            blocks, residuals, own, changes, strict=True
+        )
     ]
 
 

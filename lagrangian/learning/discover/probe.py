@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
-from lagrangian.errors import LagrangianError
-from lagrangian.learning.model import in_double, split_in_double, traced_loss
-from lagrangian.lowering.pytrees import named_leaves
+from lagrangian.learning.discover.cuts import cuts_of_arguments
+from lagrangian.learning.discover.in_double import equations, evaluated
+from lagrangian.learning.discover.pieces import Piece, pieces_of
 
 #: Rows of the batch that one sample uses.
 ROWS = 16
 #: How far a draw is from the given parameters, relative to their root mean square,
 #: and what stands for that of an array that is zero.
 SPREAD, ZERO_ARRAY = 0.5, 0.3
-#: What counts as zero, relative to a sum with random signs: in float64, and where the
-#: loss rounds to a shorter type on its way.
-EXACT, COARSE = 1e-11, 1e-6
+#: The root mean square is at most so many medians: entries that were set by hand, such
+#: as a bias that keeps a unit off, do not spread to the others.
+OUTLIER = 3.0
+#: What counts as zero, relative to a sum with random signs, and between which bounds
+#: the widest gap is looked for. Float64 rounds to 2e-16, and deep networks multiply
+#: that by a thousand or more; what is above 1e-8 is a number of its own, such as an
+#: epsilon.
+EXACT, BOUNDS = 1e-10, (1e-14, 1e-8)
+#: The same where a part of the loss cannot be evaluated in float64.
+COARSE, COARSE_BOUNDS = 1e-5, (1e-8, 1e-3)
+#: A difference of values and the slope that the gradient gives agree to this.
+SLOPE, STEP = 1e-6, 1e-5
+
+#: What may give a value another gradient than its own.
+_CUTTING = {
+    "stop_gradient",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+}
+
+Arrays = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,145 +50,148 @@ class Probe:
 
     Attributes:
         parameters: the given ones by dotted path, float64.
-        loss: (parameters, batch) -> loss, traceable by JAX.
-        batch: the given one, its floating-point leaves in float64.
+        program, slopes: the loss and its gradient as JAX traced them in the model's own
+            types, of the leaves of (parameters, batch).
+        batch: the given one; what is no array stays as it is.
+        short: the types below float64 in which the loss computes, from short to long.
     """
 
     parameters: dict[str, np.ndarray]
-    loss: Callable[[Mapping[str, Any], Any], Any]
-    batch: Any
+    program: ClosedJaxpr
+    slopes: ClosedJaxpr
+    batch: list[np.ndarray]
+    short: tuple[str, ...]
+    _rounded: set[str] = field(default_factory=set)
 
     @cached_property
-    def value(self) -> Callable[[Mapping[str, Any], Any], Any]:
-        """The loss, compiled."""
-        return jax.jit(lambda theta, batch: self.loss(theta, batch))
+    def value(self) -> Callable[[Arrays, Any], Any]:
+        """The loss in float64, compiled."""
+        return jax.jit(self._value)
+
+    def _value(self, theta: Arrays, batch: Any) -> Any:
+        leaves = [theta[path] for path in self.parameters]
+        return evaluated(self.program, self._rounded)(*leaves, *batch)[0]
 
     @cached_property
-    def rounding(self) -> float:
-        """What counts as zero: more where the loss computes below float64 inside."""
-        theta, batch = next(self.draws(1, seed=0))
-        program = jax.make_jaxpr(self.loss)(theta, batch)
-        return COARSE if any(map(_rounds, _equations(program.jaxpr))) else EXACT
+    def _gradient(self) -> Callable[[Arrays, Any], Any]:
+        @jax.jit
+        def gradient(theta: Arrays, batch: Any) -> Any:
+            leaves = [theta[path] for path in self.parameters]
+            slopes = evaluated(self.slopes, self._rounded)(*leaves, *batch)
+            return dict(zip(self.parameters, slopes, strict=True))
+
+        return gradient
 
     @cached_property
-    def _gradient(self) -> Callable[[Mapping[str, Any], Any], Any]:
-        return jax.jit(jax.grad(self.loss))
+    def _own_gradient(self) -> Callable[[Arrays, Any], Any]:
+        return jax.jit(jax.grad(self._value))
 
-    def gradient(self, theta: Mapping[str, Any], batch: Any) -> dict[str, np.ndarray]:
-        """The gradient by path, its norm over all paths 1."""
+    def gradient(self, theta: Arrays, batch: Any) -> dict[str, np.ndarray]:
+        """The gradient that training uses, by path, its norm over all paths 1."""
+        return _unit(jax.device_get(self._gradient(theta, batch)))
+
+    def own_gradient(self, theta: Arrays, batch: Any) -> dict[str, np.ndarray]:
+        """That of the value itself, through every `stop_gradient`; its norm is 1."""
+        return _unit(jax.device_get(self._own_gradient(theta, batch)))
+
+    @cached_property
+    def is_detached(self) -> bool:
+        """Whether the gradient of training is another than that of the value.
+
+        A difference of values is cheap, but crosses kinks; where it does not agree, the
+        value is differentiated.
+        """
+        names = {e.primitive.name for e in equations(self.program.jaxpr)}
+        if not names & _CUTTING:
+            return False
+        for theta, batch in self.draws(2, seed=1):
+            if self._slope_agrees(theta, batch):
+                continue
+            one, other = self.gradient(theta, batch), self.own_gradient(theta, batch)
+            apart = sum(float(((one[p] - other[p]) ** 2).sum()) for p in one)
+            if np.isfinite(apart) and np.sqrt(apart) > self.rounding:
+                return True
+        return False
+
+    def _slope_agrees(self, theta: Arrays, batch: Any) -> bool:
+        """Along one direction: the slope by values, and by the gradient."""
+        generator = np.random.default_rng(1)
         gradient = jax.device_get(self._gradient(theta, batch))
-        norm = np.sqrt(sum(float((g**2).sum()) for g in gradient.values()))
-        return {path: g / (norm or 1.0) for path, g in gradient.items()}
+        ahead = {
+            path: _size(a) * generator.standard_normal(a.shape)
+            for path, a in theta.items()
+        }
+        slope = sum(float((gradient[path] * d).sum()) for path, d in ahead.items())
+        bound = sum(float(np.abs(g * ahead[p]).sum()) for p, g in gradient.items())
+        first, second = (
+            float(self.value({p: a + s * ahead[p] for p, a in theta.items()}, batch))
+            for s in (STEP, -STEP)
+        )
+        return abs((first - second) / (2 * STEP) - slope) <= SLOPE * bound
+
+    @property
+    def _is_coarse(self) -> bool:
+        # Known once the loss and its gradient were traced, as `make_probe` does.
+        return bool(self._rounded)
+
+    @property
+    def rounding(self) -> float:
+        """What counts as zero."""
+        return COARSE if self._is_coarse else EXACT
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which the widest gap parts zeros from the rest."""
+        return COARSE_BOUNDS if self._is_coarse else BOUNDS
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {path: array.shape for path, array in self.parameters.items()}
 
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """The parts of its arrays that the model uses by themselves."""
+        cuts = cuts_of_arguments(self.program, len(self.parameters))
+        return pieces_of(self.shapes, dict(zip(self.parameters, cuts, strict=True)))
+
+    @cached_property
+    def _sizes(self) -> dict[str, float]:
+        return {path: _size(array) for path, array in self.parameters.items()}
+
     def draws(self, count: int, seed: int) -> Iterator[tuple[dict[str, Any], Any]]:
         """Random parameters around the given ones, each with rows of the batch."""
         generator = np.random.default_rng(seed)
-        leaves, structure = jax.tree.flatten(self.batch)
-        lengths = {leaf.shape[:1] for leaf in leaves}
-        length = lengths.pop()[0] if len(lengths) == 1 and () not in lengths else None
         for _ in range(count):
             theta = {
                 path: array
-                + SPREAD * _size(array) * generator.standard_normal(array.shape)
+                + SPREAD * self._sizes[path] * generator.standard_normal(array.shape)
                 for path, array in self.parameters.items()
             }
-            rows = slice(None)
-            if length is not None:
-                rows = generator.permutation(length)[:ROWS]
-            chosen = [leaf if length is None else leaf[rows] for leaf in leaves]
-            yield theta, jax.tree.unflatten(structure, chosen)
+            yield theta, self.rows(self.batch, generator)
+
+    def rows(self, batch: list[Any], generator: np.random.Generator) -> list[Any]:
+        """Some rows of a batch, as many as the loss was traced with."""
+        length = length_of(batch)
+        if length is None:
+            return batch
+        rows = generator.permutation(length)[:ROWS]
+        return [leaf[rows] for leaf in batch]
 
 
-def make_probe(model: Any, loss: Callable[[Any, Any], Any], batch: Any) -> Probe:
-    """The probe of an NNX module, or of a function of a pytree of parameters.
-
-    To be called, and used, in 64-bit mode.
-
-    Raises:
-        LagrangianError: parameters that cannot be differentiated by, a loss that is no
-            scalar, not finite, not differentiable, or not a function of its arguments.
-    """
-    parts = split_in_double(model)
-    value, tree = parts.bind(loss), parts.parameters
-    structure = jax.tree.structure(tree)
-    parameters = {path: np.asarray(leaf) for path, leaf in named_leaves(tree).items()}
-
-    def of_paths(theta: Mapping[str, Any], batch: Any) -> Any:
-        leaves = [theta[path] for path in parameters]
-        return value(jax.tree.unflatten(structure, leaves), parts.rest, batch)[0]
-
-    probe = Probe(parameters, of_paths, jax.tree.map(in_double, batch))
-    _check_loss(probe)
-    return probe
+def length_of(leaves: list[Any]) -> int | None:
+    """The length that all leading axes have, if it is the same."""
+    lengths = {leaf.shape[:1] for leaf in leaves}
+    return lengths.pop()[0] if len(lengths) == 1 and () not in lengths else None
 
 
-def _equations(program: Any) -> Iterator[Any]:
-    """Those of a jaxpr, and of the jaxprs within."""
-    for equation in program.eqns:
-        yield equation
-        for value in equation.params.values():
-            for inner in value if isinstance(value, list | tuple) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from _equations(inner)
-
-
-def _rounds(equation: Any) -> bool:
-    """Whether something in float64 goes in and a shorter floating-point type comes out.
-
-    Steps, masks and random bits in a short type do not count: they are not rounded.
-    """
-    inside, outside = (
-        [v.aval.dtype for v in variables if hasattr(v.aval, "dtype")]
-        for variables in (equation.invars, equation.outvars)
-    )
-    return any(t == jnp.float64 for t in inside) and any(
-        jnp.issubdtype(t, jnp.floating) and t != jnp.float64 for t in outside
-    )
+def _unit(gradient: dict[str, Any]) -> dict[str, np.ndarray]:
+    norm = np.sqrt(sum(float((g**2).sum()) for g in gradient.values()))
+    return {path: np.asarray(g) / (norm or 1.0) for path, g in gradient.items()}
 
 
 def _size(array: np.ndarray) -> float:
-    """The root mean square of the entries."""
-    size = float(np.sqrt(np.mean(array**2))) if array.size else 0.0
-    return size or ZERO_ARRAY
-
-
-def _check_loss(probe: Probe) -> None:
-    if any(0 in leaf.shape[:1] for leaf in jax.tree.leaves(probe.batch)):
-        raise LagrangianError("`batch` has no examples: its arrays have length 0.")
-    theta, batch = next(probe.draws(1, seed=0))
-    with traced_loss():
-        first = probe.value(theta, batch)
-    if jnp.shape(first) != ():
-        raise LagrangianError(
-            f"`loss` must return a scalar; its shape is {jnp.shape(first)}. "
-            "Reduce it, as in `losses.mean()`."
-        )
-    if not jnp.isfinite(first):
-        raise LagrangianError(
-            f"`loss` is {first} near the model's parameters; it must be finite."
-        )
-    # A second probe traces the loss again, and would meet other random numbers.
-    if replace(probe).value(theta, batch) != first:
-        raise LagrangianError(
-            "`loss` returns another value when it is called again with the same "
-            "parameters and batch. Supported is state that the model carries "
-            "(`nnx.BatchStat`, `nnx.Rngs`); keep random numbers and counters there."
-        )
-    with traced_loss():
-        gradient = probe.gradient(theta, batch)
-    if bad := [path for path, g in gradient.items() if not np.isfinite(g).all()]:
-        raise LagrangianError(
-            f"the gradient of `loss` by `{bad[0]}` is not finite. Supported are losses "
-            "that can be differentiated almost everywhere."
-        )
-    if not any(g.any() for g in gradient.values()):
-        raise LagrangianError(
-            "the gradient of `loss` is zero everywhere: it goes through something that "
-            "is not differentiable, such as argmax, round, sign or `stop_gradient`. "
-            "Pass the loss that the model is trained with."
-        )
+    """The root mean square of the entries, but for a few that are far larger."""
+    if not array.any():
+        return ZERO_ARRAY
+    size = float(np.sqrt(np.mean(array**2)))
+    return min(size, OUTLIER * float(np.median(np.abs(array))) or size)

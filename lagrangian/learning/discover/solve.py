@@ -2,99 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import combinations, product
 from math import comb
 
 import numpy as np
 from scipy.optimize import linprog
+from scipy.sparse.csgraph import connected_components
 
-#: How far coefficients may be from the numbers to which they are rounded.
-EXACT_ROUNDING, NEAR_ROUNDING = 1e-6, 0.3
-#: Orders of the columns in which the null space is reduced to echelon form.
-ORDERS = 64
+from lagrangian.learning.discover.pairings import Pairings, Solution, widest_gap
+
+#: How far coefficients of approximate symmetries may be from whole numbers.
+NEAR_ROUNDING = 0.3
+#: Orders of the columns in which the null space is reduced to echelon form, and how
+#: many entries all those forms may have.
+ORDERS, MOST_ENTRIES = 64, 10_000_000
 #: A pivot below this share of the largest entry is rounding.
 PIVOT = 1e-4
+#: Entries of a projector below this are rounding, and coefficients as near to a
+#: fraction are that fraction; or below a multiple of the ratio of zeros to the smallest
+#: other.
+APART, BLUR = 1e-6, 30.0
 #: Singular values of coefficient vectors below this are zero.
 RANK = 1e-6
 #: Sets of terms that are tried one by one for approximate symmetries.
 MOST_SUPPORTS = 100_000
 
 
-@dataclass(frozen=True)
-class Solution:
-    """A null vector: integer or rational coefficients where they are such.
-
-    `defect` is its root-mean-square pairing with the gradients relative to that of the
-    same sum with random signs, and `gap` the largest singular value that counts as zero
-    in its level and the smallest that does not, relative to the same.
-    """
-
-    coefficients: np.ndarray
-    defect: float
-    gap: tuple[float, float]
-
-
-def solutions(
-    sums: np.ndarray,
-    squares: np.ndarray,
-    known: list[np.ndarray],
-    exact: float,
-    near: float,
+def exact_solutions(
+    pairings: Pairings, known: list[np.ndarray], low: float, high: float
 ) -> list[Solution]:
     """The sparsest null vectors that do not follow from `known` ones.
 
     Args:
-        sums: <g, xi> of each term, shape (rows, terms).
-        squares: squares of the same sums with random signs, same shape.
+        pairings: of the terms of one level.
         known: null vectors that other levels imply.
-        exact: defects below it are rounding.
-        near: the largest defect of what is called approximate.
-
-    Returns:
-        The exact ones, from sparse to dense, then the approximate ones by defect.
+        low, high: bounds between which the widest gap parts zeros from the rest.
     """
-    mean = squares.mean(axis=0)
-    scale = np.sqrt(np.where(mean > 0, mean, 1.0))
-    values, vectors = _singular(sums / scale / np.sqrt(len(sums)))
-    gap = _gap(values, exact)
-    gram = sums.T @ sums / len(sums)
+    values, vectors = pairings.singular
+    gap = widest_gap(values, low, high)
+    null = vectors[:, values <= gap[0]] if gap[0] > 0 else vectors[:, values == 0]
+    # Where zeros and the rest lie close together, null vectors have as much of the
+    # rest.
+    blur = max(APART, BLUR * gap[0] / gap[1])
     found: list[Solution] = []
-    basis = [*known]
+    for part, basis in _components(null, blur):
+        size = basis.shape[1]
+        given = [v[part] for v in known if v[part].any()]
+        if len(given) >= size and _rank(given) >= size:
+            continue
+        taken = list(given)
+        scale = pairings.scale[part]
+        solved = []
+        for circuit in _circuits(basis, scale, 12, blur):
+            vector = np.zeros(len(null))
+            vector[part] = circuit
+            solved.append(pairings.of(vector, gap))
+        # A circuit of terms that hardly matter may be one by rounding only.
+        solved = [s for s in solved if s.defect < high]
+        for solution in sorted(solved, key=_sparsity):
+            if len(taken) >= size and _rank(taken) >= size:
+                break
+            own = solution.coefficients[part]
+            if _is_independent(own, taken):
+                thinner = np.zeros(len(null))
+                thinner[part] = _thinned(own, taken)
+                again = pairings.of(thinner, gap)
+                solution = again if again.defect < high else solution
+                taken.append(solution.coefficients[part])
+                found.append(solution)
+    return found
 
-    def judged(candidates: Iterable[np.ndarray], limit: float) -> list[Solution]:
-        solved = [Solution(v, _defect(v, sums, mean), gap) for v in candidates]
-        return [s for s in solved if s.defect < limit]
 
-    def take(solution: Solution, limit: float) -> None:
-        if not _independent(solution.coefficients, basis):
-            return
-        thinner = _thinned(solution.coefficients, basis)
-        if limit == exact or _is_plain(thinner, gram):
-            (solution,) = judged([thinner], limit) or [solution]
+def near_solutions(
+    pairings: Pairings,
+    basis: list[np.ndarray],
+    low: float,
+    high: float,
+    near: float,
+) -> list[Solution]:
+    """Plain vectors that are nearly null, and do not follow from those of `basis`.
+
+    Plain are small whole coefficients, none of which could be left out.
+
+    Args:
+        pairings: of the terms of one level that may be approximate.
+        basis: null vectors that are known.
+        low, high: bounds between which the widest gap parts zeros from the rest.
+        near: the largest defect of what is called approximate.
+    """
+    values, vectors = pairings.singular
+    close = vectors[:, values < near]
+    gram = pairings.gram
+    gap = widest_gap(values, low, high)
+    if not (values[values < near] >= gap[1]).any():
+        return []
+    candidates = [
+        *_circuits(close, pairings.scale, 1, NEAR_ROUNDING),
+        *_small(gram, pairings.mean, near),
+    ]
+    solved = [pairings.of(v, gap) for v in candidates if _is_plain(v, gram)]
+    solved = [s for s in solved if s.defect < near]
+    basis = list(basis)
+    best: list[Solution] = []
+    for solution in sorted(solved, key=lambda s: s.defect):
+        others = [*basis, *(s.coefficients for s in best)]
+        if not any(_nested(solution.coefficients, other) for other in others):
+            best.append(solution)
+    found = []
+    for solution in sorted(best, key=lambda s: (_magnitude(s), *_sparsity(s))):
+        vector = solution.coefficients
+        if not _is_independent(vector, basis):
+            continue
+        thinner = _thinned(vector, basis)
+        if _is_plain(thinner, gram):
+            again = pairings.of(thinner, gap)
+            solution = again if again.defect < near else solution
         basis.append(solution.coefficients)
         found.append(solution)
-
-    tolerance = max(EXACT_ROUNDING, 1e3 * exact)
-    null, close = vectors[:, values < exact], vectors[:, values < near]
-    if null.shape[1]:
-        circuits = _circuits(null, scale, 12, tolerance)
-        sparse = judged(circuits, exact)
-        for solution in sorted(sparse, key=_sparsity):
-            take(solution, exact)
-    if close.shape[1] > null.shape[1]:
-        circuits = _circuits(close, scale, 1, NEAR_ROUNDING)
-        candidates = [*circuits, *_small(gram, mean, near)]
-        plain = judged((v for v in candidates if _is_plain(v, gram)), near)
-        best: list[Solution] = []
-        for solution in sorted(plain, key=lambda s: s.defect):
-            others = [*basis, *(s.coefficients for s in best)]
-            if not any(_nested(solution.coefficients, other) for other in others):
-                best.append(solution)
-        for solution in sorted(best, key=lambda s: (_magnitude(s), *_sparsity(s))):
-            take(solution, near)
     return found
+
+
+def _components(
+    null: np.ndarray, apart: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Terms that null vectors connect, and those vectors within them as columns."""
+    projector = null @ null.T
+    _, labels = connected_components(np.abs(projector) > apart, directed=False)
+    for label in np.unique(labels[np.diag(projector) > apart]):
+        part = np.flatnonzero(labels == label)
+        values, vectors = np.linalg.eigh(projector[np.ix_(part, part)])
+        yield part, vectors[:, values > 0.5]
 
 
 def _sparsity(solution: Solution) -> tuple[int, float]:
@@ -110,24 +148,6 @@ def _nested(vector: np.ndarray, other: np.ndarray) -> bool:
     """Whether all terms of the one are in the other: a worse version of the same."""
     smaller, larger = sorted((vector != 0, other != 0), key=np.count_nonzero)
     return not (smaller & ~larger).any()
-
-
-def _singular(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Singular values from small to large, and right singular vectors as columns."""
-    reduced = np.linalg.qr(matrix, mode="r") if len(matrix) > len(matrix.T) else matrix
-    _, values, rows = np.linalg.svd(reduced)
-    values = np.concatenate([values, np.zeros(len(rows) - len(values))])
-    return values[::-1], rows[::-1].T
-
-
-def _gap(values: np.ndarray, exact: float) -> tuple[float, float]:
-    zero, other = values[values < exact], values[values >= exact]
-    return float(zero.max(initial=0.0)), float(other.min(initial=np.inf))
-
-
-def _defect(vector: np.ndarray, sums: np.ndarray, mean: np.ndarray) -> float:
-    bound = mean @ vector**2
-    return float(np.sqrt(np.mean((sums @ vector) ** 2) / bound)) if bound > 0 else 0.0
 
 
 def _is_plain(vector: np.ndarray, gram: np.ndarray) -> bool:
@@ -167,14 +187,13 @@ def _small(gram: np.ndarray, mean: np.ndarray, near: float) -> Iterator[np.ndarr
                 yield vector
 
 
-def _independent(vector: np.ndarray, basis: list[np.ndarray]) -> bool:
-    if not basis:
-        return True
-    ranks = (
-        np.linalg.matrix_rank(np.array(rows), tol=RANK)
-        for rows in (basis, [*basis, vector])
-    )
-    return len(set(ranks)) == 2
+def _rank(rows: list[np.ndarray]) -> int:
+    sizes = np.linalg.norm(rows, axis=1, keepdims=True)
+    return int(np.linalg.matrix_rank(np.array(rows) / sizes, tol=RANK))
+
+
+def _is_independent(vector: np.ndarray, basis: list[np.ndarray]) -> bool:
+    return not basis or _rank([*basis, vector]) > _rank(basis)
 
 
 def _circuits(
@@ -188,7 +207,8 @@ def _circuits(
     generator = np.random.default_rng(0)
     terms, dimension = null.shape
     found: dict[tuple[float, ...], np.ndarray] = {}
-    for _ in range(ORDERS if dimension > 1 else 1):
+    orders = min(ORDERS, 1 + MOST_ENTRIES // (null.size * dimension or 1))
+    for _ in range(orders if dimension > 1 else 1):
         order = generator.permutation(terms)
         for row, pivot in _echelon(null.T[:, order]):
             vector = row / scale[order]
@@ -219,7 +239,7 @@ def _thinned(vector: np.ndarray, basis: list[np.ndarray]) -> np.ndarray:
         return vector
     trial = vector + known @ program.x[: len(basis)]
     trial = _signed(_rounded(trial, 12, NEAR_ROUNDING / 100))
-    return trial if _weight(trial) < _weight(vector) else vector
+    return trial if (0, 0) < _weight(trial) < _weight(vector) else vector
 
 
 def _weight(vector: np.ndarray) -> tuple[int, float]:

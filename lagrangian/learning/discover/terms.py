@@ -2,80 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from lagrangian.learning.discover.pieces import Piece
 from lagrangian.learning.discover.units import (
     View,
+    alike,
     matrix_views,
     scale_views,
     shift_views,
-    split_views,
 )
 
 SCALE = "scale"
 SHIFT = "shift"
+#: One piece moves by another of the same shape, as the halves of a rotation do.
+TURN = "turn"
 #: b of the layer x W + b moves by what a shift of x contributes: xi_b = c W.
 ABSORB = "absorb"
 #: xi = theta G, for a symmetric or an antisymmetric matrix G on the view's last axis.
 SYMMETRIC, ANTISYMMETRIC = "symmetric", "antisymmetric"
+#: The same for antisymmetric matrices whose rows sum to zero: with a normalisation that
+#: subtracts the mean, the residual stream may turn around the vector of ones.
+CENTRED = "centred"
+MATRICES = (SYMMETRIC, ANTISYMMETRIC, CENTRED)
+#: What a number a unit moves; these share levels, since a generator may have them all.
+AFFINE = "affine"
 
 #: Entries of a matrix, and units of a view with several axes, that are sampled.
 MATRIX_ENTRIES, MANY_UNITS = 8, 48
+#: Biases are tried with kernels of other layers in models of at most so many pieces.
+FEW_PIECES = 12
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Parameters and the gradient there, by path, with the products that terms sum."""
+    """Parameters and the gradient there, by path, and what terms take of them."""
 
     theta: Mapping[str, np.ndarray]
     gradient: Mapping[str, np.ndarray]
+    _known: dict[Any, Any] = field(default_factory=dict)
 
-    @cached_property
-    def squares(self) -> dict[str, np.ndarray]:
-        """Of the gradient."""
-        return {path: g**2 for path, g in self.gradient.items()}
+    def piece(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+        """The parameters and the gradient of a piece."""
+        if piece not in self._known:
+            arrays = self.theta[piece.path], self.gradient[piece.path]
+            self._known[piece] = tuple(piece.take(a) for a in arrays)
+        return self._known[piece]
 
-    @cached_property
-    def products(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """theta g, and its square."""
-        products = {path: self.theta[path] * g for path, g in self.gradient.items()}
-        return {path: (p, p**2) for path, p in products.items()}
+    def products(self, source: Piece, moved: Piece) -> tuple[np.ndarray, np.ndarray]:
+        """theta of one piece times g of another, and its square."""
+        if (source, moved) not in self._known:
+            values = self.piece(source)[0] * self.piece(moved)[1]
+            self._known[source, moved] = values, values**2
+        return self._known[source, moved]
 
 
 @dataclass(frozen=True)
 class Term:
     """One view and its action.
 
-    An `ABSORB` term moves the array `into`, which has the last `tail` axes of the view.
+    Attributes:
+        view: of the piece whose units are numbered.
+        action: one of the above.
+        into: the piece that moves, where it is not the view's: the other half of a
+            `TURN`, the bias of an `ABSORB`.
+        kept: of an `ABSORB`, the axes of the view's piece that the bias has, too.
     """
 
     view: View
     action: str
-    into: str | None = None
-    tail: int = 0
+    into: Piece | None = None
+    kept: tuple[int, ...] = ()
+
+    @property
+    def moved(self) -> Piece:
+        """The piece that moves."""
+        return self.into or self.view.piece
 
     @property
     def path(self) -> str:
         """The array that moves."""
-        return self.into or self.view.path
+        return self.moved.path
+
+    @property
+    def is_matrix(self) -> bool:
+        return self.action in MATRICES
 
     @property
     def level(self) -> tuple[str, tuple[int, ...]]:
         """Terms of one level have units that can move together, one by one."""
-        family = SHIFT if self.action == ABSORB else self.action
-        return family, self.view.units
+        return self.action if self.is_matrix else AFFINE, self.view.units
 
     def without(self, position: int) -> Term:
         return replace(self, view=self.view.without(position))
-
-    def splits(self, kind: str, units: int) -> Term | None:
-        view = self.view.splits(kind, units)
-        return None if view is None else replace(self, view=view)
 
     # ---------------------------------------------------------------- sampling
 
@@ -83,33 +109,41 @@ class Term:
         """<g, xi> unit by unit, and the square of the same sum with random signs.
 
         Two arrays of one axis: the units, or a sample of them where they are many.
-        Only for views that are not split: `View.group` derives those.
         """
         view = self.view
-        if self.action in (SYMMETRIC, ANTISYMMETRIC):
+        if self.is_matrix:
             return self._matrix_pairing(draw)
         if self.action == SHIFT:
-            values, squares = draw.gradient[view.path], draw.squares[view.path]
-        elif self.action == SCALE:
-            values, squares = draw.products[view.path]
-        else:
-            values = draw.theta[view.path] * draw.gradient[self.path]
+            values = draw.piece(view.piece)[1]
             squares = values**2
+        elif self.action == ABSORB:
+            values = draw.piece(view.piece)[0] * self._spread(draw.piece(self.moved)[1])
+            squares = values**2
+        else:
+            values, squares = draw.products(view.piece, self.moved)
         rest = tuple(a for a in range(values.ndim) if a not in view.axes)
         chosen = _sample(view.units)
         if rest:
             values, squares = values.sum(rest), squares.sum(rest)
         return values.reshape(-1)[chosen], squares.reshape(-1)[chosen]
 
+    def _spread(self, values: Any) -> Any:
+        """What has the kept axes of the view's piece, along its other axes."""
+        shape = [n if a in self.kept else 1 for a, n in enumerate(self.view.shape)]
+        return values.reshape(shape)
+
     def _matrix_pairing(self, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-        part, view = self._part
+        part, axes = self._part
         sign = 1 if self.action == SYMMETRIC else -1
-        rows = view.units[-1]
+        order = (*axes, *(a for a in range(len(self.view.shape)) if a not in axes))
+        left, right = (a[part].transpose(order) for a in draw.piece(self.view.piece))
         left, right = (
-            view.unfold(a[self.view.path][part]).reshape(-1, rows, view.size)
-            for a in (draw.theta, draw.gradient)
+            a.reshape(-1, a.shape[len(axes) - 1], prod(a.shape[len(axes) :]))
+            for a in (left, right)
         )
-        above, below = np.triu_indices(rows, 1)
+        if self.action == CENTRED:
+            left, right = (a - a.mean(axis=1, keepdims=True) for a in (left, right))
+        above, below = np.triu_indices(left.shape[1], 1)
         outer = left @ right.swapaxes(1, 2)
         squares = left**2 @ (right**2).swapaxes(1, 2)
         sums = outer[:, above, below] + sign * outer[:, below, above]
@@ -118,15 +152,14 @@ class Term:
         ).ravel()
 
     @cached_property
-    def _part(self) -> tuple[Any, View]:
-        """The entries of a matrix's array that are sampled, and their view."""
+    def _part(self) -> tuple[Any, tuple[int, ...]]:
+        """The entries of a matrix's piece that are sampled, and the view's axes."""
         *heads, width = self.view.axes
         chosen = [np.arange(length) for length in self.view.shape]
         for axis in (*heads, width):
             most = MATRIX_ENTRIES if axis == width else 3
-            chosen[axis] = _spread(self.view.shape[axis], most)
-        shape = tuple(map(len, chosen))
-        return np.ix_(*chosen), replace(self.view, shape=shape)
+            chosen[axis] = _evenly(self.view.shape[axis], most)
+        return np.ix_(*chosen), self.view.axes
 
     # ---------------------------------------------------------------- moving
 
@@ -134,7 +167,7 @@ class Term:
     def element_shape(self) -> tuple[int, ...]:
         """Of one element of a family: a number a unit, or a matrix a head."""
         units = self.view.units
-        return units if self.action in (SCALE, SHIFT, ABSORB) else (*units, units[-1])
+        return (*units, units[-1]) if self.is_matrix else units
 
     def field(self, array: Any, chosen: Any) -> Any:
         """xi of the array `path` at the values `array` of the view's array.
@@ -144,74 +177,77 @@ class Term:
             chosen: the element of the family, of `element_shape`.
         """
         view = self.view
-        if self.action in (SYMMETRIC, ANTISYMMETRIC):
-            unfolded = view.unfold(array)
-            return view.fold(chosen.swapaxes(-1, -2) @ unfolded)
+        if self.is_matrix:
+            if self.action == CENTRED:
+                chosen = chosen - chosen.mean(axis=-1, keepdims=True)
+                chosen = chosen - chosen.mean(axis=-2, keepdims=True)
+            return view.fold(chosen.swapaxes(-1, -2) @ view.unfold(array))
         spread = np.broadcast_to(chosen[..., None], (*view.units, view.size))
         if self.action == SHIFT:
             return view.fold(spread)
-        moved = view.fold(spread) * array
-        if self.action == SCALE:
-            return moved
-        return moved.sum(tuple(range(moved.ndim - self.tail)))
+        values = view.fold_piece(spread) * view.piece.take(array)
+        if self.action == ABSORB:
+            gone = (a for a in range(len(view.shape)) if a not in self.kept)
+            values = values.sum(tuple(gone))
+        return self.moved.place(values)
 
 
-def base_terms(shapes: Mapping[str, tuple[int, ...]]) -> list[Term]:
-    """Every term whose view is not split."""
-    shapes = dict(shapes)
-    terms = [Term(view, SCALE) for view in scale_views(shapes)]
-    terms += [Term(view, SHIFT) for view in shift_views(shapes)]
-    terms += _absorbing(shapes)
-    for view in matrix_views(shapes):
-        terms += [Term(view, SYMMETRIC), Term(view, ANTISYMMETRIC)]
-    return _companions(terms)
+def terms_of(pieces: Sequence[Piece]) -> list[Term]:
+    """Every term of these pieces."""
+    terms: list[Term] = []
+    for piece in pieces:
+        terms += [Term(view, SCALE) for view in scale_views(piece)]
+        terms += [Term(view, SHIFT) for view in shift_views(piece)]
+        for view in matrix_views(piece):
+            terms += [Term(view, SYMMETRIC), Term(view, ANTISYMMETRIC)]
+            if len(view.units) == 1 and view.units[0] > 3:
+                terms.append(Term(view, CENTRED))
+    for source, moved in alike(pieces):
+        terms += [Term(view, TURN, moved) for view in scale_views(source)]
+    return _companions([*terms, *_absorbing(pieces)])
 
 
-def split_terms(term: Term, sizes: set[int]) -> Iterator[Term]:
-    """The same on coarser units, which cost no further sampling."""
-    if term.action in (SCALE, SHIFT) and len(term.view.axes) == 1:
-        for view in split_views(term.view, sizes):
-            yield replace(term, view=view)
-
-
-def _absorbing(shapes: dict[str, tuple[int, ...]]) -> Iterator[Term]:
-    """Kernels with the bias of their own layer: siblings whose last axes agree."""
-    for kernel, shape in shapes.items():
-        layer = kernel.rpartition(".")[0]
-        for bias, width in shapes.items():
-            if bias == kernel or bias.rpartition(".")[0] != layer:
+def _absorbing(pieces: Sequence[Piece]) -> Iterator[Term]:
+    """Kernels with biases that have some of their axes, of the same layer."""
+    for kernel in pieces:
+        layer = kernel.path.rpartition(".")[0]
+        for bias in pieces:
+            near = bias.path.rpartition(".")[0] == layer or len(pieces) <= FEW_PIECES
+            if bias.path == kernel.path or not near:
                 continue
-            lead = len(shape) - len(width)
-            if lead < 1 or shape[lead:] != width:
-                continue
-            for axes in {tuple(range(lead)), (lead - 1,)}:
-                yield Term(View(kernel, shape, axes), ABSORB, bias, len(width))
+            for kept in combinations(range(len(kernel.shape)), len(bias.shape)):
+                rest = tuple(a for a in range(len(kernel.shape)) if a not in kept)
+                if rest and tuple(kernel.shape[a] for a in kept) == bias.shape:
+                    for axes in {(), rest, *((a,) for a in rest)}:
+                        yield Term(View(kernel, axes), ABSORB, bias, kept)
 
 
-def _companions(terms: list[Term]) -> list[Term]:
-    """Drop the pairs of axes whose units no array of another path has.
+def _companions(terms: Iterable[Term]) -> list[Term]:
+    """Drop the pairs of axes whose units no other piece has.
 
     Scales of single entries, and of a head's entries, mean something only where two
-    arrays share them.
+    pieces share them.
     """
-    paths: dict[Any, set[str]] = {}
+    terms = list(terms)
+    movers: dict[Any, set[Piece]] = {}
     for term in terms:
-        paths.setdefault(term.level, set()).add(term.path)
+        if term.action != SHIFT:
+            movers.setdefault(term.level, set()).add(term.moved)
     return [
         t
         for t in terms
-        if len(t.view.axes) < 2 or t.action == SHIFT or len(paths[t.level]) > 1
+        if len(t.view.axes) < 2 or t.action == SHIFT or len(movers[t.level]) > 1
     ]
 
 
 def _sample(units: tuple[int, ...]) -> Any:
     """Units that are sampled: all along one axis, some of those along several."""
-    total = int(np.prod(units, dtype=int))
+    total = prod(units)
     if len(units) < 2 or total <= MANY_UNITS:
         return np.arange(total)
     return np.random.default_rng(total).choice(total, MANY_UNITS, replace=False)
 
 
-def _spread(length: int, most: int) -> np.ndarray:
+def _evenly(length: int, most: int) -> np.ndarray:
     """At most so many indices, from all over the axis."""
     return np.unique(np.linspace(0, length - 1, min(length, most)).astype(int))

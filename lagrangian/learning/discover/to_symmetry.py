@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,15 @@ import sympy as sp
 
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import Evidence
-from lagrangian.learning.discover.terms import ABSORB, ANTISYMMETRIC, SHIFT, Term
+from lagrangian.learning.discover.terms import (
+    ABSORB,
+    ANTISYMMETRIC,
+    CENTRED,
+    SCALE,
+    SHIFT,
+    TURN,
+    Term,
+)
 from lagrangian.symbolic.algebra.blocks import Block, LinearMap, ones
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.symmetry import Symmetry
@@ -43,23 +53,31 @@ class DiscoveredSymmetry(Symmetry):
         return (*super()._content(), frozenset(self.maps.items()))
 
 
-class Element(ByContent):
-    """What one element of a family does to an array: a function that can be pickled.
+@dataclass(frozen=True, eq=False)
+class Moved(ByContent):
+    """What terms move by, as a linear map of one array, or of the number 1.
 
-    Args:
-        terms: with their coefficients.
-        chosen: the element, a number for each unit or a matrix.
+    Attributes:
+        terms: with their coefficients; all take the same array, or all are shifts.
+        chosen: the element of the family.
     """
 
-    def __init__(self, terms: tuple[tuple[Term, float], ...], chosen: np.ndarray):
-        self.terms, self.chosen = terms, chosen
+    terms: tuple[tuple[Term, float], ...]
+    chosen: np.ndarray
+
+    def _content(self) -> tuple[Any, ...]:
+        return Moved, self.terms, self.chosen.shape, self.chosen.tobytes()
+
+    @property
+    def domain(self) -> tuple[int, ...]:
+        """The shape of what it takes."""
+        term = self.terms[0][0]
+        return () if term.action == SHIFT else term.view.piece.whole
 
     def __call__(self, array: Any) -> Any:
         element = self.chosen.astype(array.dtype)
-        return sum(c * term.field(array, element) for term, c in self.terms)
-
-    def _content(self) -> tuple[Any, ...]:
-        return "element", self.terms, self.chosen.shape, self.chosen.tobytes()
+        moved = sum(c * term.field(array, element) for term, c in self.terms)
+        return moved * array if self.domain == () else moved
 
 
 def to_symmetry(
@@ -77,28 +95,30 @@ def to_symmetry(
         evidence: kept with the symmetry.
         number: makes the names of the linear maps unique, and their elements.
     """
-    plain = len({term.path for term, _ in generator.terms}) == len(generator.terms)
-    absorbs = any(term.action == ABSORB for term, _ in generator.terms)
-    axes = _unit_axes(generator, absorbs, plain)
+    axes = _unit_axes(generator)
     maps: dict[LinearMap, Function] = {}
     xi: dict[Any, Any] = {}
     chosen = generator.element(np.random.default_rng(number))
-    if absorbs:
+    if axes is None and not generator.is_matrix:
         chosen = np.ones(generator.units)
     for path in dict.fromkeys(term.path for term, _ in generator.terms):
         terms = [(t, c) for t, c in generator.terms if t.path == path]
-        term, coefficient = terms[0][0], _exact(terms[0][1])
-        block = Block(path, unit_axis=axes.get(path))
-        if term.action == SHIFT and len(terms) == 1:
-            xi[block] = coefficient * ones
-        elif plain and not generator.is_matrix and term.action != ABSORB:
-            xi[block] = coefficient * block
-        else:
-            source = Block(term.view.path, unit_axis=axes.get(term.view.path))
-            linear_map = LinearMap(f"A{number}_{path}", _parity(term))
-            maps[linear_map] = Element(tuple(terms), chosen)
-            xi[block] = linear_map(source)
-            xi.setdefault(source, 0)
+        block = Block(path, unit_axis=(axes or {}).get(path))
+        if axes is not None:
+            xi[block] = sum(_direction(t, block) * _exact(c) for t, c in terms)
+            continue
+        xi[block] = 0
+        for i, (source, parts) in enumerate(_by_source(terms).items()):
+            if source is None and all(_is_plain(t, chosen) for t, _ in parts):
+                xi[block] += sum(_exact(c) for _, c in parts) * ones
+                continue
+            name = f"A{number}_{path}" + (f"_{i}" if i else "")
+            linear_map = LinearMap(name, _parity(parts, path == source))
+            maps[linear_map] = Moved(tuple(parts), chosen)
+            argument = ones if source is None else Block(source)
+            xi[block] += linear_map(argument)
+            if source is not None:
+                xi.setdefault(argument, 0)
     return DiscoveredSymmetry(xi, maps, evidence, generator)
 
 
@@ -109,18 +129,68 @@ def _exact(coefficient: float) -> Any:
     return sp.Rational(near.numerator, near.denominator) if is_near else coefficient
 
 
-def _unit_axes(generator: Generator, absorbs: bool, plain: bool) -> dict[str, int]:
-    """For each path the axis of its units, where one axis numbers them in all."""
-    heads = len(generator.units) - generator.is_matrix
-    whole = any(term.view.split for term, _ in generator.terms)
-    if absorbs or whole or not plain or heads == 0:
-        return {}
-    position = int(np.argmax(generator.units[:heads]))
-    return {term.path: term.view.axes[position] for term, _ in generator.terms}
+def _direction(term: Term, block: Block) -> Any:
+    return ones if term.action == SHIFT else block
 
 
-def _parity(term: Term) -> int:
-    """Scales and symmetric matrices are self-adjoint; antisymmetric ones turn sign."""
-    if term.action == ABSORB:
+def _unit_axes(generator: Generator) -> dict[str, int | None] | None:
+    """For each path the axis of its units; None where a block does not move as a whole.
+
+    Blocks move by multiples of themselves and of ones. Their units are numbered by one
+    axis of the array, or they have none.
+    """
+    if any(t.action not in (SCALE, SHIFT) for t, _ in generator.terms):
+        return None
+    if any(not t.view.piece.is_all for t, _ in generator.terms):
+        return None
+    views = {(t.path, t.view) for t, _ in generator.terms}
+    if len({path for path, _ in views}) < len(views):
+        return None
+    common = set.intersection(*({*view.axis_by_units} for _, view in views))
+    if not common:
+        return dict.fromkeys(path for path, _ in views)
+    largest = max(common, key=lambda places: prod(generator.units[i] for i in places))
+    return {path: view.axis_by_units[largest] for path, view in views}
+
+
+def _parity(terms: list[tuple[Term, float]], own: bool) -> int:
+    """Scales and symmetric matrices are self-adjoint; antisymmetric ones turn sign.
+
+    Args:
+        terms: of one block, with one source.
+        own: whether the source is the block itself.
+    """
+    actions = {term.action for term, _ in terms}
+    if not own or actions & {ABSORB, SHIFT}:
         return 0
-    return -1 if term.action == ANTISYMMETRIC else 1
+    if actions <= {ANTISYMMETRIC, CENTRED}:
+        return -1
+    turns = {
+        (t.view.piece, t.moved, t.view.axes): c for t, c in terms if t.action == TURN
+    }
+    if not turns:
+        return 1
+    signs = {
+        sign
+        for (one, other, axes), c in turns.items()
+        for sign in (1, -1)
+        if abs(turns.get((other, one, axes), 0.0) - sign * c) < 1e-9
+    }
+    alone = actions == {TURN}
+    return signs.pop() if len(signs) == 1 and (alone or 1 in signs) else 0
+
+
+def _is_plain(term: Term, chosen: np.ndarray) -> bool:
+    """Whether a shift moves all entries of an array by the same."""
+    return term.view.piece.is_all and bool((chosen == 1).all())
+
+
+def _by_source(
+    terms: list[tuple[Term, float]],
+) -> dict[str | None, list[tuple[Term, float]]]:
+    """Terms by the array that they take; None for shifts, which take none."""
+    sources: dict[str | None, list[tuple[Term, float]]] = {}
+    for term, c in terms:
+        source = None if term.action == SHIFT else term.view.path
+        sources.setdefault(source, []).append((term, c))
+    return sources

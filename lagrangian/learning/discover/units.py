@@ -1,162 +1,161 @@
-"""Views: which entries of an array of parameters move together, unit by unit."""
+"""Views: which entries of a piece move together, unit by unit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
+from math import prod
 from typing import Any
 
 import numpy as np
 
-#: How an axis of n entries holds U units: in U runs, or every U-th entry.
-CONTIGUOUS, STRIDED = "contiguous", "strided"
+from lagrangian.learning.discover.pieces import Piece
 
 
 @dataclass(frozen=True)
 class View:
-    """An array seen as units, each of which a generator moves as a whole.
+    """A piece seen as units, each of which a generator moves as a whole.
 
     Attributes:
-        path: of the array.
-        shape: of the array.
-        axes: those that number the units; the others are within a unit.
-        split: None, or (`CONTIGUOUS` or `STRIDED`, units) where the one axis in `axes`
-            holds several entries of a unit: the rows that read a flattened image are
-            strided by its channels, and a group normalisation's groups are contiguous.
+        piece: of an array, or all of it.
+        axes: those of the piece that number the units; the others are within a unit.
     """
 
-    path: str
-    shape: tuple[int, ...]
+    piece: Piece
     axes: tuple[int, ...] = ()
-    split: tuple[str, int] | None = None
+
+    @property
+    def path(self) -> str:
+        return self.piece.path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.piece.shape
 
     @cached_property
     def units(self) -> tuple[int, ...]:
         """How many units along each of `axes`."""
-        if self.split:
-            return (self.split[1],)
         return tuple(self.shape[a] for a in self.axes)
 
     @cached_property
     def size(self) -> int:
         """Entries in a unit."""
-        return int(np.prod(self.shape, dtype=int) // np.prod(self.units, dtype=int))
+        return prod(self.shape) // prod(self.units)
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        """The axes of the units, then the others."""
+        rest = tuple(a for a in range(len(self.shape)) if a not in self.axes)
+        return self.axes + rest
 
     def unfold(self, array: Any) -> Any:
-        """The array as (units..., entries of a unit)."""
-        shape, axes = self._grid()
-        array = array.reshape(shape)
-        rest = tuple(a for a in range(len(shape)) if a not in axes)
-        return array.transpose(axes + rest).reshape(*self.units, -1)
+        """The piece of an array as (units..., entries of a unit)."""
+        return self.unfold_piece(self.piece.take(array))
+
+    def unfold_piece(self, values: Any) -> Any:
+        """The piece as (units..., entries of a unit)."""
+        return values.transpose(self._order).reshape(*self.units, self.size)
 
     def fold(self, unfolded: Any) -> Any:
-        """The inverse of `unfold`."""
-        shape, axes = self._grid()
-        order = axes + tuple(a for a in range(len(shape)) if a not in axes)
-        grid = unfolded.reshape(tuple(shape[a] for a in order))
-        return grid.transpose(np.argsort(order)).reshape(self.shape)
+        """The inverse of `unfold`: an array, zero outside of the piece."""
+        return self.piece.place(self.fold_piece(unfolded))
 
-    def _grid(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The array's shape with a split axis in two, and the axes of the units."""
-        if self.split is None:
-            return self.shape, self.axes
-        (axis,), (kind, units) = self.axes, self.split
-        entries = self.shape[axis] // units
-        first = kind == CONTIGUOUS
-        parts = (units, entries) if first else (entries, units)
-        shape = (*self.shape[:axis], *parts, *self.shape[axis + 1 :])
-        return shape, (axis if first else axis + 1,)
-
-    def group(self, sums: np.ndarray) -> np.ndarray:
-        """Sums by entry of the split axis, (samples, n), as sums by unit."""
-        if self.split is None:
-            return sums
-        kind, units = self.split
-        if kind == CONTIGUOUS:
-            return sums.reshape(len(sums), units, -1).sum(axis=2)
-        return sums.reshape(len(sums), -1, units).sum(axis=1)
+    def fold_piece(self, unfolded: Any) -> Any:
+        """The inverse of `unfold_piece`."""
+        grid = unfolded.reshape(tuple(self.shape[a] for a in self._order))
+        return grid.transpose(np.argsort(self._order))
 
     def without(self, position: int) -> View:
         """Units along one axis less: what differs along it now moves together."""
-        axes = self.axes[:position] + self.axes[position + 1 :]
-        return replace(self, axes=axes, split=None)
+        return replace(self, axes=self.axes[:position] + self.axes[position + 1 :])
 
-    def splits(self, kind: str, units: int) -> View | None:
-        """The coarser view in which the units of this one are grouped."""
-        if len(self.axes) != 1 or (self.split and self.split[0] != kind):
-            return None
-        return replace(self, split=(kind, units))
+    @cached_property
+    def axis_by_units(self) -> dict[tuple[int, ...], int]:
+        """Where all factors of an axis of the array number units: which units these
+        are.
 
-    def index(self, unit: str = "k") -> str:
-        """How one unit is written: `[..., k]`, `[k, ...]`, or nothing for the whole."""
-        if not self.axes:
-            return ""
-        names = [unit] if len(self.axes) == 1 else [f"{unit}{i}" for i in (1, 2, 3, 4)]
-        if self.split:
-            kind, units = self.split
-            entries = self.shape[self.axes[0]] // units
-            one = f"{unit}::{units}"
-            names = [f"{entries}{unit}:{entries}{unit}+{entries}", one][
-                kind == STRIDED :
-            ]
-        slots = [":"] * len(self.shape)
-        for axis, name in zip(self.axes, names, strict=False):
-            slots[axis] = name
-        return f"[{_abbreviated(slots)}]"
+        Maps positions in `units` to the axis.
+        """
+        origins = self.piece.origins
+        found = {}
+        for axis in {origins[a] for a in self.axes}:
+            factors = [a for a, origin in enumerate(origins) if origin == axis]
+            if all(a in self.axes for a in factors):
+                found[tuple(self.axes.index(a) for a in factors)] = axis
+        return found
 
+    @property
+    def has_whole_axes(self) -> bool:
+        """Whether the units are those of axes of the array, and no groups of them."""
+        return sum(map(len, self.axis_by_units)) == len(self.axes)
 
-def _abbreviated(slots: list[str]) -> str:
-    """Leading or trailing full slices as an ellipsis, where that is shorter."""
-    lead = next((i for i, s in enumerate(slots) if s != ":"), 0)
-    if lead > 0:
-        return ", ".join(["...", *slots[lead:]])
-    trail = next((i for i, s in enumerate(reversed(slots)) if s != ":"), 0)
-    return ", ".join([*slots[: len(slots) - trail], "..."] if trail else slots)
+    @property
+    def is_one_axis(self) -> bool:
+        """Whether the units are all those of one axis."""
+        return len(self.axis_by_units) == 1 and self.has_whole_axes
 
+    def index(self, flat: bool = False) -> str:
+        """How one unit is written: `[..., k]`, `[k, ...]`, or nothing for the whole.
 
-def scale_views(shapes: dict[str, tuple[int, ...]]) -> Iterator[View]:
-    """Whole arrays, single axes, and pairs of axes that name a head and its width."""
-    for path, shape in shapes.items():
-        for axes in _subsets(shape, 2 if len(shape) in (2, 3) else 1):
-            yield View(path, shape, axes)
-
-
-def shift_views(shapes: dict[str, tuple[int, ...]]) -> Iterator[View]:
-    """Every set of axes along which the entries of an array may shift together."""
-    for path, shape in shapes.items():
-        for axes in _subsets(shape, len(shape)):
-            yield View(path, shape, axes)
+        Args:
+            flat: the units of one axis have one number, though that axis has factors.
+        """
+        if flat and self.is_one_axis:
+            names = ["k"] * len(self.axes)
+        elif len(self.axes) == 1:
+            names = ["k"]
+        else:
+            names = [f"k{i}" for i in range(1, len(self.axes) + 1)]
+        return self.piece.written(dict(zip(self.axes, names, strict=True)))
 
 
-def matrix_views(shapes: dict[str, tuple[int, ...]]) -> Iterator[View]:
+def scale_views(piece: Piece) -> Iterator[View]:
+    """The whole, single axes, the factors of an axis, and pairs that name a head."""
+    yield View(piece)
+    axes, origins = range(len(piece.shape)), piece.origins
+    chosen: set[tuple[int, ...]] = {(a,) for a in axes}
+    for pair in combinations(axes, 2):
+        if len(piece.shape) < 4 or len({origins[a] for a in pair}) == 1:
+            chosen.add(pair)
+    for origin in set(origins):
+        chosen.add(tuple(a for a in axes if origins[a] == origin))
+    for subset in sorted(chosen):
+        yield View(piece, subset)
+
+
+def shift_views(piece: Piece) -> Iterator[View]:
+    """Every set of axes along which the entries of a piece may shift together."""
+    axes = range(len(piece.shape))
+    for count in range(len(axes) + 1):
+        for subset in combinations(axes, count):
+            yield View(piece, subset)
+
+
+def matrix_views(piece: Piece) -> Iterator[View]:
     """Axes that a matrix may mix (the last of `axes`), also head by head."""
-    for path, shape in shapes.items():
-        for axis, width in enumerate(shape):
-            if width < 2:
-                continue
-            yield View(path, shape, (axis,))
-            if len(shape) in (2, 3):
-                for batch, heads in enumerate(shape):
-                    if batch != axis and heads > 1:
-                        yield View(path, shape, (batch, axis))
+    origins = piece.origins
+    for axis in range(len(piece.shape)):
+        yield View(piece, (axis,))
+        for heads in range(len(piece.shape)):
+            near = len(piece.shape) < 4 or origins[heads] == origins[axis]
+            if heads != axis and near:
+                yield View(piece, (heads, axis))
 
 
-def split_views(view: View, sizes: set[int]) -> Iterator[View]:
-    """The coarser views of one along a single axis: the divisors of its length.
+def alike(pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Piece]]:
+    """Pairs of one shape in one layer, both ways: they may turn into each other."""
+    groups: dict[tuple[str, tuple[int, ...]], list[Piece]] = {}
+    for piece in pieces:
+        layer = piece.path.rpartition(".")[0]
+        groups.setdefault((layer, piece.shape), []).append(piece)
+    for group in groups.values():
+        if 1 < len(group) <= MOST_ALIKE:
+            for one, other in combinations(group, 2):
+                yield one, other
+                yield other, one
 
-    Strided ones only where another array has as many entries, contiguous ones always.
-    """
-    (length,) = view.units
-    for units in range(2, length // 2 + 1):
-        if length % units == 0:
-            yield replace(view, split=(CONTIGUOUS, units))
-            if units in sizes:
-                yield replace(view, split=(STRIDED, units))
 
-
-def _subsets(shape: tuple[int, ...], largest: int) -> Iterator[tuple[int, ...]]:
-    wide = [axis for axis, length in enumerate(shape) if length > 1]
-    for count in range(min(largest, len(wide)) + 1):
-        yield from combinations(wide, count)
+#: Pieces of one shape in one layer, beyond which they are not tried against each other.
+MOST_ALIKE = 8

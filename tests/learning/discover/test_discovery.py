@@ -93,7 +93,15 @@ def test_a_linear_network_of_depth_four(double, cross_entropy, vectors):
     model = double(Perceptron, sizes, activation=None, use_bias=False)
     discovery = discover(model, cross_entropy, vectors)
     # And softmax does not see a shift of a row of the last kernel.
-    assert discovery.dimension == 8**2 + 5**2 + 4**2 + 4
+    listed = sum(row.generators for row in discovery.rows)
+    assert listed == 8**2 + 5**2 + 4**2 + 4
+    # At a point, matrices of 8 x 8 that fix all six rows of the first kernel and act on
+    # the second along what it does not read move nothing: (8 - 6) x (8 - 5) of them.
+    assert discovery.dimension == listed - 2 * 3
+    # The product of all has 6 x 3 entries of which softmax sees 6 x 2. What else keeps
+    # it is no linear symmetry: five directions that depend on the point.
+    assert discovery.census.directions == 6 * 8 + 8 * 5 + 5 * 4 + 4 * 3 - 6 * 2
+    assert discovery.census.missing == 5 and "Not all" in str(discovery)
     assert_proved(discovery)
 
 
@@ -123,7 +131,7 @@ def test_gelu_rescales_only_approximately(cross_entropy, vectors):
     for symmetry in discovery.approximate:
         evidence = symmetry.evidence
         assert symmetry.name == "rescale" and evidence.kind == "approximate"
-        assert 0.01 < evidence.defect < 0.6 and evidence.residual > 0.05
+        assert 0.01 < evidence.defect < 0.6 and evidence.residual > 0.04
 
 
 def test_the_epsilon_of_a_normalisation_is_measured(double, cross_entropy, vectors):
@@ -214,7 +222,8 @@ def test_a_flattened_image_and_a_float32_network(cross_entropy, images):
     """The rows of the last kernel that read one channel lie channels apart."""
     model = ConvolutionalNetwork(nnx.Rngs(0), channels=(3, 4))
     discovery = discover(model, cross_entropy, images)
-    assert discovery.rounding < 1e-10  # its layers were told float32, and are not asked
+    # It computes in float32; what leaves the loss alone does not depend on that.
+    assert discovery.rounding < 1e-9 and discovery.short == ("float32",)
     assert found(discovery) == {
         "scale of conv1.kernel[..., k]": (3, "exact"),
         "scale of conv2.kernel[..., k]": (4, "exact"),
@@ -325,7 +334,7 @@ def test_a_transformer(kind, order, cross_entropy, tokens):
     assert centred == (kind == "layer")
 
 
-def test_flax_attention_is_judged_by_its_float32_softmax(cross_entropy, tokens):
+def test_flax_attention_in_float32(cross_entropy, tokens):
     class Attending(nnx.Module):
         def __init__(self, rngs):
             self.embed = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (7, 8)))
@@ -336,7 +345,8 @@ def test_flax_attention_is_judged_by_its_float32_softmax(cross_entropy, tokens):
             return self.head(self.attention(self.embed[...][x]))
 
     discovery = discover(Attending(nnx.Rngs(0)), cross_entropy, tokens)
-    assert discovery.rounding > 1e-8 and "below float64" in str(discovery)
+    assert "the loss itself rounds to float32" in str(discovery)
+    assert_proved(discovery)
     pairs = [layers(s.evidence) for s in discovery if s.name == "rotation"]
     assert {frozenset({"attention.query", "attention.key"})} <= set(pairs)
 

@@ -8,7 +8,7 @@ from flax import nnx
 
 import lagrangian as lg
 from lagrangian.learning.discover.discovery import discover
-from lagrangian.learning.discover.probe import make_probe
+from lagrangian.learning.discover.tracing import make_probe
 
 X = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
 Q = {"w": np.array([1.0, 2.0, 3.0])}
@@ -52,6 +52,35 @@ def test_a_loss_that_draws_random_numbers_outside_the_model():
     )
 
 
+def test_what_a_loss_takes_from_outside():
+    rngs = nnx.Rngs(0)
+    refuse(
+        "an `nnx.Rngs` from outside.*self.rngs",
+        loss=lambda q, x: linear(q, x) * jax.random.normal(rngs.noise()),
+    )
+    refuse(
+        "`axis_name=None`.*devices",
+        loss=lambda q, x: jax.lax.pmean(linear(q, x), "devices"),
+    )
+
+
+def test_taps_that_are_never_used_are_no_symmetry():
+    """A kernel of 3 x 3 on images of 1 x 1, whose shifts would have no gradient."""
+
+    def convolved(q, x):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(
+            x[:, None, None], q["k"], (1, 1), "SAME", dimension_numbers=numbers
+        )
+        return jnp.mean(jnp.tanh(y) ** 2 + y)
+
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 2))
+    discovery = discover({"k": kernel}, convolved, X)
+    (row,) = discovery.unexercised
+    assert row.generators == 8 * 3 * 2 and discovery.dimension == 0
+    assert "nothing can be said" in discovery.explain(row)
+
+
 def test_dropout_of_the_model_is_supported():
     class Dropped(nnx.Module):
         def __init__(self, rngs):
@@ -74,7 +103,7 @@ def test_draws_are_double_and_depend_on_the_seed():
         probe = make_probe(Q, linear, X.astype(np.float32))
         (one, rows), (two, _) = probe.draws(2, seed=3)
         (same, _) = next(probe.draws(1, seed=3))
-        assert rows.dtype == jnp.float64 and rows.shape == X.shape
+        assert rows[0].dtype == np.float64 and rows[0].shape == X.shape
         np.testing.assert_array_equal(one["w"], same["w"])
         assert np.abs(one["w"] - two["w"]).min() > 0
         gradient = probe.gradient(one, rows)["w"]
@@ -91,15 +120,43 @@ def test_a_batch_without_a_common_axis_is_used_whole():
         assert rows.shape == X.shape and factor == 2.0
 
 
-def test_rounding_on_the_way_is_noticed():
+def test_types_below_float64_are_said_and_evaluated_in_float64():
     def short(q, x):
-        return jnp.mean((x @ q["w"]).astype(jnp.float32) ** 2)
+        return jnp.mean((x @ q["w"]).astype(jnp.bfloat16) ** 2)
 
     def masked(q, x):
         mask = jnp.ones(3, jnp.float32)  # exact in any type
         return jnp.mean((x @ (q["w"] * mask)) ** 2)
 
     with jax.enable_x64(True):
-        assert make_probe(Q, short, X).rounding > 1e-8
-        assert make_probe(Q, masked, X).rounding < 1e-10
-        assert make_probe(Q, jax.checkpoint(short), X).rounding > 1e-8
+        for loss in (short, jax.checkpoint(short), jax.jit(short)):
+            probe = make_probe(Q, loss, X)
+            assert probe.short[0] == "bfloat16" and probe.rounding < 1e-9
+            value = float(probe.value(probe.parameters, [X]))
+            assert value == pytest.approx(float(linear(Q, X)), rel=1e-13)
+        assert make_probe(Q, masked, X).short == ()
+
+
+def test_what_cannot_be_evaluated_in_float64_is_judged_by_its_own_rounding():
+    """`bitcast` reads the bits of a float32; its gradient is that of a custom rule."""
+
+    @jax.custom_jvp
+    def through_bits(x):
+        bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.int32)
+        return jax.lax.bitcast_convert_type(bits, jnp.float32).astype(x.dtype)
+
+    through_bits.defjvp(lambda x, t: (through_bits(*x), t[0]))
+    with jax.enable_x64(True):
+        probe = make_probe(Q, lambda q, x: linear(q, through_bits(x)), X)
+        assert probe.rounding > 1e-8
+    discovery = discover(Q, lambda q, x: linear(q, through_bits(x)), X)
+    assert "cannot be evaluated in float64" in str(discovery)
+
+
+def test_a_number_in_the_batch_stays_a_python_number():
+    discovery = discover(Q, lambda q, b: linear(q, b[0][:, : b[1]]), (X, 3))
+    assert discovery.dimension == 0
+
+
+def test_a_loss_that_returns_more_than_a_number():
+    refuse("returns 2 arrays", loss=lambda q, x: (linear(q, x), x))

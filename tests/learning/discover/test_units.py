@@ -1,78 +1,119 @@
 """Views, terms and flows in coordinates."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.linalg import expm
 
+from lagrangian.learning.discover.axes import Cut
 from lagrangian.learning.discover.generator import Generator, flow
+from lagrangian.learning.discover.pieces import Piece, pieces_of
 from lagrangian.learning.discover.terms import (
     ABSORB,
     ANTISYMMETRIC,
     SCALE,
     SHIFT,
     SYMMETRIC,
+    TURN,
     Draw,
     Term,
 )
-from lagrangian.learning.discover.units import CONTIGUOUS, STRIDED, View
+from lagrangian.learning.discover.units import View
 
 RANDOM = np.random.default_rng(0)
+#: Of a kernel (5, 24): keys of a fused one with heads, and every second entry.
+KEYS = Piece("w", (5, 24), 8, ((5, 24), (2, 4), (4, 1)))
+EVEN = Piece("w", (5, 24), 0, ((5, 24), (12, 2)))
+
+
+def view(shape, axes=(), path="w"):
+    return View(Piece.all_of(path, shape), axes)
+
+
 VIEWS = [
-    View("w", (3, 4)),
-    View("w", (3, 4), (1,)),
-    View("w", (2, 3, 4), (0, 2)),
-    View("w", (5, 6), (1,), (CONTIGUOUS, 3)),
-    View("w", (6, 5), (0,), (STRIDED, 2)),
+    view((3, 4)),
+    view((3, 4), (1,)),
+    view((2, 3, 4), (0, 2)),
+    View(Piece("w", (5, 6), 0, ((5, 6), (3, 2), (2, 1))), (1,)),
+    View(KEYS, (1, 2)),
+    View(EVEN, (1,)),
 ]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=str)
 def test_folding_undoes_unfolding(view):
-    array = RANDOM.normal(size=view.shape)
+    array = RANDOM.normal(size=view.piece.whole)
     unfolded = view.unfold(array)
     assert unfolded.shape == (*view.units, view.size)
-    np.testing.assert_array_equal(view.fold(unfolded), array)
+    kept = view.fold(unfolded)
+    inside = np.isin(np.arange(array.size), view.piece.index).reshape(array.shape)
+    np.testing.assert_array_equal(kept, np.where(inside, array, 0.0))
+    traced = view.fold(jnp.asarray(unfolded))
+    np.testing.assert_allclose(traced, kept, rtol=1e-6)
 
 
-def test_splits_group_neighbours_or_every_nth():
-    array = np.arange(6.0)
-    contiguous = View("b", (6,), (0,), (CONTIGUOUS, 2))
-    strided = View("b", (6,), (0,), (STRIDED, 2))
-    np.testing.assert_array_equal(contiguous.unfold(array), [[0, 1, 2], [3, 4, 5]])
-    np.testing.assert_array_equal(strided.unfold(array), [[0, 2, 4], [1, 3, 5]])
-    np.testing.assert_array_equal(contiguous.group(array[None]), [[3, 12]])
-    np.testing.assert_array_equal(strided.group(array[None]), [[6, 9]])
-    assert contiguous.index() == "[3k:3k+3]" and strided.index() == "[k::2]"
+def test_pieces_are_where_the_model_takes_them():
+    array = RANDOM.normal(size=(5, 24))
+    np.testing.assert_array_equal(KEYS.take(array), array[:, 8:16].reshape(5, 2, 4))
+    np.testing.assert_array_equal(EVEN.take(array), array[:, ::2])
+
+
+def test_cuts_that_are_no_partition_are_not_used():
+    shapes = {"w": (4, 6)}
+    half, rest = Cut(0, ((4, 6), (3, 1))), Cut(3, ((4, 6), (3, 1)))
+    assert [p.start for p in pieces_of(shapes, {"w": [half, rest]})] == [0, 3]
+    for wrong in ([half], [half, half], [Cut(0, ((24, 1),))], []):
+        assert pieces_of(shapes, {"w": wrong}) == [Piece.all_of("w", (4, 6))]
 
 
 @pytest.mark.parametrize(
-    ("shape", "axes", "text"),
+    ("piece", "axes", "text"),
     [
-        ((3, 4), (), ""),
-        ((3, 4), (1,), "[..., k]"),
-        ((3, 4), (0,), "[k, ...]"),
-        ((4,), (0,), "[k]"),
-        ((3, 3, 2, 8), (2,), "[..., k, :]"),
-        ((2, 3, 4), (0, 1), "[k1, k2, ...]"),
+        (Piece.all_of("w", (3, 4)), (), ""),
+        (Piece.all_of("w", (3, 4)), (1,), "[..., k]"),
+        (Piece.all_of("w", (3, 4)), (0,), "[k, ...]"),
+        (Piece.all_of("w", (4,)), (0,), "[k]"),
+        (Piece.all_of("w", (3, 3, 2, 8)), (2,), "[..., k, :]"),
+        (Piece.all_of("w", (2, 3, 4)), (0, 1), "[k1, k2, ...]"),
+        (Piece("w", (6,), 0, ((2, 3), (3, 1))), (0,), "[3k:3k+3]"),
+        (Piece("w", (6,), 0, ((3, 2), (2, 1))), (1,), "[k::2]"),
+        (KEYS, (), "[..., 8:16]"),
+        (KEYS, (1, 2), "[..., 8+4k1+k2]"),
+        (KEYS, (1,), "[..., 8+(k, :)]"),
+        (EVEN, (), "[..., 0:23:2]"),
+        (EVEN, (1,), "[..., 2k]"),
     ],
 )
-def test_one_unit_is_written_as_an_index(shape, axes, text):
-    assert View("w", shape, axes).index() == text
+def test_one_unit_is_written_as_an_index(piece, axes, text):
+    assert View(piece, axes).index() == text
+
+
+def test_units_of_a_whole_axis_may_have_one_number():
+    heads = Piece("w", (5, 8), 0, ((5, 8), (2, 4), (4, 1)))
+    assert View(heads, (1, 2)).index(flat=True) == "[..., k]"
+    assert View(KEYS, (1, 2)).index(flat=True) == "[..., 8+k]"
+    assert View(heads, (1,)).index(flat=True) == "[..., 4k:4k+4]"
+    assert View(heads, (1, 2)).axis_by_units == {(0, 1): 1}
 
 
 def terms():
-    whole = {
-        SCALE: Term(View("w", (3, 4), (1,)), SCALE),
-        SHIFT: Term(View("w", (3, 4), (0,)), SHIFT),
-        ABSORB: Term(View("w", (3, 4), (0,)), ABSORB, "b", tail=1),
-    }
-    return whole.values()
+    bias = Piece.all_of("b", (4,))
+    return [
+        Term(view((3, 4), (1,)), SCALE),
+        Term(view((3, 4), (0,)), SHIFT),
+        Term(view((3, 4), (0,)), ABSORB, bias, kept=(1,)),
+        Term(view((4, 3), (1,), "v"), ABSORB, bias, kept=(0,)),
+        Term(view((3, 4), (0,)), TURN, Piece.all_of("v", (3, 4))),
+    ]
 
 
 @pytest.mark.parametrize("term", terms(), ids=lambda t: t.action)
 def test_the_pairing_is_that_of_the_field(term):
-    theta = {"w": RANDOM.normal(size=(3, 4)), "b": RANDOM.normal(size=4)}
-    gradient = {"w": RANDOM.normal(size=(3, 4)), "b": RANDOM.normal(size=4)}
+    shapes = {"w": (3, 4), "b": 4, "v": term.view.shape}
+    theta, gradient = (
+        {path: RANDOM.normal(size=shape) for path, shape in shapes.items()}
+        for _ in range(2)
+    )
     sums, _ = term.pairing(Draw(theta, gradient))
     for unit, value in enumerate(sums):
         chosen = np.eye(len(sums))[unit]
@@ -82,7 +123,7 @@ def test_the_pairing_is_that_of_the_field(term):
 
 @pytest.mark.parametrize(("action", "sign"), [(SYMMETRIC, 1), (ANTISYMMETRIC, -1)])
 def test_the_pairing_with_matrices_is_that_of_the_field(action, sign):
-    term = Term(View("w", (3, 2, 4), (1, 2)), action)
+    term = Term(view((3, 2, 4), (1, 2)), action)
     theta, gradient = RANDOM.normal(size=(2, 3, 2, 4))
     sums, _ = term.pairing(Draw({"w": theta}, {"w": gradient}))
     expected = []
@@ -100,8 +141,8 @@ def test_the_pairing_with_matrices_is_that_of_the_field(action, sign):
 
 
 def test_flows_are_matrix_exponentials():
-    first = Term(View("a", (3, 4), (1,)), SYMMETRIC)
-    second = Term(View("b", (4, 2), (0,)), SYMMETRIC)
+    first = Term(view((3, 4), (1,), "a"), SYMMETRIC)
+    second = Term(view((4, 2), (0,), "b"), SYMMETRIC)
     generator = Generator(((first, 1.0), (second, -1.0)), 0.0, (0.0, 1.0))
     theta = {"a": RANDOM.normal(size=(3, 4)), "b": RANDOM.normal(size=(4, 2))}
     chosen = generator.element(np.random.default_rng(1))
@@ -112,8 +153,8 @@ def test_flows_are_matrix_exponentials():
 
 
 def test_affine_flows_keep_what_absorbs_the_shift():
-    shift = Term(View("b", (4,), (0,)), SHIFT)
-    absorb = Term(View("w", (4, 2), (0,)), ABSORB, "c", tail=1)
+    shift = Term(view((4,), (0,), "b"), SHIFT)
+    absorb = Term(view((4, 2), (0,)), ABSORB, Piece.all_of("c", (2,)), kept=(1,))
     generator = Generator(((shift, 1.0), (absorb, -1.0)), 0.0, (0.0, 1.0))
     theta = {
         "b": RANDOM.normal(size=4),
