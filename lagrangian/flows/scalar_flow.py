@@ -18,7 +18,7 @@ from lagrangian.errors import (
     LagrangianError,
 )
 from lagrangian.flows.analysis.lyapunov import lyapunov_exponents
-from lagrangian.flows.analysis.section import find_crossings
+from lagrangian.flows.analysis.section import check_crossings, find_crossings
 from lagrangian.flows.arguments import (
     Array,
     State,
@@ -34,12 +34,11 @@ from lagrangian.flows.arguments import (
 )
 from lagrangian.flows.ensembles.ensemble import Ensemble, initial_states, run_ensemble
 from lagrangian.flows.flow import Flow
-from lagrangian.flows.guard import Guard, Seen, failure
 from lagrangian.flows.mass_rank import check_regular
 from lagrangian.flows.solvers.dormand_prince import DormandPrince
 from lagrangian.flows.solvers.flow_map import Settings, flow_map
 from lagrangian.flows.solvers.settle import onto_constraints, project
-from lagrangian.flows.solvers.solver import Solution, stopped_early
+from lagrangian.flows.solvers.solver import stopped_early
 from lagrangian.flows.solvers.taylor import Taylor
 from lagrangian.flows.start import check_constraints, check_moves
 from lagrangian.flows.structure import Structure, kept
@@ -153,43 +152,6 @@ class ScalarFlow(Flow[Array]):
             found = self.multipliers(q, v, t)
             values |= {x: found[..., k] for k, x in enumerate(multipliers)}
         return evaluate([expression], values)[0]
-
-    def lanes_field(self, rates: Sequence[Any]) -> Any:
-        """dy/dt as a function of (y, t), for y = (q, v, integrals of rates) in lanes.
-
-        Arrays have the lanes as their last axis.
-        """
-        n, rates = len(self.lagrangian.coordinates), list(rates)
-        symbols = [c.ddot for c in self.lagrangian.coordinates]
-        symbols += self.lagrangian.constraints.multipliers
-
-        def field(y: Any, t: Any) -> Any:
-            q, v = y[:n], y[n : 2 * n]
-            x = self._solution(q, v, t, 0)
-            slopes = [v, x[:n]]
-            if rates:
-                unknowns = [*x[:n], *(-row for row in x[n:])]
-                values = self._values(q, v, t, 0)
-                values |= dict(zip(symbols, unknowns, strict=True))
-                found = evaluate(rates, values)
-                slopes.append(jnp.stack([jnp.broadcast_to(r, t.shape) for r in found]))
-            return jnp.concatenate(slopes)
-
-        return field
-
-    def lanes_noise(self, y: Any, t: Any) -> Any:
-        """The rounding of the accelerations where forces cancel: shape (n, lanes)."""
-        lagrangian = self.lagrangian
-        n = len(lagrangian.coordinates)
-        values = self._values(y[:n], y[n : 2 * n], t, 0)
-        rows = []
-        for i, force in enumerate(lagrangian.forcing):
-            terms = [lagrangian.mass_matrix[i, i], *sp.Add.make_args(force)]
-            mass, *terms = (
-                jnp.abs(jnp.broadcast_to(x, t.shape)) for x in evaluate(terms, values)
-            )
-            rows.append(jnp.where(mass > 0, sum(terms) / mass, 0.0))
-        return 64 * np.finfo(float).eps * jnp.stack(rows)
 
     def sizes(self, state: Array) -> Any:
         """The size of each number of a state, in its layout."""
@@ -367,25 +329,10 @@ class ScalarFlow(Flow[Array]):
         path = Trajectory(self, found.t, found.q, found.v, found.steps)
         if found.stopped:
             self._check_moves(q, v, span[0], path)
-        self._check_section((q, v, span[0]), found, guard, path, tol)
+        check_crossings(self, (q, v, span[0]), found, guard, path, tol)
         if found.stopped:
             raise stopped_early(found, path)
         return path
-
-    def _check_section(
-        self, start: Any, found: Solution, guard: Guard, path: Trajectory, tol: float
-    ) -> None:
-        """Raise if a balance is broken between the start and a crossing."""
-        q, v, t = start
-        looked = Seen(
-            np.append(t, found.t),
-            np.concatenate([q[None], found.q]),
-            np.concatenate([v[None], found.v]),
-            np.concatenate([np.zeros((1, len(guard.rates))), found.integrals]),
-        )
-        if broken := guard.broken(self, looked, tol, found.steps):
-            i = broken.index - 1
-            raise failure(broken, found.t[i], path.until(i))
 
     def lyapunov_exponents(
         self,

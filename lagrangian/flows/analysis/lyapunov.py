@@ -11,7 +11,7 @@ import numpy as np
 from lagrangian.errors import IntegrationFailed
 from lagrangian.flows.guard import Seen
 from lagrangian.flows.solvers.flow_map import propagate
-from lagrangian.flows.solvers.taylor import Limits, limits_for, order_for
+from lagrangian.flows.solvers.taylor_step import Limits, limits_for, order_for
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.errors import CannotLower
+from lagrangian.flows.guard import Guard, Seen, failure
 from lagrangian.flows.solvers.solver import (
     NOT_FINITE,
     OUT_OF_STEPS,
@@ -17,7 +18,7 @@ from lagrangian.flows.solvers.solver import (
     Solution,
     reached,
 )
-from lagrangian.flows.solvers.taylor import (
+from lagrangian.flows.solvers.taylor_step import (
     Limits,
     State,
     Step,
@@ -90,6 +91,30 @@ def find_crossings(
         stopped = OUT_OF_STEPS
     parts = y[:, :n], y[:, n : 2 * n], y[:, 2 * n : 2 * n + len(rates)]
     return reached(t, *parts, int(end.steps), stopped)
+
+
+def check_crossings(
+    flow: Any, start: Any, found: Solution, guard: Guard, path: Any, tol: float
+) -> None:
+    """Raise if a balance is broken between the start and a crossing.
+
+    Args:
+        start: (q, v, t).
+        path: of the crossings.
+
+    Raises:
+        IntegrationFailed: with the crossings before the first break.
+    """
+    q, v, t = start
+    seen = Seen(
+        np.append(t, found.t),
+        np.concatenate([q[None], found.q]),
+        np.concatenate([v[None], found.v]),
+        np.concatenate([np.zeros((1, len(guard.rates))), found.integrals]),
+    )
+    if broken := guard.broken(flow, seen, tol, found.steps):
+        i = broken.index - 1
+        raise failure(broken, found.t[i], path.until(i))
 
 
 def _searching(

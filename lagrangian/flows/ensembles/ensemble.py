@@ -30,6 +30,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     Results,
     integrate_lanes,
 )
+from lagrangian.flows.solvers.lanes import field_in_lanes, noise_in_lanes
 from lagrangian.flows.solvers.solver import Demands
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
@@ -259,7 +260,7 @@ def _from_start(
     rates: tuple[Any, ...],
     on_cpu: bool,
 ) -> Callable[..., Results]:
-    field, settle = flow.lanes_field(rates), flow.settle
+    field, settle = field_in_lanes(flow, rates), flow.settle
 
     def integrate(*arguments: Any) -> Results:
         return integrate_lanes(
@@ -275,7 +276,7 @@ def _from_start(
 
     def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
         t = jnp.full(chunk, times[0])
-        noise = flow.lanes_noise(y, t)
+        noise = noise_in_lanes(flow, y, t)
         return kernel(y, field(y, t), noise, active, times, bounds)
 
     return from_start

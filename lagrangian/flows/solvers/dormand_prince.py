@@ -16,6 +16,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     Results,
     integrate_lanes,
 )
+from lagrangian.flows.solvers.lanes import field_in_lanes, noise_in_lanes
 from lagrangian.flows.solvers.solver import (
     NOT_FINITE,
     OUT_OF_STEPS,
@@ -64,7 +65,7 @@ class DormandPrince:
 
 
 def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
-    field, settle = flow.lanes_field(rates), flow.settle
+    field, settle = field_in_lanes(flow, rates), flow.settle
 
     def one(y: Any, times: Any, bounds: Bounds, max_steps: Any) -> Results:
         y, t = jnp.asarray(y)[:, None], jnp.asarray(times)[:1]
@@ -73,7 +74,7 @@ def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
                 field, *a[:6], settle=settle, lanes=1, max_steps=a[6], unrolled=False
             )
         )
-        noise = flow.lanes_noise(y, t)
+        noise = noise_in_lanes(flow, y, t)
         return kernel(y, field(y, t), noise, 1, jnp.asarray(times), bounds, max_steps)
 
     return one

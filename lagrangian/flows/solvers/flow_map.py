@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.flows.guard import Seen
-from lagrangian.flows.solvers.taylor import (
+from lagrangian.flows.solvers.taylor_step import (
     Limits,
     State,
     advance,

@@ -27,6 +27,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     _stages_unrolled,
     integrate_lanes,
 )
+from lagrangian.flows.solvers.lanes import field_in_lanes
 from lagrangian.lowering.kernels.fused import fused
 from lagrangian.systems.mechanics import SYSTEMS
 
@@ -79,7 +80,7 @@ def test_a_step_has_order_eight(stages):
     with jax.enable_x64(True):
         for count in counts:
             h = jnp.full(1, 6 / count)
-            y, field = jnp.array([[1.0], [0.0]]), flow.lanes_field(())
+            y, field = jnp.array([[1.0], [0.0]]), field_in_lanes(flow, ())
             for _ in range(count):
                 state = Lanes(0 * h, y, field(y, h), *[None] * 5)
                 y = y + h * stages(field, state, h)[0]
@@ -293,7 +294,7 @@ def test_explicit_time_and_unrolled_stages(monkeypatch):
 
     # What accelerators run: a lane a member, and the stages as one expression.
     with jax.enable_x64(True):
-        field = driven.lanes_field(())
+        field = field_in_lanes(driven, ())
         results = jax.jit(
             lambda y: integrate_lanes(
                 field,
@@ -315,7 +316,7 @@ def test_outputs_that_are_written_at_once_are_those_in_turn():
     q0 = np.linspace(-1.4, 1.4, 64)[None]
     runs = []
     with jax.enable_x64(True):
-        field, y0 = flow.lanes_field(()), np.concatenate([q0, 0 * q0])
+        field, y0 = field_in_lanes(flow, ()), np.concatenate([q0, 0 * q0])
         bounds = Bounds(1e-9, np.zeros((1, 1)), np.inf)
         for unrolled in (True, False):
 

@@ -1,0 +1,51 @@
+"""The equations of a `ScalarFlow` as what steps many lanes at once takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import sympy as sp
+
+from lagrangian.lowering.evaluate import evaluate
+
+
+def field_in_lanes(flow: Any, rates: Sequence[Any]) -> Any:
+    """dy/dt as a function of (y, t), for y = (q, v, integrals of rates) in lanes.
+
+    Arrays have the lanes as their last axis.
+    """
+    n, rates = len(flow.lagrangian.coordinates), list(rates)
+    symbols = [c.ddot for c in flow.lagrangian.coordinates]
+    symbols += flow.lagrangian.constraints.multipliers
+
+    def field(y: Any, t: Any) -> Any:
+        q, v = y[:n], y[n : 2 * n]
+        x = flow._solution(q, v, t, 0)
+        slopes = [v, x[:n]]
+        if rates:
+            unknowns = [*x[:n], *(-row for row in x[n:])]
+            values = flow._values(q, v, t, 0)
+            values |= dict(zip(symbols, unknowns, strict=True))
+            found = evaluate(rates, values)
+            slopes.append(jnp.stack([jnp.broadcast_to(r, t.shape) for r in found]))
+        return jnp.concatenate(slopes)
+
+    return field
+
+
+def noise_in_lanes(flow: Any, y: Any, t: Any) -> Any:
+    """The rounding of the accelerations where forces cancel: shape (n, lanes)."""
+    lagrangian = flow.lagrangian
+    n = len(lagrangian.coordinates)
+    values = flow._values(y[:n], y[n : 2 * n], t, 0)
+    rows = []
+    for i, force in enumerate(lagrangian.forcing):
+        terms = [lagrangian.mass_matrix[i, i], *sp.Add.make_args(force)]
+        mass, *terms = (
+            jnp.abs(jnp.broadcast_to(x, t.shape)) for x in evaluate(terms, values)
+        )
+        rows.append(jnp.where(mass > 0, sum(terms) / mass, 0.0))
+    return 64 * np.finfo(float).eps * jnp.stack(rows)
