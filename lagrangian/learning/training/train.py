@@ -15,16 +15,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from tqdm import tqdm
 
-from lagrangian.errors import LagrangianError, TrainingStopped
+from lagrangian.errors import LagrangianError
 from lagrangian.files import check_writable
-from lagrangian.learning.model import split
+from lagrangian.learning.model import Parts, split
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.training.batches import batches_of
 from lagrangian.learning.training.checkpoint import Checkpoint
-from lagrangian.learning.training.failure import check_gradient, locate
 from lagrangian.learning.training.identity import identity
+from lagrangian.learning.training.loop import Loop
 from lagrangian.learning.training.observed import coarsest, watching
-from lagrangian.learning.training.recorded import rows_since
 from lagrangian.learning.training.recorder import Recorder
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.signals import ending_in_order
@@ -112,66 +111,41 @@ def train(
     if save is not None:
         check_writable(save, "save")
     parts = split(model)
-    leaves = named_leaves(parts.parameters)
-    dtype = _dtype(leaves)
+    dtype = _dtype(named_leaves(parts.parameters))
     with jax.enable_x64(dtype == np.float64), ExitStack() as stack:
         batches = batches_of(data, batch_size, seed)
         watch = watching(rule, observe, maps, LONGEST)
-        pick(leaves, [w.name for w in watch.observation.blocks], parts.name)
-        _check_units(watch.observation.blocks, leaves)
+        _check_blocks(watch.observation.blocks, parts)
         step = TrainingStep(parts, loss, watch, state)
         loss_dtype = step.check(batches.first)
         place, share = _placement(mesh, batches.size)
-        states, folder, mark, carry = None, None, None, step.start
+        states, mark, carry = None, None, step.start
         if checkpoint is not None:
-            devices = 1 if mesh is None else mesh.size
-            run_is = identity(step, batches, seed, devices)
+            run_is = identity(step, batches, seed, mesh.size if mesh else 1)
             states = stack.enter_context(Checkpoint(checkpoint, run_is))
-            folder, (mark, carry) = states.folder, states.restore(carry)
-        done = mark.steps if mark else 0
-        if done > steps:
-            raise LagrangianError(
-                f"`steps` is {steps}, and the run in {folder} has done {done} "
-                "already. Pass at least that."
-            )
-        layout, first = step.start[2].layout, int(step.start[2].steps)
+            mark, carry = states.restore(carry)
+            if mark and mark.steps > steps:
+                raise LagrangianError(
+                    f"`steps` is {steps}, and the run in {states.folder} has done "
+                    f"{mark.steps} already. Pass at least that."
+                )
+        about = {"rule": rule, "dtype": dtype, "seed": seed, "batch_size": batches.size}
+        layout, kinds = step.start[2].layout, (loss_dtype, dtype)
+        folder = states.folder if states else None
         recorder = Recorder(
-            layout.observation,
-            layout.shapes,
-            dict(layout.sizes),
-            steps,
-            (loss_dtype, dtype),
-            folder,
-            rule=rule,
-            dtype=dtype,
-            seed=seed,
-            batch_size=batches.size,
+            *(layout.observation, layout.shapes, dict(layout.sizes)),
+            *(steps, kinds, folder),
+            **about,
         )
         stack.callback(recorder.close)
         recorder.open(mark)
-        mark = recorder.mark()
         if states is not None or save is not None:
             stack.enter_context(ending_in_order())
         carry, constant = place(carry), place(batches.constant)
-
-        def chosen(item: Any) -> Any:
-            return batches.pick(constant, item)
-
-        @jax.jit
-        def scan(carry: Any, constant: Any, items: Any) -> Any:
-            def body(carry: Any, item: Any) -> Any:
-                batch = jax.tree.map(share, batches.pick(constant, item))
-                return step(carry, batch), None
-
-            carry, _ = jax.lax.scan(body, carry, items)
-            return carry, step.closing(carry)
-
-        def chunks(carry: Any) -> Iterator[Any]:
-            for items in batches.chunks(done, steps, _chunk_length(steps)):
-                results = scan(carry, constant, items)
-                carry = results[0]
-                yield items, results
-
+        loop = Loop(
+            *(step, batches, share, constant),
+            *(recorder, states, carry, recorder.mark()),
+        )
         try:
             # tqdm's `disable=None` is silence where the output is no terminal.
             with tqdm(
@@ -182,35 +156,17 @@ def train(
                 disable=None if progress else True,
             ) as bar:
                 # A chunk runs while the records of the one before are looked at.
-                for items, (after, closing) in _one_ahead(chunks(carry)):
-                    if recorder.steps == 0:
-                        check_gradient(step, carry, after, chosen(_item(items, 0)))
-                    rows = rows_since(after[2], first + recorder.steps)
-                    good = recorder.extend(rows.records, jax.device_get(closing))
-                    if good is not None:
-                        until = [chosen(_item(items, k)) for k in range(good + 1)]
-                        raise _stopped(step, recorder, carry, until)
-                    bar.update(recorder.steps - mark.steps)
-                    carry, mark = after, recorder.mark()
-                    if states is not None and states.is_due:
-                        recorder.flush()
-                        states.save(mark, carry)
+                for chunk in _one_ahead(loop.chunks(steps, _chunk_length(steps))):
+                    bar.update(loop.take(chunk))
         finally:
-            try:
-                if states is not None:
-                    # Of a chunk that stopped within, the records go further.
-                    recorder.flush()
-                    states.save(mark, carry)
-            finally:
-                if save is not None and recorder.steps:
-                    recorder.run(step.model(carry)).save(save)
-        if mark.steps < steps:
+            loop.keep(save)
+        if recorder.steps < steps:
             warnings.warn(
-                f"`data` ended after {mark.steps} of the {steps} `steps`: so did the "
-                "run.",
+                f"`data` ended after {recorder.steps} of the {steps} `steps`: so did "
+                "the run.",
                 stacklevel=2,
             )
-        return recorder.run(step.model(carry))
+        return loop.run()
 
 
 def _check_counts(steps: int, batch_size: int | None) -> None:
@@ -221,8 +177,10 @@ def _check_counts(steps: int, batch_size: int | None) -> None:
             raise LagrangianError(f"`{name}` is {value}; pass a whole number above 0.")
 
 
-def _check_units(blocks: Sequence[Any], leaves: Mapping[str, Any]) -> None:
-    """Raise if a block's unit axis is none of its array's."""
+def _check_blocks(blocks: Sequence[Any], parts: Parts) -> None:
+    """Raise if a block is no parameter, or its unit axis none of its array's."""
+    leaves = named_leaves(parts.parameters)
+    pick(leaves, [w.name for w in blocks], parts.name)
     for block in blocks:
         axis, ndim = block.unit_axis, leaves[block.name].ndim
         if axis is not None and not -ndim <= axis < ndim:
@@ -247,37 +205,6 @@ def _placement(mesh: Mesh | None, batch: int) -> tuple[Any, Any]:
         lambda tree: jax.device_put(tree, everywhere),
         lambda array: jax.lax.with_sharding_constraint(array, shared),
     )
-
-
-def _stopped(
-    step: TrainingStep, recorder: Recorder, carry: Any, batches: Sequence[Any]
-) -> TrainingStopped:
-    """The error for a chunk, on the last of whose batches a step was not finite."""
-    one, before = jax.jit(step), None
-    for batch in batches[:-1]:
-        before, carry = carry, one(carry, batch)
-    place = locate(step, carry, batches[-1])
-    if before is not None and place.startswith("the parameters"):
-        # Without a law nothing else is watched: they became so in the step before.
-        place = locate(step, before, batches[-2])
-    run = recorder.run(step.model(carry))
-    charges = [
-        f"{law.symmetry!r} {np.abs(record.quantity[-1]).max():.4g}"
-        for law, record in run.records.items()
-        if run.steps
-    ]
-    last = f" The last finite charges: {', '.join(charges)}." if charges else ""
-    return TrainingStopped(
-        f"training stopped at step {recorder.steps}: {place}.{last} Everything until "
-        "then is in this error's `run`. Lower the learning rate, or check the data.",
-        recorder.steps,
-        run,
-    )
-
-
-def _item(items: Any, index: int) -> Any:
-    """One of the items that are stacked."""
-    return jax.tree.map(lambda a: a[index], items)
 
 
 def _dtype(leaves: Mapping[str, Any]) -> np.dtype:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lagrangian as lg
-from lagrangian.learning.training import checkpoint, recorder, rows, train
+from lagrangian.learning.training import batches, checkpoint, recorder, rows
 from lagrangian.learning.training.identity import Identity
 
 from .simulated import IDENTITY, STEPS, drive
@@ -136,5 +136,5 @@ def test_without_the_order_of_writing_a_kill_could_lose_rows(tmp_path, monkeypat
 
 def test_without_the_range_labels_wrap(monkeypatch):
     labels = np.array([2**32 + 1, 0])
-    monkeypatch.setattr(train, "check_range", lambda array: None)
-    assert train._numbers(labels).tolist() == [1, 0]
+    monkeypatch.setattr(batches, "check_range", lambda array: None)
+    assert batches.Drawn(labels, 2, 0).constant.tolist() == [1, 0]
