@@ -1,8 +1,8 @@
 """Every learning rule, as `lg.rules`; the common ones are names of `lg`, too.
 
 >>> import lagrangian as lg
->>> lg.rules.Lion(learning_rate=1e-3).name
-'Lion'
+>>> lg.rules.Lion(learning_rate=1e-3).b1
+0.9
 """
 
 from lagrangian.learning.rules.adaptive import Adam, Lion, RMSProp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from lagrangian.learning.training.whole_numbers import check_range
 from lagrangian.lowering.pytrees import named_leaves
 
 
+@runtime_checkable
 class Batches(Protocol):
     """Batches as items that a scan goes over, and what they are chosen from.
 

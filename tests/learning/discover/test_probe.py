@@ -158,5 +158,9 @@ def test_a_number_in_the_batch_stays_a_python_number():
     assert discovery.dimension == 0
 
 
-def test_a_loss_that_returns_more_than_a_number():
-    refuse("returns 2 arrays", loss=lambda q, x: (linear(q, x), x))
+def test_what_a_loss_returns_beside_its_value_is_left_out():
+    plain, more = (
+        discover(Q, loss, X) for loss in (linear, lambda q, x: (linear(q, x), x))
+    )
+    assert more.dimension == plain.dimension
+    refuse("returns 2 arrays", loss=lambda q, x: [linear(q, x), x])

@@ -62,6 +62,14 @@ def difference(read, known, read_values, known_values):
     return sp.expand(rational(left) - rational(right))
 
 
+def without_idle_parts(known):
+    """The same rule written by what it does: without momentum, two options are idle."""
+    if known.momentum:
+        return known
+    eta, decay = known.learning_rate, known.weight_decay
+    return lg.HeavyBall(eta, 0.0, decay, dampening=known.dampening)
+
+
 def flows(rule):
     return rule.gradient_flow(LOSS)[W]
 
@@ -70,6 +78,7 @@ def flows(rule):
 @given(known=heavy_balls())
 def test_heavy_balls(known):
     read = lg.rule(known.optax())
+    known = without_idle_parts(known)
     values = read.parameters(), known.parameters()
     assert exact(values[0]) == pytest.approx(exact(values[1]), rel=1e-15)
     assert read.is_euclidean and read.rate(3) == known.rate(3)
