@@ -21,7 +21,7 @@ import numpy as np
 import sympy as sp
 
 import lagrangian as lg
-from lagrangian.flows.guard import Guard
+from lagrangian.flows.guard import Balance, Guard
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 ROUNDS = 40
@@ -43,7 +43,8 @@ def links(n: int, **terms: Any) -> lg.Lagrangian:
 
 def unguarded(flow: Any) -> None:
     """Give a flow a guard that watches nothing."""
-    flow.guard = lambda laws=(): Guard(flow.structure, [])
+    nothing = Guard(flow.structure, [Balance("nothing", sp.S.Zero, sp.S.Zero)])
+    flow.guard = lambda laws=(): nothing
 
 
 def single(system: lg.Lagrangian, tol: float) -> Callable[[bool], Callable[[], Any]]:
