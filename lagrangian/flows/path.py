@@ -13,9 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError
-
-#: The dimensions of a quantity behind `t`, and its values with the times first.
-Labelled = tuple[tuple[str, ...], np.ndarray]
+from lagrangian.flows.to_xarray import Labelled, saver, to_xarray
 
 
 class Path(ABC):
@@ -70,8 +68,6 @@ class Path(ABC):
         Raises:
             LagrangianError: xarray is not installed.
         """
-        from lagrangian.flows.to_xarray import to_xarray
-
         return to_xarray(self)
 
     def save(self, file: str | os.PathLike[str]) -> File:
@@ -83,8 +79,6 @@ class Path(ABC):
         Raises:
             LagrangianError: another extension, or `.nc` without xarray installed.
         """
-        from lagrangian.flows.to_xarray import saver
-
         return saver(file)(self)
 
     @abstractmethod

@@ -7,17 +7,32 @@ import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path as File
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 
 from lagrangian.errors import LagrangianError
 from lagrangian.files import write_atomically
-from lagrangian.flows.path import Path
 from lagrangian.version import __version__
 
+#: The dimensions of a quantity behind `t`, and its values with the times first.
+Labelled: TypeAlias = tuple[tuple[str, ...], np.ndarray]
 
-def to_xarray(trajectory: Path, attributes: Mapping[str, Any] | None = None) -> Any:
+
+class Savable(Protocol):
+    """What a file or a dataset is made of; see `Path`."""
+
+    t: Any
+    steps: Any
+
+    def labelled(self) -> dict[str, Labelled]: ...
+
+    def grid(self) -> dict[str, np.ndarray]: ...
+
+    def described(self) -> dict[str, Any]: ...
+
+
+def to_xarray(trajectory: Savable, attributes: Mapping[str, Any] | None = None) -> Any:
     """An `xarray.Dataset` of a path, in float64.
 
     Its coordinates are `t` and, of fields, those of the grid. Its variables are those
@@ -37,7 +52,7 @@ def to_xarray(trajectory: Path, attributes: Mapping[str, Any] | None = None) -> 
     )
 
 
-def description(trajectory: Path) -> dict[str, Any]:
+def description(trajectory: Savable) -> dict[str, Any]:
     """What the path says of itself, its number of steps, and our version."""
     own = trajectory.described()
     return own | {"steps": trajectory.steps, "version": __version__}
@@ -64,7 +79,7 @@ def saver(path: str | os.PathLike[str]) -> Callable[..., File]:
         _xarray()
     write = _WRITERS[path.suffix]
 
-    def save(trajectory: Path, attributes: Mapping[str, Any] | None = None) -> File:
+    def save(trajectory: Savable, attributes: Mapping[str, Any] | None = None) -> File:
         return write_atomically(
             path, lambda file: write(file, trajectory, attributes or {})
         )
@@ -72,7 +87,9 @@ def saver(path: str | os.PathLike[str]) -> Callable[..., File]:
     return save
 
 
-def _write_npz(file: BinaryIO, trajectory: Path, attributes: Mapping[str, Any]) -> None:
+def _write_npz(
+    file: BinaryIO, trajectory: Savable, attributes: Mapping[str, Any]
+) -> None:
     arrays = {
         "t": trajectory.t,
         **trajectory.grid(),
@@ -83,7 +100,7 @@ def _write_npz(file: BinaryIO, trajectory: Path, attributes: Mapping[str, Any]) 
 
 
 def _write_netcdf(
-    file: BinaryIO, trajectory: Path, attributes: Mapping[str, Any]
+    file: BinaryIO, trajectory: Savable, attributes: Mapping[str, Any]
 ) -> None:
     # SciPy writes netCDF 3; JAX needs SciPy, so that no other backend is asked for.
     dataset = to_xarray(trajectory, attributes)

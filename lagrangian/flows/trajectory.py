@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.flows.arguments import is_traced, real_array
-from lagrangian.flows.path import Labelled, Path, numbers
+from lagrangian.flows.path import Path, numbers
 from lagrangian.flows.solvers.flow_map import propagate_lanes
+from lagrangian.flows.to_xarray import Labelled
 from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.laws.noether import Law

@@ -23,8 +23,9 @@ from lagrangian.errors import LagrangianError, UnknownBlock, nearest
 from lagrangian.flows.arguments import check_tolerance, output_times
 from lagrangian.flows.flow import Flow
 from lagrangian.flows.lower import lower
-from lagrangian.flows.path import Labelled, Path
+from lagrangian.flows.path import Path
 from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
+from lagrangian.flows.to_xarray import Labelled
 from lagrangian.learning.flat_loss import Network
 from lagrangian.learning.model import split
 from lagrangian.learning.rules.rule import Rule

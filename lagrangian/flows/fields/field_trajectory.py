@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.flows.path import Labelled, Path, numbers
+from lagrangian.flows.path import Path, numbers
+from lagrangian.flows.to_xarray import Labelled
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import Field, real_parts
 from lagrangian.symbolic.laws.noether import Law
