@@ -205,3 +205,16 @@ def test_a_mass_matrix_with_zeros_on_its_diagonal():
 def test_an_order_that_is_none_is_named(order):
     with pytest.raises(LagrangianError, match="`order` is"):
         Taylor(order)
+
+
+@pytest.mark.parametrize("values", [{}, {k: 1.0}], ids=["numbers", "parameter"])
+def test_dozens_of_coupled_coordinates(values):
+    """The tables of so many would break XLA's compiler if they were constants."""
+    q = lg.coordinates(" ".join(f"q{i}" for i in range(40)))
+    stiffness = k if values else 1
+    springs = sum((a - b) ** 2 for a, b in zip(q, q[1:], strict=False)) / 2
+    system = lg.Lagrangian(sum(a.dot**2 for a in q) / 2, stiffness * springs)
+    ring = np.cos(np.pi * (np.arange(40) + 0.5) / 40)  # a normal mode of free ends
+    omega = 2 * np.sin(np.pi / 80)
+    path = lg.lower(system, values).integrate(ring, 0 * ring, (0, 50), tol=1e-12)
+    np.testing.assert_allclose(path.q[-1], ring * np.cos(omega * 50), atol=1e-10)
