@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path as File
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from lagrangian.version import __version__
 Labelled: TypeAlias = tuple[tuple[str, ...], np.ndarray]
 
 
+@runtime_checkable
 class Savable(Protocol):
     """What a file or a dataset is made of; see `Path`."""
 
