@@ -37,7 +37,7 @@ from lagrangian.flows.solvers.solver import (
     stopped_early,
 )
 from lagrangian.flows.solvers.taylor import Taylor
-from lagrangian.flows.structure import Structure
+from lagrangian.flows.structure import Parametric, Structure
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents
@@ -51,7 +51,7 @@ _F = TypeVar("_F", bound="Flow[Any]")
 S = TypeVar("S")
 
 
-class Flow(Generic[S]):
+class Flow(Parametric, Generic[S]):
     """The motion of one Lagrangian with its parameters; made by `lower`.
 
     An immutable pytree whose leaves are its parameters: `jax.jit`, `jax.vmap` and
@@ -67,7 +67,6 @@ class Flow(Generic[S]):
     """
 
     structure: Structure
-    parameters: dict[Any, Any]
 
     def __init__(
         self,
@@ -80,16 +79,6 @@ class Flow(Generic[S]):
         coordinates = self.lagrangian.coordinates
         inputs = [*coordinates, *(q.dot for q in coordinates), time, *self.given]
         check_lowerable(self._expressions(), inputs, self.losses)
-
-    def tree_flatten(self) -> tuple[tuple[Any, ...], Structure]:
-        return tuple(self.parameters.values()), self.structure
-
-    @classmethod
-    def tree_unflatten(cls: type[_F], structure: Structure, leaves: Any) -> _F:
-        flow = object.__new__(cls)
-        flow.structure = structure
-        flow.parameters = dict(zip(structure.symbols, leaves, strict=True))
-        return flow
 
     @property
     def lagrangian(self) -> Lagrangian:
@@ -160,10 +149,6 @@ class Flow(Generic[S]):
     def _check_moves(self, q: Any, v: Any, t: Any, path: Any) -> None:
         """Raise if no finite accelerations follow at the start of a path that broke."""
 
-    def acceleration(self, q: S, v: S, t: ArrayLike = 0.0) -> Any:
-        """The second time derivatives at a state, in its layout; a JAX function."""
-        raise NotImplementedError
-
     def evaluate(self, expression: Expression, q: S, v: S, t: ArrayLike = 0.0) -> Any:
         """Any SymPy expression in the coordinates at a state; a JAX function."""
         expression = self.exponents.expression(expression)
@@ -182,16 +167,6 @@ class Flow(Generic[S]):
     def default_solver(self) -> Any:
         """What `integrate` uses when no solver is named."""
         return diffrax.Dopri8()
-
-    @property
-    def field(self) -> Callable[..., Any]:
-        """The first-order system as diffrax takes it: f(t, (q, v), _) = (v, qddot)."""
-
-        def field(t: Any, state: Any, _: Any) -> Any:
-            q, v = state
-            return v, self.acceleration(q, v, t)
-
-        return field
 
     def guard(self, laws: Sequence[Law] = ()) -> Guard:
         """What checks the paths of this flow."""
@@ -322,8 +297,8 @@ class Flow(Generic[S]):
         if isinstance(chosen, DormandPrince):  # which has no derivatives
             chosen = None
         if isinstance(chosen, Taylor) and chosen.order is None:
-            settings = Settings(*(demands.tol, demands.max_step, demands.max_steps))
-            q, v = flow_map(self, q, v, times, settings._replace(laws=guard.laws))
+            limits = demands.tol, demands.max_step, demands.max_steps
+            q, v = flow_map(self, q, v, times, Settings(*limits, guard.laws))
         elif chosen is None or isinstance(chosen, diffrax.AbstractSolver):
             found = by_diffrax(self, q, v, times, chosen, demands)
             q, v, integrals, succeeded, steps = found

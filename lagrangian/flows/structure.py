@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+from jax.typing import ArrayLike
 
 from lagrangian.lowering.exponents import Exponents, parts
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
+
+_P = TypeVar("_P", bound="Parametric")
 
 
 class Structure(ByContent):
@@ -66,7 +69,46 @@ class Structure(ByContent):
     def __hash__(self) -> int:
         return self._hash
 
-    __eq__ = ByContent.__eq__
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy's functions may be others, and another process hashes otherwise.
+        cached = ("_known_content", "_hash")
+        return {name: x for name, x in vars(self).items() if name not in cached}
+
+
+class Parametric:
+    """A pytree whose leaves are parameters, and which has accelerations.
+
+    Attributes:
+        structure: all of it but its parameters; hashable, with their `symbols`.
+        parameters: by symbol.
+    """
+
+    structure: Any
+    parameters: dict[Any, Any]
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
+        return tuple(self.parameters.values()), self.structure
+
+    @classmethod
+    def tree_unflatten(cls: type[_P], structure: Any, leaves: Any) -> _P:
+        flow = object.__new__(cls)
+        flow.structure = structure
+        flow.parameters = dict(zip(structure.symbols, leaves, strict=True))
+        return flow
+
+    def acceleration(self, q: Any, v: Any, t: ArrayLike = 0.0) -> Any:
+        """The second time derivatives at a state, in its layout; a JAX function."""
+        raise NotImplementedError
+
+    @property
+    def field(self) -> Callable[..., Any]:
+        """The first-order system as diffrax takes it: f(t, (q, v), _) = (v, qddot)."""
+
+        def field(t: Any, state: Any, _: Any) -> Any:
+            q, v = state
+            return v, self.acceleration(q, v, t)
+
+        return field
 
 
 #: A function of (structure, ...) whose result is kept for as long as it may be of use.

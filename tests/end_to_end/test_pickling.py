@@ -206,3 +206,21 @@ def test_functions_of_jax_are_found_by_their_names():
         pickle.dumps(jax.jit(lambda y: y))
     schedule = lg.HeavyBall(optax.constant_schedule(0.1))  # a function within another
     assert copy.deepcopy(schedule) == schedule
+
+
+class Bowl:
+    """A loss that is an object."""
+
+    def __call__(self, w):
+        return (w**2).sum()
+
+
+def test_a_copy_is_not_taken_for_what_it_was_copied_from():
+    w = lg.blocks("w")
+    system = lg.Lagrangian(lg.Inner(w.dot, w.dot) / 2, lg.Loss("f", w))
+    flow = lg.lower(system, losses={"f": Bowl()})
+    again = lg.lower(system, losses=flow.losses)
+    assert flow.structure == again.structure
+    assert hash(flow.structure) == hash(again.structure)
+    # Its loss is another object, which may come to compute something else.
+    assert copy.deepcopy(flow).structure != flow.structure

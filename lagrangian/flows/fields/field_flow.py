@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import diffrax
@@ -25,6 +25,7 @@ from lagrangian.flows.fields.field_structure import FieldStructure, energy_guard
 from lagrangian.flows.fields.field_trajectory import FieldTrajectory
 from lagrangian.flows.fields.periodic import PeriodicDomain
 from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
+from lagrangian.flows.structure import Parametric
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_mass
 from lagrangian.symbolic.algebra.coordinates import time
@@ -34,7 +35,7 @@ from lagrangian.symbolic.mechanics.field_theory import FieldTheory
 
 
 @jax.tree_util.register_pytree_node_class
-class FieldFlow:
+class FieldFlow(Parametric):
     """The motion of a field theory on a periodic domain; made by `lower`.
 
     An immutable pytree whose leaves are its parameters, as `Flow` is.
@@ -90,16 +91,6 @@ class FieldFlow:
             [*still, *moving, *theory.variables, *self.parameters],
         )
         self._check_regular()
-
-    def tree_flatten(self) -> tuple[tuple[Any, ...], FieldStructure]:
-        return tuple(self.parameters.values()), self.structure
-
-    @classmethod
-    def tree_unflatten(cls, structure: FieldStructure, leaves: Any) -> FieldFlow:
-        flow = object.__new__(cls)
-        flow.structure = structure
-        flow.parameters = dict(zip(structure.symbols, leaves, strict=True))
-        return flow
 
     @property
     def theory(self) -> FieldTheory:
@@ -185,16 +176,6 @@ class FieldFlow:
                 if flux != 0:
                     right[i] = right[i] - self.domain.derivative(values, x)
         return jnp.stack(solve_mass(matrix, entries, right))
-
-    @property
-    def field(self) -> Callable[..., Any]:
-        """The first-order system as diffrax takes it: f(t, (q, v), _) = (v, qddot)."""
-
-        def field(t: Any, state: Any, _: Any) -> Any:
-            q, v = state
-            return v, self.acceleration(q, v, t)
-
-        return field
 
     def evaluate(
         self, expression: Expression, q: Array, v: Array, t: ArrayLike = 0.0
