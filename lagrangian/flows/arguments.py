@@ -36,6 +36,11 @@ def is_traced(*things: Any) -> bool:
     return False
 
 
+def known(tree: Any) -> Any:
+    """A pytree of arrays as NumPy's, unless JAX traces them."""
+    return tree if is_traced(tree) else jax.tree.map(np.asarray, tree)
+
+
 # ------------------------------------------------------------------ parameters
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
-from lagrangian.flows.arguments import is_traced
+from lagrangian.flows.arguments import is_traced, known
 from lagrangian.flows.structure import Structure, kept
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.symmetry import TimeTranslation
@@ -279,7 +279,6 @@ def _by_jax(charge: Any) -> Callable[..., list[Any]]:
             states = q, v, jnp.asarray(t)
             # Networks are large: one state after another.
             each = jax.lax.map if isinstance(q, dict) else lambda f, x: jax.vmap(f)(x)
-            found = each(at, states)
-            return found if is_traced(found) else [np.asarray(x) for x in found]
+            return known(each(at, states))
 
     return values

@@ -71,6 +71,16 @@ def recurrences(structure: Structure, rates: tuple[Any, ...]) -> TaylorSeries:
     )
 
 
+@kept
+def solver_of(structure: Structure, rates: tuple[Any, ...]) -> Taylor | DormandPrince:
+    """The solver of a structure: by Taylor series, if its functions have them."""
+    try:
+        recurrences(structure, rates)
+    except CannotLower:
+        return DormandPrince()
+    return Taylor()
+
+
 @jax.tree_util.register_pytree_node_class
 class ScalarFlow(Flow[Array]):
     """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates)."""
@@ -371,11 +381,7 @@ class ScalarFlow(Flow[Array]):
                 raise
 
     def default_solver(self) -> Any:
-        try:
-            recurrences(self.structure, self.guard().rates)
-        except CannotLower:
-            return DormandPrince()
-        return Taylor()
+        return solver_of(self.structure, self.guard().rates)
 
     def series(self, rates: Sequence[Any]) -> TaylorSeries:
         """The Taylor recurrences of the motion and of the integrals of rates.

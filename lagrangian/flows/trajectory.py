@@ -13,7 +13,7 @@ import sympy as sp
 from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.flows.arguments import is_traced, real_array
+from lagrangian.flows.arguments import is_traced, known, real_array
 from lagrangian.flows.path import Path, numbers
 from lagrangian.flows.solvers.flow_map import propagate_lanes
 from lagrangian.flows.to_xarray import Labelled
@@ -98,7 +98,7 @@ class Trajectory(Path):
             values = jax.vmap(self.flow.acceleration)(
                 self.q, self.v, jnp.asarray(self.t)
             )
-        return _known(values)
+        return known(values)
 
     def evaluate(self, expression: Expression) -> np.ndarray:
         """Any SymPy expression in the coordinates along the path, times first."""
@@ -106,7 +106,7 @@ class Trajectory(Path):
             values = jax.vmap(
                 lambda q, v, t: jnp.asarray(self.flow.evaluate(expression, q, v, t))
             )(self.q, self.v, jnp.asarray(self.t))
-        return _known(values)
+        return known(values)
 
     @property
     def energy(self) -> np.ndarray:
@@ -130,7 +130,7 @@ class Trajectory(Path):
         """The multipliers of the constraints, shape (times, constraints)."""
         with jax.enable_x64(True):
             values = jax.vmap(self.flow.multipliers)(self.q, self.v, self.t)
-        return _known(values)
+        return known(values)
 
     def charge(self, law: Law) -> np.ndarray:
         """The charge of a law at each time."""
@@ -200,8 +200,3 @@ class Trajectory(Path):
         from lagrangian.plots import plot_trajectory
 
         return plot_trajectory(self)
-
-
-def _known(values: Any) -> Any:
-    """As NumPy's arrays, unless JAX traces them."""
-    return values if is_traced(values) else jax.tree.map(np.asarray, values)

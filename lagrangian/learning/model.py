@@ -99,9 +99,9 @@ def traced_loss() -> Generator[None, None, None]:
         first = str(error).split(" (http")[0]
         raise LagrangianError(
             "`loss` changes an `nnx.Variable` that is not the model's, such as the "
-            "counts of an `nnx.Rngs` that it closes over. Keep it in the model, as in "
-            "`nnx.Dropout(0.1, rngs=rngs)`: what is in there is carried from step to "
-            f"step. ({first})"
+            "counts of an `nnx.Rngs` from outside. Keep it in the model, as in "
+            "`self.rngs = rngs` or `nnx.Dropout(0.1, rngs=rngs)`: what is in there is "
+            f"carried from step to step. ({first})"
         ) from error
     except NameError as error:
         if "unbound axis name" not in str(error):
@@ -110,8 +110,8 @@ def traced_loss() -> Generator[None, None, None]:
         raise LagrangianError(
             f"the model communicates along the axis {axis!r}, as a normalisation with "
             f"`axis_name={axis!r}` does, and there is none: a batch is seen whole "
-            "here, also where `mesh` shares it among devices. Leave `axis_name` out, "
-            "which computes the same."
+            "here. Leave `axis_name` out, or write `axis_name=None`, which computes "
+            "the same, also where `mesh` shares a batch among devices."
         ) from error
     except TypeError as error:
         first = str(error).strip().splitlines()[0]

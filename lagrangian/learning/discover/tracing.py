@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.errors import TraceContextError
 from jax.extend.core import ClosedJaxpr
 
 from lagrangian.errors import LagrangianError
@@ -46,7 +44,7 @@ def make_probe(model: Any, loss: Callable[[Any, Any], Any], batch: Any) -> Probe
         return value(tree, parts.rest, rows)[0]
 
     long = any(leaf.dtype == np.float64 for leaf in named.values())
-    with jax.enable_x64(long), traced_loss(), _outside():
+    with jax.enable_x64(long), traced_loss():
         kept = length_of(arrays)
         rows = [a if kept is None else a[:ROWS] for a in arrays]
         example = (
@@ -67,32 +65,6 @@ def make_probe(model: Any, loss: Callable[[Any, Any], Any], batch: Any) -> Probe
     )
     _check_loss(probe, again)
     return probe
-
-
-@contextmanager
-def _outside() -> Generator[None, None, None]:
-    """What a loss takes from outside of its arguments, in other words.
-
-    Raises:
-        LagrangianError: a random stream of nobody's, or an axis that devices number.
-    """
-    try:
-        yield
-    except TraceContextError as error:
-        first = str(error).partition(" (https")[0]
-        raise LagrangianError(
-            "`loss` changes a Flax variable that is no part of the model, such as an "
-            "`nnx.Rngs` from outside. Keep it in the model, as `self.rngs = rngs`. "
-            f"({first})"
-        ) from error
-    except NameError as error:
-        if "unbound axis name" not in str(error):
-            raise
-        raise LagrangianError(
-            "`loss` reduces over an axis that exists under `jax.shard_map` or "
-            "`jax.vmap` only. Pass a model without it, as by `axis_name=None` in "
-            f"BatchNorm: the symmetries are the same. ({error})"
-        ) from error
 
 
 def _long(leaf: Any) -> Any:

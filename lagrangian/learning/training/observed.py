@@ -181,7 +181,7 @@ class Watch:
     def _start(self, params: Any, inner_state: Any, steps: Any) -> ObservedState:
         leaves = named_leaves(params)
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
-        _check_units(self.observation.blocks, leaves)
+        check_units(self.observation.blocks, leaves)
         observation = self.observation
         check_maps(observation.laws, observation.maps, leaves)
         if groups := groups_of(self.rule, params):
@@ -281,7 +281,7 @@ def _named(states: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {k: named_leaves(tree) for k, tree in states.items() if tree is not None}
 
 
-def _check_units(blocks: Iterable[Any], leaves: Mapping[str, Any]) -> None:
+def check_units(blocks: Iterable[Any], leaves: Mapping[str, Any]) -> None:
     """Raise if a block's unit axis is none of its array's."""
     for block in blocks:
         axis, ndim = block.unit_axis, leaves[block.name].ndim

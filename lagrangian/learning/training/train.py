@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain, pairwise
 from typing import Any
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
 from lagrangian.files import check_writable
-from lagrangian.learning.model import Parts, split
+from lagrangian.learning.model import split
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.training.batches import batches_of
 from lagrangian.learning.training.checkpoint import Checkpoint
@@ -111,11 +111,12 @@ def train(
     if save is not None:
         check_writable(save, "save")
     parts = split(model)
-    dtype = _dtype(named_leaves(parts.parameters))
+    leaves = named_leaves(parts.parameters)
+    dtype = _dtype(leaves)
     with jax.enable_x64(dtype == np.float64), ExitStack() as stack:
         batches = batches_of(data, batch_size, seed)
         watch = watching(rule, observe, maps, LONGEST)
-        _check_blocks(watch.observation.blocks, parts)
+        pick(leaves, [w.name for w in watch.observation.blocks], parts.name)
         step = TrainingStep(parts, loss, watch, state)
         loss_dtype = step.check(batches.first)
         place, share = _placement(mesh, batches.size)
@@ -175,19 +176,6 @@ def _check_counts(steps: int, batch_size: int | None) -> None:
             continue
         if not isinstance(value, int | np.integer) or value < 1:
             raise LagrangianError(f"`{name}` is {value}; pass a whole number above 0.")
-
-
-def _check_blocks(blocks: Sequence[Any], parts: Parts) -> None:
-    """Raise if a block is no parameter, or its unit axis none of its array's."""
-    leaves = named_leaves(parts.parameters)
-    pick(leaves, [w.name for w in blocks], parts.name)
-    for block in blocks:
-        axis, ndim = block.unit_axis, leaves[block.name].ndim
-        if axis is not None and not -ndim <= axis < ndim:
-            raise LagrangianError(
-                f"`unit_axis` is {axis} for `{block.name}`, whose shape is "
-                f"{leaves[block.name].shape}. Pass one from {-ndim} to {ndim - 1}."
-            )
 
 
 def _placement(mesh: Mesh | None, batch: int) -> tuple[Any, Any]:

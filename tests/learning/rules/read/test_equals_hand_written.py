@@ -99,18 +99,17 @@ def test_heavy_balls(known):
         assert all(abs(t.as_coeff_Mul()[0]) < 1e-12 for t in terms)
 
 
+def modified_difference(read, known):
+    ours, theirs = lg.modified_flow(read).velocity, lg.modified_flow(known).velocity
+    (block,) = ours
+    values = read.recursion_parameters(), known.recursion_parameters()
+    return difference(ours[block], theirs[block], *values)
+
+
 @settings(max_examples=3, deadline=None)
 @given(known=heavy_balls())
 def test_their_modified_flows(known):
-    read = lg.rule(known.optax())
-    ours, theirs = lg.modified_flow(read).velocity, lg.modified_flow(known).velocity
-    (block,) = ours
-    gap = difference(
-        ours[block],
-        theirs[block],
-        read.recursion_parameters(),
-        known.recursion_parameters(),
-    )
+    gap = modified_difference(lg.rule(known.optax()), known)
     assert all(abs(t.as_coeff_Mul()[0]) < 1e-12 for t in sp.Add.make_args(gap))
 
 
@@ -137,15 +136,7 @@ def test_adaptive_rules(known):
 )
 def test_modified_flows_with_averages(known):
     read = lg.rule(known.optax())
-    ours, theirs = lg.modified_flow(read).velocity, lg.modified_flow(known).velocity
-    (block,) = ours
-    gap = difference(
-        ours[block],
-        theirs[block],
-        read.recursion_parameters(),
-        known.recursion_parameters(),
-    )
-    assert sp.simplify(gap) == 0
+    assert sp.simplify(modified_difference(read, known)) == 0
     offsets = [rule.start_offset(LOSS)[W] for rule in (read, known)]
     ratio = (
         sp.simplify(rational(offsets[0]) / rational(offsets[1])) if offsets[1] else 1
