@@ -251,6 +251,7 @@ def count_claims(seed: int, quick: bool) -> list[Claim]:
 # ------------------------------------------------------------------ mirror counts
 
 
+@cache
 def mirror_closure(
     sizes: tuple[int, int, int], kind: str, seed: int
 ) -> tuple[Closure, int]:
@@ -285,6 +286,10 @@ def mirror_closure(
     return lie_closure(field, count, start, seed), size
 
 
+#: Directions reached by the factorisation 2-3-1.
+MIRROR_LEVELS = (2, 3, 5, 6, 6)
+
+
 def mirror_claims(seed: int, quick: bool) -> Iterator[Claim]:
     """One law a factor; more for scalars; one a unit of an input-convex network."""
     cases = [((2, r, 1), "factors", r) for r in (1, 2, 3)]
@@ -297,6 +302,10 @@ def mirror_claims(seed: int, quick: bool) -> Iterator[Claim]:
     found, _ = mirror_closure((1, 2, 1), "factors", seed)
     what = "mirror flow, factors 1-2-1: one law a factor"
     yield equal(what, 2, found.count.laws, control=True)
+    if not quick:
+        found, _ = mirror_closure((2, 3, 1), "factors", seed)
+        what = "mirror flow, factors 2-3-1: directions with 0, 1, 2, 3, 4 brackets"
+        yield equal(what, MIRROR_LEVELS, found.levels)
 
 
 # ------------------------------------------------------------------ flows

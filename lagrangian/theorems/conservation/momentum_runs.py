@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import Any
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +90,8 @@ def follow(moving: Moving, order: str) -> NetworkPath:
     rule = RULE if order == "second" else HeavyBall(1.0)
     flow = network_flow(w, moving.loss, batch, rule, order=order)
     kick = random_velocity(w, moving.seed) if order == "second" else None
-    return flow.integrate((0.0, TIME), v0=kick, tol=TOLERANCE, points=31)
+    solver = diffrax.Tsit5()
+    return flow.integrate((0.0, TIME), v0=kick, solver=solver, tol=TOLERANCE, points=31)
 
 
 def grown(path: NetworkPath) -> np.ndarray:
@@ -172,7 +174,8 @@ class Factors:
         """The first-order flow of a rule."""
         start, y = self.problem
         flow = network_flow(start, factorised, y, rule, order="gradient")
-        return flow.integrate((0.0, HORIZON), tol=1e-11, points=21)
+        solver = diffrax.Tsit5()
+        return flow.integrate((0.0, HORIZON), solver=solver, tol=TOLERANCE, points=21)
 
     def descended(self, rate: float) -> np.ndarray:
         """The law before and after the exponentiated gradient; shape (2, factors)."""
