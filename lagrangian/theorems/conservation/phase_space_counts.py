@@ -10,12 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.learning.count_laws import row_space, unit_rows
+from lagrangian.learning.count_laws import count_laws, row_space, unit_rows
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.matrices import matmul, transpose
 from lagrangian.symbolic.algebra.symmetry import GeneralLinear, Symmetry
 from lagrangian.theorems.conservation.conserved import angular_momentum
+from lagrangian.theorems.conservation.counted_networks import (
+    INPUTS,
+    forward,
+    said,
+    weights,
+)
 from lagrangian.theorems.conservation.independent_laws import linear_laws
 from lagrangian.theorems.conservation.matrix_algebra import (
     generated,
@@ -23,6 +29,7 @@ from lagrangian.theorems.conservation.matrix_algebra import (
     orbit,
     products,
 )
+from lagrangian.theorems.testbeds.classifier import same
 from lagrangian.theorems.testbeds.symmetric_networks import ODD
 from lagrangian.theorems.theorem import Claim, below, equal
 
@@ -142,6 +149,20 @@ def count_claims(seed: int, quick: bool) -> list[Claim]:
             what = f"{name}: independent ones of the written laws"
             claims.append(equal(what, predicted, len(row_space(found.gradients))))
             leaks.append(found.leak)
+    for name, activation, sizes, predicted in (
+        ("linear", same, (2, 2, 1), momentum_laws(2, 2, 1)),
+        ("linear", same, (1, 2, 1), momentum_laws(1, 2, 1)),
+        ("ReLU", jax.nn.relu, (2, 2, 1), 0),
+    )[2 if quick else 0 :]:
+        w, batch = weights(sizes, seed), np.random.default_rng(seed)
+        found = count_laws(
+            w,
+            lambda w, x, a=activation: forward(w, x, a),
+            batch.normal(size=(INPUTS, sizes[0])),
+            momentum=True,
+        )
+        what = f"{said(name, sizes)} in phase space, by nested derivatives: laws"
+        claims.append(equal(what, predicted, found.laws))
     what = "the largest cosine between a law's gradient and what losses reach"
     claims.append(below(what, max(leaks), ORTHOGONAL))
     for ends in ((2, 1), (2, 2)):
