@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lagrangian.errors import LagrangianError
 
@@ -22,6 +24,9 @@ def shell() -> Generator[None, None, None]:
 
     Warnings and log messages, of whichever library, are one line each.
     """
+    _hold_standard_streams()
+    # Those of XLA, which are not Python's, do not come up.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend = os.environ.get("MPLBACKEND")
     os.environ["MPLBACKEND"] = "Agg"  # figures go to files, whatever is set
     handler = logging.StreamHandler()
@@ -44,8 +49,59 @@ def shell() -> Generator[None, None, None]:
             os.environ["MPLBACKEND"] = backend
 
 
+def _hold_standard_streams() -> None:
+    """Put something in the place of closed ones.
+
+    The next file that is opened would get the number of one, and with it what XLA
+    writes to standard error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def say(message: str) -> None:
+    """Write a line to standard error, if it takes one."""
+    with suppress(OSError):
+        if sys.stderr is not None:
+            print(f"lagrangian: {message}", file=sys.stderr)
+
+
+@contextmanager
+def ended_at_once() -> Generator[None, None, None]:
+    """Inside, Ctrl-C ends the process: while XLA compiles, Python would not hear it.
+
+    To be used where nothing would be saved on the way out.
+    """
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def flush() -> None:
+    """Write out what was printed, while an error can still be answered."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def abandon_output() -> None:
+    """Drop what standard output does not take; Python would complain of it at exit."""
+    try:
+        flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _show(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"lagrangian: note: {' '.join(str(message).split())}", file=sys.stderr)
+    say(f"note: {' '.join(str(message).split())}")
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
@@ -60,8 +116,12 @@ def check_backend() -> None:
     Raises:
         LagrangianError: says what the environment asks for.
     """
-    import jax
-
+    try:
+        import jax
+    except ValueError as error:  # one of its own settings
+        raise LagrangianError(
+            f"JAX cannot be loaded: {error}. Unset that variable, or mend it."
+        ) from None
     try:
         jax.default_backend()
     except RuntimeError as error:
