@@ -231,6 +231,7 @@ def test_what_neither_can_pickle_is_named():
         pickle.dumps(rule)
 
 
+@pytest.mark.slow
 def test_joblib_takes_functions_of_any_kind():
     """Losses, schedules, models and what is asked of them, none of which has a name."""
     flow = lg.lower(
