@@ -25,10 +25,12 @@ def shell() -> Generator[None, None, None]:
     Warnings and log messages, of whichever library, are one line each.
     """
     _hold_standard_streams()
-    # Those of XLA, which are not Python's, do not come up.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    backend = os.environ.get("MPLBACKEND")
-    os.environ["MPLBACKEND"] = "Agg"  # figures go to files, whatever is set
+    ours = {"MPLBACKEND": "Agg"}  # figures go to files, whatever is set
+    if not os.environ.get(TRACEBACK):
+        # Messages of XLA are not Python's. JAX itself sets this for its children.
+        ours["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("lagrangian: note: %(message)s"))
     handler.addFilter(_in_one_line)
@@ -43,10 +45,11 @@ def shell() -> Generator[None, None, None]:
             yield
     finally:
         logging.getLogger().removeHandler(handler)
-        if backend is None:
-            del os.environ["MPLBACKEND"]
-        else:
-            os.environ["MPLBACKEND"] = backend
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _hold_standard_streams() -> None:
@@ -93,11 +96,13 @@ def flush() -> None:
 
 
 def abandon_output() -> None:
-    """Drop what standard output does not take; Python would complain of it at exit."""
-    try:
-        flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Drop what the streams do not take; Python would complain of it at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _show(message: Warning | str, *_: object, **__: object) -> None:
