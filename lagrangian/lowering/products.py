@@ -10,6 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from lagrangian.lowering.evaluate import evaluate, unit_axis
+from lagrangian.lowering.families import (
+    families_in,
+    family_products,
+    has_family,
+)
 from lagrangian.lowering.kernels.fused import fused, total
 from lagrangian.symbolic.algebra.inner import Inner
 
@@ -24,13 +29,28 @@ _LANES, _UNIT_LANES = 64, 16
 def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
     """The values of `products`: scalars, or vectors over a unit axis.
 
-    XLA's CPU backend runs every sum over a block as a kernel of its own, reads the
-    block for each of them again, and sums without vector registers down its columns.
-    Here one kernel makes all products of all but the largest blocks.
+    Those that contain a `Family` of linear maps are vectors over its members.
 
     Args:
         products: of blocks, of linear maps and of elementwise functions of them.
         values: as `evaluate` takes them.
+    """
+    families = families_in(values)
+    several = [node for node in products if has_family(node, families)]
+    single = [node for node in products if not has_family(node, families)]
+    found = dict(zip(single, _summed(single, values), strict=True))
+    if several:
+        of_members = family_products(several, values, families)
+        found |= zip(several, of_members, strict=True)
+    return [found[node] for node in products]
+
+
+def _summed(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
+    """Sums over one pair of blocks each.
+
+    XLA's CPU backend runs every sum over a block as a kernel of its own, reads the
+    block for each of them again, and sums without vector registers down its columns.
+    Here one kernel makes all products of all but the largest blocks.
     """
     operands = evaluate([side for node in products for side in node.args], values)
     pairs = [

@@ -9,6 +9,7 @@ from itertools import combinations
 from math import prod
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.learning.discover.pieces import Piece
@@ -174,7 +175,7 @@ class Term:
 
         Args:
             array: NumPy or JAX.
-            chosen: the element of the family, of `element_shape`.
+            chosen: the element of the family, of `element_shape`; NumPy or JAX.
         """
         view = self.view
         if self.is_matrix:
@@ -182,7 +183,8 @@ class Term:
                 chosen = chosen - chosen.mean(axis=-1, keepdims=True)
                 chosen = chosen - chosen.mean(axis=-2, keepdims=True)
             return view.fold(chosen.swapaxes(-1, -2) @ view.unfold(array))
-        spread = np.broadcast_to(chosen[..., None], (*view.units, view.size))
+        numbers = np if isinstance(chosen, np.ndarray) else jnp
+        spread = numbers.broadcast_to(chosen[..., None], (*view.units, view.size))
         if self.action == SHIFT:
             return view.fold(spread)
         values = view.fold_piece(spread) * view.piece.take(array)
