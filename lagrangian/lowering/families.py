@@ -8,6 +8,7 @@ k x k matrices are one product of matrices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,8 +26,8 @@ class Family(Protocol):
     """Linear maps A_m with numbers m. Families in one law have the same members."""
 
     @property
-    def count(self) -> int:
-        """How many members there are."""
+    def shape(self) -> tuple[int, ...]:
+        """Of an array that has a number for each member."""
         ...
 
     def paired(self, x: Any, y: Any) -> Any:
@@ -38,16 +39,16 @@ class Family(Protocol):
         ...
 
     def member(self, m: Any) -> Callable[[Any], Any]:
-        """A_m, of a number that JAX may trace."""
+        """A_m, of a flat number that JAX may trace."""
         ...
 
 
 def families_in(values: Mapping[Any, Any]) -> dict[LinearMap, Family]:
-    """The maps among `values` that are families of several members."""
+    """The maps among `values` that are families, and not of one member alone."""
     return {
         key: value
         for key, value in values.items()
-        if isinstance(key, LinearMap) and isinstance(value, Family) and value.count > 1
+        if isinstance(key, LinearMap) and isinstance(value, Family) and value.shape
     }
 
 
@@ -61,7 +62,7 @@ def family_products(
     values: Mapping[Any, Any],
     families: Mapping[LinearMap, Family],
 ) -> list[Any]:
-    """The values of inner products that contain families, vectors over the members.
+    """The values of inner products that contain families, of the families' shapes.
 
     Args:
         products: of blocks without unit axes.
@@ -137,4 +138,5 @@ def _singly(
         sides = evaluate(node.args, {**values, **chosen})
         return inner_product(*map(jnp.asarray, sides))
 
-    return jax.lax.map(one, jnp.arange(families[bases[0]].count))
+    shape = families[bases[0]].shape
+    return jax.lax.map(one, jnp.arange(math.prod(shape))).reshape(shape)

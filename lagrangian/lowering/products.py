@@ -20,6 +20,9 @@ from lagrangian.symbolic.algebra.inner import Inner
 
 #: Entries of a block from which on its products are worth several threads.
 LARGE = 2**18
+#: Entries of a block up to which its products are summed as they are: the loops for
+#: larger ones take long to compile.
+SMALL = 128
 #: Rows that are added up in one turn of its loops, where they can be shared out so.
 _UNROLLED = 8
 #: Lanes side by side in a sum over everything, and over the last axes for each unit.
@@ -29,7 +32,7 @@ _LANES, _UNIT_LANES = 64, 16
 def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
     """The values of `products`: scalars, or vectors over a unit axis.
 
-    Those that contain a `Family` of linear maps are vectors over its members.
+    Those that contain a `Family` of linear maps are arrays of its shape.
 
     Args:
         products: of blocks, of linear maps and of elementwise functions of them.
@@ -103,6 +106,9 @@ def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> lis
     none of them uses vector registers. Here rows of lanes are added to one another.
     """
     size = math.prod(shape)
+    if size <= SMALL:
+        axes = tuple(a for a in range(len(shape)) if a != kept)
+        return [jnp.sum(jnp.broadcast_to(x * y, shape), axis=axes) for x, y in pairs]
     # Units in the last axis are lanes themselves; any others come first.
     in_lanes = kept == len(shape) - 1
     first = None if in_lanes else kept
@@ -124,19 +130,20 @@ def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> lis
 
     distinct = {id(a): laid_out(a) for pair in pairs for a in pair}
 
+    def rows_from(array: Any, start: Any) -> list[Any]:
+        if array.ndim == 0:
+            return [array] * turn
+        part = jax.lax.dynamic_slice_in_dim(array, start, turn, len(units))
+        return [part[..., k, :] for k in range(turn)]
+
     def body(i: Any, sums: Any) -> Any:
-        here = {
-            key: array
-            if array.ndim == 0
-            else jax.lax.dynamic_slice_in_dim(array, i * turn, turn, len(units))
-            for key, array in distinct.items()
-        }
+        here = {key: rows_from(array, i * turn) for key, array in distinct.items()}
         return [
             # A turn's sum first: fewer roundings than one row after the other.
             so_far
             + sum(
-                (_row(here[id(x)], k) * _row(here[id(y)], k)).astype(so_far.dtype)
-                for k in range(turn)
+                (one * other).astype(so_far.dtype)
+                for one, other in zip(here[id(x)], here[id(y)], strict=True)
             )
             for so_far, (x, y) in zip(sums, pairs, strict=True)
         ]
@@ -149,7 +156,3 @@ def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> lis
     if not in_lanes:
         sums = [total(value, axis=len(units)) for value in sums]
     return [x.astype(dtype) for x, dtype in zip(sums, dtypes, strict=True)]
-
-
-def _row(array: Any, k: int) -> Any:
-    return array if array.ndim == 0 else array[..., k, :]

@@ -12,7 +12,7 @@ import numpy as np
 from lagrangian.learning.discover.candidates import Candidate
 from lagrangian.learning.discover.counting import Count, census, dimension
 from lagrangian.learning.discover.explain import epsilons, explain, implied
-from lagrangian.learning.discover.families import generators, sample
+from lagrangian.learning.discover.families import NEAR, generators, sample
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import (
     APPROXIMATE,
@@ -142,6 +142,7 @@ class Discovery(Sequence[DiscoveredSymmetry]):
             text += ", since some of the loss cannot be evaluated in float64"
         elif self.short:
             text += f" in float64, while the loss itself rounds to {self.short[0]}"
+        text += f"; approximate below {NEAR:.0e}"
         return f"{text}.\n{self.census}"
 
     def __str__(self) -> str:
@@ -190,7 +191,8 @@ def discover(
             `variables["params"]`. Neither it nor its state is changed. Every
             `nnx.Param` counts as a parameter; an array that is used twice is one.
         loss: `loss(model, batch)`, a scalar: what the model is trained with.
-        batch: arrays with one leading axis, in any pytree; 16 rows are used at a time.
+        batch: arrays with one leading axis, in any pytree; 16 rows are used at a time,
+            of models with more than 500,000 parameters 4.
         candidates: symmetries to be judged whether they are found or not.
         seed: of parameters and rows.
 

@@ -46,7 +46,7 @@ class Samples:
     """Pairings of every term with the gradients of all draws.
 
     Attributes:
-        sums, squares: of each term, arrays (draws, units).
+        sums, squares: of each term, arrays (draws, sampled units).
         silent: the pieces whose gradient is zero throughout.
         quiet: by path, a mask of the entries elsewhere whose gradient is exactly zero.
         low, high: between them zeros are parted from the rest.
@@ -61,14 +61,9 @@ class Samples:
 
     def pairings(self, terms: Sequence[Term]) -> Pairings:
         """A level's terms as columns; each draw and unit is a row."""
-        units = self.sums[terms[0]].shape[1]
-        chosen = np.arange(units)
-        if units > MANY_UNITS:
-            generator = np.random.default_rng(units)
-            chosen = generator.choice(units, MANY_UNITS, replace=False)
         return Pairings(
             *(
-                np.stack([part[t][:, chosen].ravel() for t in terms], axis=1)
+                np.stack([part[t].ravel() for t in terms], axis=1)
                 for part in (self.sums, self.squares)
             )
         )

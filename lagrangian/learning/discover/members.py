@@ -22,20 +22,20 @@ from lagrangian.learning.discover.terms import (
 )
 from lagrangian.symbolic.algebra.content import ByContent
 
-#: Charges of one family of matrices. Of larger ones a compression is observed.
-MOST_CHARGES = 1024
+#: Entries of the matrices of a family. Of larger ones a compression is observed.
+MOST_CHARGES = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Members(ByContent):
     """What terms move by, as linear maps of one array, or of the number 1.
 
-    One map for each unit; or, where matrices mix the units, for each pair i <= j of
-    (s_i s_j^T + s_j s_i^T) / 2, or for each i < j of that with a minus. The columns s
-    of `frame` are the unit vectors, so that the charges are the entries of a matrix P,
-    such as W1^T W1 - W2 W2^T. Where that has more than `MOST_CHARGES` of them, they are
-    fewer orthonormal vectors, drawn at random: the charges are then S^T P S, and what
-    is wrong anywhere in P is wrong in every entry of that.
+    One map for each unit; or, where matrices mix the units, for each i and j the
+    symmetric or antisymmetric part (s_i s_j^T + s_j s_i^T) / 2 of s_i s_j^T. The
+    columns s of `frame` are the unit vectors, so that the charges are the entries of a
+    matrix P, such as W1^T W1 - W2 W2^T. Where that has more than `MOST_CHARGES` of
+    them, they are fewer orthonormal vectors, drawn at random: the charges are then
+    S^T P S, and what is wrong anywhere in P is wrong in every entry of that.
 
     As a function it is one element of the family, drawn at random.
 
@@ -80,60 +80,44 @@ class Members(ByContent):
         if self._first.action == CENTRED:
             # Next to the vector of ones.
             space = np.linalg.svd(np.ones((1, width)))[2][1:].T
-        most = max(2, isqrt(2 * MOST_CHARGES // prod(heads)))
+        most = max(2, isqrt(MOST_CHARGES // prod(heads)))
         if space.shape[1] <= most:
             return space
         mixed = np.random.default_rng(width).standard_normal((space.shape[1], most))
         return space @ np.linalg.qr(mixed)[0]
-
-    @cached_property
-    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        is_symmetric = self._first.action == SYMMETRIC
-        return np.triu_indices(self.frame.shape[1], 0 if is_symmetric else 1)
 
     @property
     def _sign(self) -> int:
         return 1 if self._first.action == SYMMETRIC else -1
 
     @cached_property
-    def count(self) -> int:
-        """How many members there are."""
-        *heads, width = self._first.view.units or (1,)
-        if self._first.is_matrix:
-            return prod(heads) * len(self._pairs[0])
-        return prod(heads) * width
+    def shape(self) -> tuple[int, ...]:
+        """Of the charges: units, or heads and the k x k entries of a matrix."""
+        units = self._first.view.units
+        if not self._first.is_matrix:
+            return units
+        size = self.frame.shape[1]
+        return (*units[:-1], size, size)
 
     def member(self, m: Any) -> Callable[[Any], Any]:
-        """One of the maps; `m` may be traced."""
-        shape = self._first.element_shape
-        if not self._first.is_matrix:
-            chosen = jnp.zeros(prod(shape)).at[m].set(1.0)
-        else:
-            head, pair = jnp.divmod(m, len(self._pairs[0]))
-            one, other = (
-                jnp.asarray(self.frame.T)[p[pair]]
-                for p in map(jnp.asarray, self._pairs)
-            )
-            outer = jnp.outer(one, other)
-            matrix = (outer + self._sign * outer.T) / 2
-            chosen = jnp.zeros((prod(shape[:-2]), *matrix.shape)).at[head].set(matrix)
-        chosen = chosen.reshape(shape)
+        """One of the maps, by its number in the flat array; `m` may be traced."""
+        chosen = jnp.zeros(prod(self.shape)).at[m].set(1.0).reshape(self.shape)
+        if self._first.is_matrix:
+            frame = jnp.asarray(self.frame)
+            chosen = (chosen + self._sign * chosen.swapaxes(-1, -2)) / 2
+            chosen = frame @ chosen @ frame.T
         return lambda array: self._moved(array, chosen.astype(array.dtype))
 
     def paired(self, x: Any, y: Any) -> Any:
         """<x, A_m y> for every member: the transpose of A_m y as a function of A_m."""
         x, y = _long(x), _long(y)
-        shape = jax.ShapeDtypeStruct(self._first.element_shape, y.dtype)
+        if self._first.is_matrix:
+            slopes = sum(c * self._outer(t, x, y) for t, c in self.terms)
+            return (slopes + self._sign * slopes.swapaxes(-1, -2)) / 2
+        shape = jax.ShapeDtypeStruct(self.shape, y.dtype)
         moved = jax.eval_shape(lambda chosen: self._moved(y, chosen), shape)
         back = jax.linear_transpose(lambda chosen: self._moved(y, chosen), shape)
-        (slopes,) = back(jnp.broadcast_to(x, moved.shape).astype(moved.dtype))
-        if not self._first.is_matrix:
-            return slopes.reshape(-1)
-        frame = self.frame.astype(slopes.dtype)
-        if frame.shape[0] > frame.shape[1]:
-            slopes = frame.T @ slopes @ frame
-        i, j = self._pairs
-        return ((slopes[..., i, j] + self._sign * slopes[..., j, i]) / 2).reshape(-1)
+        return back(jnp.broadcast_to(x, moved.shape).astype(moved.dtype))[0]
 
     def squared(self, x: Any, y: Any) -> Any | None:
         """<A_m x, A_m y> for every member, where no two terms move the same entries."""
@@ -143,41 +127,33 @@ class Members(ByContent):
         x, y = _long(x), _long(y)
         return sum(c**2 * self._squares(t, x, y) for t, c in self.terms)
 
+    def _outer(self, term: Term, x: Any, y: Any) -> Any:
+        """<x, A y> of a term as <A, y x^T>, between the columns of the frame."""
+        one, other = self._rows(term, x), self._rows(term, y)
+        return other @ one.swapaxes(-1, -2)
+
     def _squares(self, term: Term, x: Any, y: Any) -> Any:
         if not term.is_matrix:
-            one, other = (_by_unit(term, a) for a in (x, y))
-            return (one * other).sum(-1).reshape(-1)
-        one, other = (
-            term.view.unfold(jnp.broadcast_to(a, self.domain)) for a in (x, y)
-        )
-        if self.frame.shape[0] > self.frame.shape[1]:
-            frame = self.frame.T.astype(one.dtype)
-            one, other = frame @ one, frame @ other
-        lengths = (one * other).sum(-1)
-        i, j = self._pairs
-        squares = (lengths[..., i] + lengths[..., j]) / 4
-        return (squares + jnp.where(i == j, lengths[..., i] / 2, 0)).reshape(-1)
+            return (_by_unit(term, x) * _by_unit(term, y)).sum(-1)
+        lengths = (self._rows(term, x) * self._rows(term, y)).sum(-1)
+        squares = (lengths[..., :, None] + lengths[..., None, :]) / 4
+        # Those of i = i are 1 or 0 at one place, in place of 1/2 or 1/2 - 1/2 at two.
+        diagonal = self._sign * np.eye(self.shape[-1], dtype=lengths.dtype) / 2
+        return squares + diagonal * lengths[..., None]
+
+    def _rows(self, term: Term, array: Any) -> Any:
+        """The units that matrices mix, head by head, between the frame's columns."""
+        units = term.view.unfold(array)
+        if self.frame.shape[0] == self.frame.shape[1]:
+            return units
+        return self.frame.T.astype(units.dtype) @ units
 
     def written(self, m: int) -> str:
         """Which entry of which matrix a charge is, in words."""
-        *heads, width = self._first.view.units
-        size, (i, j) = self.frame.shape[1], self._pairs
-        head, pair = divmod(m, len(i))
-        place = *np.unravel_index(head, tuple(heads)), i[pair], j[pair]
-        shape = " x ".join(map(str, (*heads, size, size)))
-        text = f"{self.count} charges, {shape}, entry {tuple(map(int, place))}"
-        return text if size >= width - 1 else f"{text} of S^T P S, with S at random"
-
-    def as_matrices(self, charges: Any) -> np.ndarray:
-        """Charges of the last axis as matrices, in place of that axis."""
-        *heads, _ = self._first.view.units
-        size, (i, j) = self.frame.shape[1], self._pairs
-        values = np.asarray(charges)
-        values = values.reshape(*values.shape[:-1], *heads, len(i))
-        whole = np.zeros((*values.shape[:-1], size, size), values.dtype)
-        whole[..., j, i] = self._sign * values
-        whole[..., i, j] = values
-        return whole
+        entry = tuple(map(int, np.unravel_index(m, self.shape)))
+        text = f"{' x '.join(map(str, self.shape))} charges, entry {entry}"
+        is_part = self.frame.shape[1] < self._first.view.units[-1] - 1
+        return f"{text} of S^T P S, with S at random" if is_part else text
 
 
 def _by_unit(term: Term, array: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
 from math import prod
 from typing import Any
@@ -36,8 +36,10 @@ MATRICES = (SYMMETRIC, ANTISYMMETRIC, CENTRED)
 #: What a number a unit moves; these share levels, since a generator may have them all.
 AFFINE = "affine"
 
-#: Entries of a matrix, and units of a view with several axes, that are sampled.
+#: Entries of a matrix, and units of a view, that are sampled.
 MATRIX_ENTRIES, MANY_UNITS = 8, 48
+#: Entries of an array above which its products are not kept, and their squares sampled.
+LARGE = 2**15
 #: Biases are tried with kernels of other layers in models of at most so many pieces.
 FEW_PIECES = 12
 
@@ -56,6 +58,13 @@ class Draw:
             arrays = self.theta[piece.path], self.gradient[piece.path]
             self._known[piece] = tuple(piece.take(a) for a in arrays)
         return self._known[piece]
+
+    def slopes(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient of a piece, and its square."""
+        if (piece,) not in self._known:
+            gradient = self.piece(piece)[1]
+            self._known[piece,] = gradient, gradient**2
+        return self._known[piece,]
 
     def products(self, source: Piece, moved: Piece) -> tuple[np.ndarray, np.ndarray]:
         """theta of one piece times g of another, and its square."""
@@ -114,19 +123,58 @@ class Term:
         view = self.view
         if self.is_matrix:
             return self._matrix_pairing(draw)
+        if self.action == ABSORB:
+            return self._absorbed(draw)
+        chosen = _sample(view.units)
+        if len(view.axes) == 1 and len(chosen) < view.units[0]:
+            values = self._values(draw, chosen, view.axes[0])
+            rest = tuple(a for a in range(values.ndim) if a != view.axes[0])
+            return values.sum(rest), (values**2).sum(rest)
+        if not view.axes and view.size > LARGE:
+            return self._of_whole(draw)
         if self.action == SHIFT:
-            values = draw.piece(view.piece)[1]
-            squares = values**2
-        elif self.action == ABSORB:
-            values = draw.piece(view.piece)[0] * self._spread(draw.piece(self.moved)[1])
-            squares = values**2
+            values, squares = draw.slopes(view.piece)
         else:
             values, squares = draw.products(view.piece, self.moved)
         rest = tuple(a for a in range(values.ndim) if a not in view.axes)
-        chosen = _sample(view.units)
         if rest:
             values, squares = values.sum(rest), squares.sum(rest)
         return values.reshape(-1)[chosen], squares.reshape(-1)[chosen]
+
+    def _values(self, draw: Draw, chosen: np.ndarray, axis: int) -> np.ndarray:
+        """What is summed up, of some units along an axis."""
+        gradient = draw.piece(self.moved)[1].take(chosen, axis)
+        if self.action == SHIFT:
+            return gradient
+        return gradient * draw.piece(self.view.piece)[0].take(chosen, axis)
+
+    def _of_whole(self, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+        """The pairing of a large array as a whole; its squares are sampled."""
+        gradient = draw.piece(self.moved)[1]
+        if self.action == SHIFT:
+            total = gradient.sum()
+        else:
+            total = np.vdot(draw.piece(self.view.piece)[0].ravel(), gradient.ravel())
+        axis = int(np.argmax(gradient.shape))
+        chosen = _sample(gradient.shape[axis : axis + 1])
+        values = self._values(draw, chosen, axis)
+        share = len(chosen) / gradient.shape[axis]
+        return np.array([total]), np.array([np.vdot(values, values) / share])
+
+    def _absorbed(self, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+        """Of a bias b that moves by sums of a kernel W: sums of W times g of b."""
+        view, chosen = self.view, _sample(self.view.units)
+        values, spread = (
+            draw.piece(view.piece)[0],
+            self._spread(draw.piece(self.moved)[1]),
+        )
+        if len(view.axes) == 1 and len(chosen) < view.units[0]:
+            values = values.take(chosen, view.axes[0])
+            chosen = np.arange(len(chosen))
+        values = values * self._spread(spread)
+        rest = tuple(a for a in range(values.ndim) if a not in view.axes)
+        sums, squares = values.sum(rest), (values**2).sum(rest)
+        return sums.reshape(-1)[chosen], squares.reshape(-1)[chosen]
 
     def _spread(self, values: Any) -> Any:
         """What has the kept axes of the view's piece, along its other axes."""
@@ -144,7 +192,7 @@ class Term:
         )
         if self.action == CENTRED:
             left, right = (a - a.mean(axis=1, keepdims=True) for a in (left, right))
-        above, below = np.triu_indices(left.shape[1], 1)
+        above, below = _above(left.shape[1])
         outer = left @ right.swapaxes(1, 2)
         squares = left**2 @ (right**2).swapaxes(1, 2)
         sums = outer[:, above, below] + sign * outer[:, below, above]
@@ -242,10 +290,17 @@ def _companions(terms: Iterable[Term]) -> list[Term]:
     ]
 
 
-def _sample(units: tuple[int, ...]) -> Any:
-    """Units that are sampled: all along one axis, some of those along several."""
+@cache
+def _above(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the entries above the diagonal are."""
+    return np.triu_indices(size, 1)
+
+
+@cache
+def _sample(units: tuple[int, ...]) -> np.ndarray:
+    """Units that are sampled."""
     total = prod(units)
-    if len(units) < 2 or total <= MANY_UNITS:
+    if total <= MANY_UNITS:
         return np.arange(total)
     return np.random.default_rng(total).choice(total, MANY_UNITS, replace=False)
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from lagrangian.errors import InvalidSymmetry
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import Evidence
 from lagrangian.learning.discover.members import Members
@@ -32,8 +31,8 @@ Function = Callable[[Any], Any]
 class DiscoveredSymmetry(Symmetry):
     """A symmetry that `discover` found, with what it rests on.
 
-    A run observes a charge for each generator. Those of matrices are the entries of a
-    matrix, such as W1^T W1 - W2 W2^T, which `as_matrices` puts together.
+    A run observes a charge for each generator. Those of matrices are arrays (..., k, k)
+    of them, head by head: the entries of a matrix such as W1^T W1 - W2 W2^T.
 
     Attributes:
         maps: a function for each linear map in its generator, for `train(maps=...)`;
@@ -59,22 +58,6 @@ class DiscoveredSymmetry(Symmetry):
         if not self.generator.is_matrix:
             return super().charges(count, number)
         return next(iter(self.maps.values())).written(number)
-
-    def as_matrices(self, charges: Any) -> np.ndarray:
-        """Charges (..., members), as a `Record` has them, as matrices (..., k, k).
-
-        Head by head, where there are heads: (..., heads, k, k). Symmetric ones, with
-        the diagonal, or antisymmetric ones.
-
-        Raises:
-            InvalidSymmetry: its generators are no matrices.
-        """
-        if not self.generator.is_matrix:
-            raise InvalidSymmetry(
-                f"the generators of {self!r} are no matrices: it has a charge for each "
-                "unit. Use the array as it is."
-            )
-        return next(iter(self.maps.values())).as_matrices(charges)
 
 
 def to_symmetry(

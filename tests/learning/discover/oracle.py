@@ -9,16 +9,25 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 
 #: Of the singular values that count as zero, the largest; and the smallest of others.
 ZERO, OTHER = 1e-10, 1e-8
+#: Unknowns that are solved for, and equations that each of many goes to.
+MOST, COPIES = 4000, 3
 
 
 class Found(NamedTuple):
-    """How many there are, and whether nothing about it is unclear."""
+    """What affine symmetries there are.
 
-    dimension: int
+    Attributes:
+        fields: how many independent ones; of a shift also each product with an affine
+            function of q counts, of which there are n + 1.
+        directions: how many directions they span at a random point.
+        clear: whether no singular value was between zero and others.
+    """
+
+    fields: int
+    directions: int
     clear: bool
 
 
@@ -39,7 +48,11 @@ def by_entries(parameters, loss, batch):
         batch = [jnp.asarray(a) for a in batch]
         keys = jax.random.split(jax.random.key(5), 3 * size * (size + 1) // 2)
         rows = np.asarray(jax.jit(jax.vmap(row))(keys))
-    return _nullity(np.linalg.svd(rows, compute_uv=False))
+    _, values, vectors = np.linalg.svd(rows)
+    zero, clear = _zeros(values, len(vectors))
+    null = vectors[len(vectors) - zero :].reshape(zero, size, size + 1)
+    at = np.random.default_rng(0).normal(size=size + 1)
+    return Found(zero, _rank(null @ at), clear)
 
 
 def by_points(parameters, loss, draw, seed=0):
@@ -48,10 +61,15 @@ def by_points(parameters, loss, draw, seed=0):
     An affine field is what it is at n + 1 points. At each of them it is in the space
     N_i that is orthogonal to all gradients, of few dimensions d: so there are (n + 1) d
     unknowns. At any further point it is a known sum of these values, and has to be
-    orthogonal to all gradients there.
+    orthogonal to all gradients there. Some fields are orthogonal to all but one or two
+    gradients, so that as many points again are needed; their equations are mixed at
+    random, to be no more than a few more than the unknowns.
 
     Args:
         draw: `draw(key)`, a batch.
+
+    Returns:
+        What there is; None where there are more than `MOST` unknowns.
     """
     with jax.enable_x64(True):
         flat, unflatten = jax.flatten_util.ravel_pytree(parameters)
@@ -72,37 +90,54 @@ def by_points(parameters, loss, draw, seed=0):
             lengths = np.linalg.norm(rows, axis=1, keepdims=True)
             rows = rows / np.where(lengths > 0, lengths, 1.0)
             _, values, vectors = np.linalg.svd(rows, full_matrices=True)
-            none = _nullity(values)
-            kept = size - none.dimension
-            return np.asarray(q), vectors[kept:].T, vectors[:kept], none.clear
+            zero, clear = _zeros(values, size)
+            return (
+                np.asarray(q),
+                vectors[size - zero :].T,
+                vectors[: size - zero],
+                clear,
+            )
 
-        keys = iter(jax.random.split(jax.random.key(seed), 20 * size + 100))
+        keys = iter(jax.random.split(jax.random.key(seed), 2 * size + 12))
         base = [spaces(next(keys)) for _ in range(size + 1)]
         clear = all(point[3] for point in base)
         unknowns = sum(point[1].shape[1] for point in base)
         if unknowns == 0:
-            return Found(0, clear)
+            return Found(0, 0, clear)
+        if unknowns > MOST:
+            return None
         places = np.array([np.append(point[0], 1.0) for point in base])
-        blocks, count = [], 0
-        while count < unknowns + 2 * size:
-            q, _, span, certain = spaces(next(keys))
+        mixed = np.zeros((unknowns + 2 * size, unknowns))
+        chance, size_of_shares = np.random.default_rng(0), 0.0
+        for key in keys:
+            q, _, span, certain = spaces(key)
+            clear = clear and certain
             shares = np.linalg.solve(places.T, np.append(q, 1.0))
-            parts = [
-                w * (span @ point[1]) for w, point in zip(shares, base, strict=True)
-            ]
-            blocks.append(np.concatenate(parts, axis=1))
-            count, clear = count + len(span), clear and certain
-            if len(span) == 0:  # the loss does not depend on anything
-                return Found(size * (size + 1), clear)
-    dimension, certain = _nullity(
-        scipy.linalg.svdvals(
-            np.concatenate(blocks), overwrite_a=True, check_finite=True
-        )
-    )
-    return Found(dimension, clear and certain)
+            size_of_shares = max(size_of_shares, float(np.linalg.norm(shares)))
+            pairs = zip(shares, base, strict=True)
+            rows = np.hstack([share * (span @ point[1]) for share, point in pairs])
+            for _ in range(COPIES):
+                signs = chance.choice([-1.0, 1.0], (len(rows), 1))
+                np.add.at(
+                    mixed, chance.integers(len(mixed), size=len(rows)), signs * rows
+                )
+    _, values, vectors = np.linalg.svd(mixed)
+    # Shifts alone solve every equation: then all that is left is rounding.
+    zero, certain = _zeros(values, unknowns, size_of_shares)
+    first = vectors[unknowns - zero :, : base[0][1].shape[1]]
+    return Found(zero, _rank(first), clear and certain)
 
 
-def _nullity(values):
-    relative = values / (values[0] or 1.0)
+def _zeros(values, size, least=0.0):
+    """How many of `size` singular values are zero, and whether that is clear.
+
+    Relative to the largest, or to `least` if that is larger.
+    """
+    relative = np.zeros(size)
+    relative[: len(values)] = values / (max(values[0], least) or 1.0)
     zero = relative < ZERO
-    return Found(int(zero.sum()), not ((relative >= ZERO) & (relative < OTHER)).any())
+    return int(zero.sum()), not (~zero & (relative < OTHER)).any()
+
+
+def _rank(rows):
+    return int(np.linalg.matrix_rank(rows, tol=1e-8)) if rows.size else 0
