@@ -133,7 +133,7 @@ def print_beginning() -> None:
         return time.perf_counter() - start
 
     seconds([])
-    pairs = [(seconds([]), seconds(laws)) for _ in range(5)]
+    pairs = [(seconds([]), seconds(laws)) for _ in range(3)]
     without, observed = (min(column) for column in zip(*pairs, strict=True))
     print(
         f"{found.parameters} parameters, {len(laws)} laws of {charges} generators: "

@@ -16,6 +16,7 @@ from lagrangian.lowering.families import (
     has_family,
 )
 from lagrangian.lowering.kernels.fused import fused, total
+from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.inner import Inner
 
 #: Entries of a block from which on its products are worth several threads.
@@ -46,6 +47,27 @@ def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list
         of_members = family_products(several, values, families)
         found |= zip(several, of_members, strict=True)
     return [found[node] for node in products]
+
+
+def product_shape(
+    node: Inner, arrays: Mapping[Any, tuple[int, ...]], values: Mapping[Any, Any]
+) -> tuple[int, ...]:
+    """The shape of what `inner_products` returns for a product, without tracing it.
+
+    Args:
+        node: the product.
+        arrays: the shape of each block.
+        values: families of linear maps may be among them.
+    """
+    families = families_in(values)
+    for base, family in families.items():
+        if has_family(node, {base: family}):
+            return family.shape
+    axis = unit_axis(node)
+    if axis is None:
+        return ()
+    shapes = (arrays[block] for block in node.atoms(Block))
+    return (max(shapes, key=len)[axis],)
 
 
 def _summed(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:

@@ -9,7 +9,6 @@ from itertools import combinations
 from math import isqrt, prod
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -109,15 +108,12 @@ class Members(ByContent):
         return lambda array: self._moved(array, chosen.astype(array.dtype))
 
     def paired(self, x: Any, y: Any) -> Any:
-        """<x, A_m y> for every member: the transpose of A_m y as a function of A_m."""
+        """<x, A_m y> for every member; that is <A_m, y x^T> of matrices."""
         x, y = _long(x), _long(y)
-        if self._first.is_matrix:
-            slopes = sum(c * self._outer(t, x, y) for t, c in self.terms)
-            return (slopes + self._sign * slopes.swapaxes(-1, -2)) / 2
-        shape = jax.ShapeDtypeStruct(self.shape, y.dtype)
-        moved = jax.eval_shape(lambda chosen: self._moved(y, chosen), shape)
-        back = jax.linear_transpose(lambda chosen: self._moved(y, chosen), shape)
-        return back(jnp.broadcast_to(x, moved.shape).astype(moved.dtype))[0]
+        slopes = sum(c * self._products(t, x, y) for t, c in self.terms)
+        if not self._first.is_matrix:
+            return slopes
+        return (slopes + self._sign * slopes.swapaxes(-1, -2)) / 2
 
     def squared(self, x: Any, y: Any) -> Any | None:
         """<A_m x, A_m y> for every member, where no two terms move the same entries."""
@@ -127,10 +123,15 @@ class Members(ByContent):
         x, y = _long(x), _long(y)
         return sum(c**2 * self._squares(t, x, y) for t, c in self.terms)
 
-    def _outer(self, term: Term, x: Any, y: Any) -> Any:
-        """<x, A y> of a term as <A, y x^T>, between the columns of the frame."""
-        one, other = self._rows(term, x), self._rows(term, y)
-        return other @ one.swapaxes(-1, -2)
+    def _products(self, term: Term, x: Any, y: Any) -> Any:
+        if term.is_matrix:
+            return self._rows(term, y) @ self._rows(term, x).swapaxes(-1, -2)
+        moved = term.moved.take(jnp.broadcast_to(x, term.moved.whole))
+        if term.action == ABSORB:
+            moved = moved.reshape(-1)
+        else:
+            moved = term.view.unfold_piece(moved)
+        return (_by_unit(term, y) * moved).sum(-1)
 
     def _squares(self, term: Term, x: Any, y: Any) -> Any:
         if not term.is_matrix:
