@@ -69,20 +69,40 @@ def family_products(
         values: as `evaluate` takes them.
         families: those among them.
     """
+    forms = {node: _form(node, families) for node in products}
+    groups: dict[Any, list[Inner]] = {}
+    for node, form in forms.items():
+        groups.setdefault(form and form[1], []).append(node)
+    sides = [side for form in forms.values() if form for side in form[2:]]
+    known = dict(zip(sides, map(jnp.asarray, evaluate(sides, values)), strict=True))
+    found: dict[Inner, Any] = {}
     # On accelerators, matrix products are shortened by default.
     with jax.default_matmul_precision("highest"):
-        forms = [_form(node, families) for node in products]
-        sides = [side for form in forms if form for side in form[2:]]
-        known = dict(zip(sides, evaluate(sides, values), strict=True))
-        results = []
-        for node, form in zip(products, forms, strict=True):
-            value = None
-            if form is not None:
-                sign, (base, method), x, y = form
-                value = getattr(families[base], method)(known[x], known[y])
-                value = value if value is None or sign == 1 else sign * value
-            results.append(_singly(node, values, families) if value is None else value)
-    return results
+        for how, nodes in groups.items():
+            several = how and _together(how, [forms[n] for n in nodes], known, families)
+            if several is None:
+                several = [_singly(node, values, families) for node in nodes]
+            found |= zip(nodes, several, strict=True)
+    return [found[node] for node in products]
+
+
+def _together(
+    how: tuple[LinearMap, str],
+    forms: Sequence[Any],
+    known: Mapping[Any, Any],
+    families: Mapping[LinearMap, Family],
+) -> list[Any] | None:
+    """Products that one family makes in one way, as one: less to compile."""
+    base, method = how
+    xs, ys = (
+        jnp.stack(jnp.broadcast_arrays(*(known[form[place]] for form in forms)))
+        for place in (2, 3)
+    )
+    values = jax.vmap(getattr(families[base], method))(xs, ys)
+    if values is None:
+        return None
+    pairs = zip(forms, values, strict=True)
+    return [value if form[0] == 1 else -value for form, value in pairs]
 
 
 def _bases(node: Any) -> set[LinearMap]:

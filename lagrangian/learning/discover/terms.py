@@ -38,7 +38,7 @@ AFFINE = "affine"
 
 #: Entries of a matrix, and units of a view, that are sampled.
 MATRIX_ENTRIES, MANY_UNITS = 8, 48
-#: Entries of an array above which its products are not kept, and their squares sampled.
+#: Entries of an array above which the squares of its products are sampled.
 LARGE = 2**15
 #: Biases are tried with kernels of other layers in models of at most so many pieces.
 FEW_PIECES = 12
@@ -46,7 +46,7 @@ FEW_PIECES = 12
 
 @dataclass(frozen=True)
 class Draw:
-    """Parameters and the gradient there, by path, and what terms take of them."""
+    """Parameters and the gradient there, by path, and the pieces of them."""
 
     theta: Mapping[str, np.ndarray]
     gradient: Mapping[str, np.ndarray]
@@ -58,20 +58,6 @@ class Draw:
             arrays = self.theta[piece.path], self.gradient[piece.path]
             self._known[piece] = tuple(piece.take(a) for a in arrays)
         return self._known[piece]
-
-    def slopes(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient of a piece, and its square."""
-        if (piece,) not in self._known:
-            gradient = self.piece(piece)[1]
-            self._known[piece,] = gradient, gradient**2
-        return self._known[piece,]
-
-    def products(self, source: Piece, moved: Piece) -> tuple[np.ndarray, np.ndarray]:
-        """theta of one piece times g of another, and its square."""
-        if (source, moved) not in self._known:
-            values = self.piece(source)[0] * self.piece(moved)[1]
-            self._known[source, moved] = values, values**2
-        return self._known[source, moved]
 
 
 @dataclass(frozen=True)
@@ -123,58 +109,29 @@ class Term:
         view = self.view
         if self.is_matrix:
             return self._matrix_pairing(draw)
-        if self.action == ABSORB:
-            return self._absorbed(draw)
-        chosen = _sample(view.units)
-        if len(view.axes) == 1 and len(chosen) < view.units[0]:
-            values = self._values(draw, chosen, view.axes[0])
-            rest = tuple(a for a in range(values.ndim) if a != view.axes[0])
-            return values.sum(rest), (values**2).sum(rest)
-        if not view.axes and view.size > LARGE:
-            return self._of_whole(draw)
-        if self.action == SHIFT:
-            values, squares = draw.slopes(view.piece)
-        else:
-            values, squares = draw.products(view.piece, self.moved)
-        rest = tuple(a for a in range(values.ndim) if a not in view.axes)
-        if rest:
-            values, squares = values.sum(rest), squares.sum(rest)
-        return values.reshape(-1)[chosen], squares.reshape(-1)[chosen]
-
-    def _values(self, draw: Draw, chosen: np.ndarray, axis: int) -> np.ndarray:
-        """What is summed up, of some units along an axis."""
-        gradient = draw.piece(self.moved)[1].take(chosen, axis)
-        if self.action == SHIFT:
-            return gradient
-        return gradient * draw.piece(self.view.piece)[0].take(chosen, axis)
-
-    def _of_whole(self, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-        """The pairing of a large array as a whole; its squares are sampled."""
-        gradient = draw.piece(self.moved)[1]
-        if self.action == SHIFT:
-            total = gradient.sum()
-        else:
-            total = np.vdot(draw.piece(self.view.piece)[0].ravel(), gradient.ravel())
-        axis = int(np.argmax(gradient.shape))
-        chosen = _sample(gradient.shape[axis : axis + 1])
-        values = self._values(draw, chosen, axis)
-        share = len(chosen) / gradient.shape[axis]
-        return np.array([total]), np.array([np.vdot(values, values) / share])
-
-    def _absorbed(self, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-        """Of a bias b that moves by sums of a kernel W: sums of W times g of b."""
-        view, chosen = self.view, _sample(self.view.units)
-        values, spread = (
-            draw.piece(view.piece)[0],
-            self._spread(draw.piece(self.moved)[1]),
-        )
-        if len(view.axes) == 1 and len(chosen) < view.units[0]:
-            values = values.take(chosen, view.axes[0])
-            chosen = np.arange(len(chosen))
-        values = values * self._spread(spread)
-        rest = tuple(a for a in range(values.ndim) if a not in view.axes)
+        factors, axes, chosen = self._factors(draw), view.axes, _sample(view.units)
+        if axes and len(axes) == len(view.shape):
+            index = np.unravel_index(chosen, view.shape)
+            values = _product([np.broadcast_to(f, view.shape)[index] for f in factors])
+            return values, values**2
+        if len(axes) == 1 and len(chosen) < view.units[0]:
+            # Before the sums, which take as long as the rest is large.
+            factors, chosen = _taken(factors, chosen, axes[0]), np.arange(len(chosen))
+        elif not axes and view.size > LARGE:
+            return _of_whole(factors)
+        values = _product(factors)
+        rest = tuple(a for a in range(values.ndim) if a not in axes)
         sums, squares = values.sum(rest), (values**2).sum(rest)
         return sums.reshape(-1)[chosen], squares.reshape(-1)[chosen]
+
+    def _factors(self, draw: Draw) -> list[np.ndarray]:
+        """Whose products are summed up, with axes of length 1 where one is spread."""
+        gradient = draw.piece(self.moved)[1]
+        if self.action == SHIFT:
+            return [gradient]
+        if self.action == ABSORB:
+            gradient = self._spread(gradient)
+        return [draw.piece(self.view.piece)[0], gradient]
 
     def _spread(self, values: Any) -> Any:
         """What has the kept axes of the view's piece, along its other axes."""
@@ -288,6 +245,32 @@ def _companions(terms: Iterable[Term]) -> list[Term]:
         for t in terms
         if len(t.view.axes) < 2 or t.action == SHIFT or len(movers[t.level]) > 1
     ]
+
+
+def _product(factors: Sequence[np.ndarray]) -> np.ndarray:
+    return factors[0] if len(factors) == 1 else factors[0] * factors[1]
+
+
+def _taken(
+    factors: Sequence[np.ndarray], chosen: np.ndarray, axis: int
+) -> list[np.ndarray]:
+    """The factors at some places along an axis."""
+    return [f if f.shape[axis] == 1 else f.take(chosen, axis) for f in factors]
+
+
+def _of_whole(factors: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of a large product, and the sum of its squares as a sample has it."""
+    first, last = factors[0], factors[-1]
+    if len(factors) == 1:
+        total = first.sum()
+    else:
+        spread = tuple(a for a, n in enumerate(last.shape) if n < first.shape[a])
+        total = np.vdot(first.sum(spread) if spread else first, last)
+    axis = int(np.argmax(first.shape))
+    chosen = _sample(first.shape[axis : axis + 1])
+    values = _product(_taken(factors, chosen, axis))
+    share = len(chosen) / first.shape[axis]
+    return np.array([total]), np.array([np.vdot(values, values) / share])
 
 
 @cache
