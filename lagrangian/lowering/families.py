@@ -155,8 +155,8 @@ def _singly(
 
     def one(m: Any) -> Any:
         chosen = {base: families[base].member(m) for base in bases}
-        sides = evaluate(node.args, {**values, **chosen})
-        return inner_product(*map(jnp.asarray, sides))
+        left, right = evaluate(node.args, {**values, **chosen})
+        return inner_product(jnp.asarray(left), jnp.asarray(right))
 
     shape = families[bases[0]].shape
     return jax.lax.map(one, jnp.arange(math.prod(shape))).reshape(shape)

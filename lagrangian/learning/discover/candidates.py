@@ -49,7 +49,7 @@ class Candidate:
                     f"the linear map in {symmetry!r} has no function here. Pass "
                     "candidates without linear maps."
                 )
-        pick(shapes, [block.name for block in symmetry.blocks], "the model")
+        pick(dict(shapes), [block.name for block in symmetry.blocks], "the model")
         return cls(symmetry, shapes, _matrices(symmetry, shapes))
 
     @property

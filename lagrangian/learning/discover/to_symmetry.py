@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from math import prod
 from typing import Any
@@ -25,8 +25,6 @@ from lagrangian.learning.discover.terms import (
 from lagrangian.symbolic.algebra.blocks import Block, LinearMap, ones
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
-Function = Callable[[Any], Any]
-
 
 class DiscoveredSymmetry(Symmetry):
     """A symmetry that `discover` found, with what it rests on.
@@ -44,7 +42,7 @@ class DiscoveredSymmetry(Symmetry):
     def __init__(
         self,
         xi: Mapping[Any, Any],
-        maps: Mapping[LinearMap, Function],
+        maps: Mapping[LinearMap, Members],
         evidence: Evidence,
         generator: Generator,
     ):
@@ -76,7 +74,7 @@ def to_symmetry(
         number: makes the names of the linear maps unique.
     """
     axes = _unit_axes(generator)
-    maps: dict[LinearMap, Function] = {}
+    maps: dict[LinearMap, Members] = {}
     xi: dict[Any, Any] = {}
     chosen = generator.element(np.random.default_rng(number))
     for path in dict.fromkeys(term.path for term, _ in generator.terms):

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-#: Of the singular values that count as zero, the largest; and the smallest of others.
-ZERO, OTHER = 1e-10, 1e-8
+#: Of the singular values that count as zero, the largest; and the smallest of others:
+#: of gradients at one point, where those of units that are nearly off are small, and of
+#: the equations for fields, in which the rounding of the former is.
+AT_A_POINT, OF_FIELDS = (1e-13, 1e-11), (1e-8, 1e-6)
 #: Unknowns that are solved for, and equations that each of many goes to.
 MOST, COPIES = 4000, 3
 
@@ -49,7 +51,7 @@ def by_entries(parameters, loss, batch):
         keys = jax.random.split(jax.random.key(5), 3 * size * (size + 1) // 2)
         rows = np.asarray(jax.jit(jax.vmap(row))(keys))
     _, values, vectors = np.linalg.svd(rows)
-    zero, clear = _zeros(values, len(vectors))
+    zero, clear = _zeros(values, len(vectors), OF_FIELDS)
     null = vectors[len(vectors) - zero :].reshape(zero, size, size + 1)
     at = np.random.default_rng(0).normal(size=size + 1)
     return Found(zero, _rank(null @ at), clear)
@@ -90,7 +92,7 @@ def by_points(parameters, loss, draw, seed=0):
             lengths = np.linalg.norm(rows, axis=1, keepdims=True)
             rows = rows / np.where(lengths > 0, lengths, 1.0)
             _, values, vectors = np.linalg.svd(rows, full_matrices=True)
-            zero, clear = _zeros(values, size)
+            zero, clear = _zeros(values, size, AT_A_POINT)
             return (
                 np.asarray(q),
                 vectors[size - zero :].T,
@@ -123,20 +125,20 @@ def by_points(parameters, loss, draw, seed=0):
                 )
     _, values, vectors = np.linalg.svd(mixed)
     # Shifts alone solve every equation: then all that is left is rounding.
-    zero, certain = _zeros(values, unknowns, size_of_shares)
+    zero, certain = _zeros(values, unknowns, OF_FIELDS, size_of_shares)
     first = vectors[unknowns - zero :, : base[0][1].shape[1]]
     return Found(zero, _rank(first), clear and certain)
 
 
-def _zeros(values, size, least=0.0):
+def _zeros(values, size, bounds, least=0.0):
     """How many of `size` singular values are zero, and whether that is clear.
 
     Relative to the largest, or to `least` if that is larger.
     """
     relative = np.zeros(size)
     relative[: len(values)] = values / (max(values[0], least) or 1.0)
-    zero = relative < ZERO
-    return int(zero.sum()), not (~zero & (relative < OTHER)).any()
+    zero = relative < bounds[0]
+    return int(zero.sum()), not (~zero & (relative < bounds[1])).any()
 
 
 def _rank(rows):
