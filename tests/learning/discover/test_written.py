@@ -199,7 +199,6 @@ def test_a_centred_stream_turns_around_the_vector_of_ones():
     # What is written into the stream may shift, what is read from it as well.
     shifts = tokens + hidden + hidden + outputs
     assert discovery.dimension == turn.generators + shifts + hidden
-    assert discovery.census.missing == 0
     # A control: units that are not read by their size alone do not turn.
     other = case._replace(
         loss=lambda p, b: written.squares(forward(p, b[0], False), b[1])
