@@ -32,6 +32,9 @@ from lagrangian.theorems.testbeds.symmetric_networks import squared_error
 #: The heavy ball of flows and of training, and how long both are followed.
 RULE, TIME, STEPS = HeavyBall(0.1, 0.9), 1.5, 40
 TOLERANCE = 1e-11
+#: The gradient flow is followed for less: the kink of a ReLU may hold it fast later on,
+#: and then it takes no end of steps.
+SHORT = 0.4
 
 
 # ------------------------------------------------------------------ two layers
@@ -90,8 +93,8 @@ def follow(moving: Moving, order: str) -> NetworkPath:
     rule = RULE if order == "second" else HeavyBall(1.0)
     flow = network_flow(w, moving.loss, batch, rule, order=order)
     kick = random_velocity(w, moving.seed) if order == "second" else None
-    solver = diffrax.Tsit5()
-    return flow.integrate((0.0, TIME), v0=kick, solver=solver, tol=TOLERANCE, points=31)
+    time, solver = TIME if order == "second" else SHORT, diffrax.Tsit5()
+    return flow.integrate((0.0, time), v0=kick, solver=solver, tol=TOLERANCE, points=31)
 
 
 def grown(path: NetworkPath) -> np.ndarray:
