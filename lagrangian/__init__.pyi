@@ -85,6 +85,9 @@ from .learning.rules.rule import (
     friction as friction,
     mass as mass,
 )
+from .learning.training.imported import (
+    imported as imported,
+)
 from .learning.training.observed import (
     observed as observed,
 )

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
+from optax import GradientTransformation
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
@@ -23,11 +24,12 @@ from lagrangian.learning.training.batches import batches_of
 from lagrangian.learning.training.checkpoint import Checkpoint
 from lagrangian.learning.training.identity import identity
 from lagrangian.learning.training.loop import Loop
-from lagrangian.learning.training.observed import coarsest, watching
+from lagrangian.learning.training.observed import coarsest, read_for, watching
 from lagrangian.learning.training.recorder import Recorder
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.signals import ending_in_order
 from lagrangian.learning.training.step import TrainingStep
+from lagrangian.learning.training.unread import Unread
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
@@ -40,7 +42,7 @@ def train(
     model: PyTree,
     loss: Callable[[Any, Any], Any],
     data: PyTree | Iterable[PyTree],
-    rule: Rule,
+    rule: Rule | GradientTransformation,
     steps: int,
     *,
     observe: Iterable[Law | Symmetry] = (),
@@ -66,7 +68,8 @@ def train(
         data: arrays with one leading axis, in any pytree; a batch has its structure. Or
             an iterator of batches: a generator, a loader of grain, PyTorch or
             TensorFlow, anything that yields pytrees of arrays.
-        rule: the learning rule.
+        rule: the learning rule; or any optax transformation, whose rule is read from
+            its code by `lg.rule`.
         steps: how many updates. An iterator that ends before ends the run, with a
             warning.
         observe: laws, or symmetries, whose laws are those of the rule; of blocks that
@@ -103,11 +106,7 @@ def train(
             with other versions.
     """
     _check_counts(steps, batch_size)
-    if not isinstance(rule, Rule):
-        raise LagrangianError(
-            f"`rule` is a {type(rule).__name__}. Pass a learning rule, such as "
-            "`lg.HeavyBall(0.1, momentum=0.9)`, which is its optax twin as well."
-        )
+    rule = rule if isinstance(rule, Rule) else Unread.made_by(rule, "rule")
     if save is not None:
         check_writable(save, "save")
     parts = split(model)
@@ -115,6 +114,8 @@ def train(
     dtype = _dtype(leaves)
     with jax.enable_x64(dtype == np.float64), ExitStack() as stack:
         batches = batches_of(data, batch_size, seed)
+        observe = (observe,) if isinstance(observe, Law | Symmetry) else tuple(observe)
+        rule = read_for(rule, parts.parameters, observe)
         watch = watching(rule, observe, maps, LONGEST)
         pick(leaves, [w.name for w in watch.observation.blocks], parts.name)
         step = TrainingStep(parts, loss, watch, state)
@@ -135,7 +136,7 @@ def train(
         folder = states.folder if states else None
         recorder = Recorder(
             *(layout.observation, layout.shapes, dict(layout.sizes)),
-            *(steps, kinds, folder),
+            *(steps, kinds, folder, int(step.start[2].steps)),
             **about,
         )
         stack.callback(recorder.close)

@@ -107,9 +107,11 @@ class ReadMetric(ReadRule, AdaptiveRule):
         gradients = named_leaves(gradient)
         parts = {name: self._part_of(name) for name in gradients}
         step = Step(self.reading, parts, gradients, state, new_state)
+        others = set(self.reading.parts) - set(self.kinds)  # of other groups
         return {
             name: jnp.broadcast_to(step(name, self.kind.metric), leaf.shape)
             for name, leaf in gradients.items()
+            if name not in others
         }
 
     def _part_of(self, name: str) -> Part:

@@ -7,11 +7,10 @@ from typing import Any
 from flax import nnx
 
 from lagrangian.learning.model import split
-from lagrangian.learning.rules.read.elements import read_elements
+from lagrangian.learning.rules.read.alike import read_alike
 from lagrangian.learning.rules.read.kinds import kind_of
 from lagrangian.learning.rules.read.read_rule import ReadRule
 from lagrangian.learning.rules.read.rules import made
-from lagrangian.learning.rules.read.trace import trace
 
 
 def rule(tx: Any, parameters: Any = None) -> ReadRule:
@@ -63,8 +62,7 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
     """
     if isinstance(parameters, nnx.Module):
         parameters = split(parameters).parameters
-    traced = trace(tx, parameters)
-    reading = read_elements(traced)
+    reading = read_alike(tx, parameters)
     known: dict[Any, Any] = {}  # arrays that are updated alike are of one kind
     kinds = {}
     for leaf, part in reading.parts.items():

@@ -1,0 +1,98 @@
+"""Every optimiser of the installed optax, trained by `lg.train` as it is."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lagrangian as lg
+
+from ..rules.read.conftest import document
+
+TARGET = np.random.default_rng(3).normal(size=(3, 3))
+DATA = np.random.default_rng(4).normal(size=(24, 3))
+SCALE = lg.Scale("kernel")
+BROKEN = lg.Scale("bias")
+
+
+def loss(q, batch):
+    """Of the direction of the kernel, on noisy batches, and of the bias."""
+    u = q["kernel"] / jnp.linalg.norm(q["kernel"])
+    bent = jnp.sum(jnp.sin(u @ jnp.asarray(TARGET))) + jnp.mean(jnp.sum(batch @ u, 1))
+    return 4.0 + bent + jnp.sum((q["bias"] - 1) ** 2) + jnp.sum(u[0] * q["bias"])
+
+
+def start():
+    generator = np.random.default_rng(5)
+    shapes = {"bias": (3,), "kernel": (3, 3)}
+    return {k: jnp.asarray(generator.normal(size=s)) for k, s in shapes.items()}
+
+
+#: What is trained in another way than the page of the docs makes it, and why.
+OTHERWISE = {
+    # optax accumulates in float32 where it is not told.
+    "MultiSteps": lambda: optax.MultiSteps(
+        optax.sgd(0.01, momentum=0.9), 4, accumulator_dtype=jnp.float64
+    ),
+    "skip_not_finite": lambda: optax.MultiSteps(
+        optax.sgd(0.01, momentum=0.9),
+        1,
+        should_skip_update_fn=optax.skip_not_finite,
+        accumulator_dtype=jnp.float64,
+    ),
+}
+
+#: What makes no updates, or takes something else than the gradient of a loss.
+NO_TRAINING = {
+    "measure_with_ema": "it measures updates, and returns none",
+    "differentially_private_aggregate": "it takes the gradient of every example",
+    "dpsgd": "it takes the gradient of every example",
+    "scale_by_muon": "it takes matrices alone",
+    "lookahead": "its parameters are a pair: below",
+}
+
+#: One of each way to be called.
+QUICK = (
+    "sophia lbfgs scale_by_backtracking_linesearch polyak_sgd adam schedule_free muon"
+).split()
+
+
+def trained(tx, steps=12, **keywords):
+    with jax.enable_x64(True):
+        run = lg.train(
+            start(),
+            loss,
+            DATA,
+            tx,
+            steps,
+            observe=[SCALE, BROKEN],
+            batch_size=8,
+            **keywords,
+        )
+        return run, lg.check(run)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[] if name.removeprefix("contrib.") in QUICK else pytest.mark.slow,
+        )
+        for name, _ in document.names()
+        if name.removeprefix("contrib.") not in NO_TRAINING
+    ],
+)
+def test_its_discrete_law_is_exact(name):
+    short = name.removeprefix("contrib.")
+    make = OTHERWISE.get(short)
+    tx = make() if make else document.transformation(name, dict(document.names())[name])
+    run, (kept, broken) = trained(tx)
+    assert kept.balance < 1e-13 and kept.discrete < 1e-13, (kept, run.rule)
+    assert broken.discrete > 1e-6 or broken.verdict == "symmetry absent"
+
+
+def test_the_names_above_are_those_of_optax():
+    known = {name.removeprefix("contrib.") for name, _ in document.names()}
+    assert known >= {*OTHERWISE, *NO_TRAINING, *QUICK}
