@@ -158,7 +158,9 @@ def _check(named: Mapping[str, Any], model: Any) -> None:
         raise LagrangianError(
             "`model` has batch statistics beside its parameters, and would train both. "
             'Pass `variables["params"]`, and let the loss call `module.apply` with '
-            '`{"params": ..., "batch_stats": ...}`.'
+            '`{"params": ..., "batch_stats": ...}`; or have them carried along, and '
+            "random keys as well: `nnx.bridge.lazy_init(nnx.bridge.ToNNX(module, "
+            "nnx.Rngs(0)), inputs)` is a module for `model`."
         )
     is_tree = bool(named) and any(hasattr(leaf, "dtype") for leaf in named.values())
     if not is_tree:

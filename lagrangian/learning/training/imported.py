@@ -114,8 +114,9 @@ def _told(watch: Watch) -> Watch:
     """One whose transformation goes on by itself, and moves as it is told."""
     inner = watch.inner
 
-    def update(gradient: Any, state: Any, params: Any, *, moved: Any, **extra: Any):
-        return moved, inner.update(gradient, state, params, **extra)[1]
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        moved = extra.pop("moved")
+        return moved, inner.update(updates, state, params, **extra)[1]
 
     return replace(
         watch, inner=optax.GradientTransformationExtraArgs(inner.init, update)

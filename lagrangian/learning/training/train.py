@@ -53,6 +53,8 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     state: PyTree | None = None,
     mesh: Mesh | None = None,
+    callback: Callable[[Run], Any] | None = None,
+    every: int = 100,
     progress: bool = True,
 ) -> Run:
     """Train a copy of `model` by minibatches and record the laws in `observe`.
@@ -91,6 +93,10 @@ def train(
             what is survived stands in docs/faults.md.
         state: of the optimiser, `rule.optax()`, to start from; at rest if None.
         mesh: devices to share every batch among; the gradient is the mean over all.
+        callback: is given the run until now, with its model, after every `every` steps:
+            for validation, logging, averages of the parameters. What it returns ends
+            the run if it is true. The training does not depend on it otherwise.
+        every: how many steps lie between two calls.
         progress: whether a terminal shows a progress bar (after two seconds).
 
     Raises:
@@ -105,7 +111,9 @@ def train(
         UserWarning: a damaged state was skipped for an older one, or the run was begun
             with other versions.
     """
-    _check_counts(steps, batch_size)
+    _check_counts(steps=steps, every=every)
+    if batch_size is not None:
+        _check_counts(batch_size=batch_size)
     rule = rule if isinstance(rule, Rule) else Unread.made_by(rule, "rule")
     if save is not None:
         check_writable(save, "save")
@@ -131,7 +139,8 @@ def train(
                     f"`steps` is {steps}, and the run in {states.folder} has done "
                     f"{mark.steps} already. Pass at least that."
                 )
-        about = {"rule": rule, "dtype": dtype, "seed": seed, "batch_size": batches.size}
+        about: dict[str, Any] = {"rule": rule, "dtype": dtype, "seed": seed}
+        about["batch_size"] = batches.size
         layout, kinds = step.start[2].layout, (loss_dtype, dtype)
         folder = states.folder if states else None
         recorder = Recorder(
@@ -148,6 +157,8 @@ def train(
             *(step, batches, share, constant),
             *(recorder, states, carry, recorder.mark()),
         )
+        length = _chunk_length(steps) if callback is None else _divisor(every)
+        is_done = False
         try:
             # tqdm's `disable=None` is silence where the output is no terminal.
             with tqdm(
@@ -158,11 +169,16 @@ def train(
                 disable=None if progress else True,
             ) as bar:
                 # A chunk runs while the records of the one before are looked at.
-                for chunk in _one_ahead(loop.chunks(steps, _chunk_length(steps))):
+                for chunk in _one_ahead(loop.chunks(steps, length)):
+                    before = recorder.steps
                     bar.update(loop.take(chunk))
+                    if callback and recorder.steps // every > before // every:
+                        is_done = bool(callback(loop.run()))
+                        if is_done:
+                            break
         finally:
             loop.keep(save)
-        if recorder.steps < steps:
+        if recorder.steps < steps and not is_done:
             warnings.warn(
                 f"`data` ended after {recorder.steps} of the {steps} `steps`: so did "
                 "the run.",
@@ -171,10 +187,8 @@ def train(
         return loop.run()
 
 
-def _check_counts(steps: int, batch_size: int | None) -> None:
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if name == "batch_size" and value is None:
-            continue
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
         if not isinstance(value, int | np.integer) or value < 1:
             raise LagrangianError(f"`{name}` is {value}; pass a whole number above 0.")
 
@@ -220,3 +234,8 @@ def _chunk_length(steps: int) -> int:
     """
     divisors = [n for n in range(10, min(steps, LONGEST) + 1) if steps % n == 0]
     return min(divisors, key=lambda n: abs(n - 50), default=min(steps, 100))
+
+
+def _divisor(every: int) -> int:
+    """The longest chunk of which a whole number makes `every` steps."""
+    return max(n for n in range(1, min(every, LONGEST) + 1) if every % n == 0)
