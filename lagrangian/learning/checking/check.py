@@ -259,7 +259,8 @@ def _judge(
         return FAILS, (
             f"even with the measured <grad f, xi> the update misses the rule by "
             f"{measures.balance:.1e}, above {level}: the run was not made by "
-            f"{run.rule}, or the parameters were changed between its steps"
+            f"{run.rule}, or its hyperparameters or the parameters were changed "
+            "between its steps"
         )
     if measures.defect > PRESENT:
         return ABSENT, f"{share}: the loss is not invariant, and no law follows"

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optax import contrib
 
 import lagrangian as lg
 
@@ -96,3 +97,42 @@ def test_its_discrete_law_is_exact(name):
 def test_the_names_above_are_those_of_optax():
     known = {name.removeprefix("contrib.") for name, _ in document.names()}
     assert known >= {*OTHERWISE, *NO_TRAINING, *QUICK}
+
+
+def test_the_pair_of_parameters_of_lookahead():
+    """Its gradient is that of the fast half; as in a loop of one's own."""
+    tx = optax.lookahead(optax.sgd(0.05, momentum=0.9), 5, 0.5)
+
+    def fast_loss(pair, batch):
+        return loss(pair.fast, batch)
+
+    with jax.enable_x64(True):
+        pair = optax.LookaheadParams.init_synced(start())
+        laws = [lg.Scale("fast.kernel"), lg.Scale("fast.bias")]
+        run = lg.train(
+            pair, fast_loss, DATA, tx, 12, observe=laws, batch_size=None, seed=0
+        )
+        kept, broken = lg.check(run)
+        state = tx.init(pair)
+        for _ in range(12):
+            gradient = jax.grad(loss)(pair.fast, jnp.asarray(DATA))
+            updates, state = tx.update(gradient, state, pair)
+            pair = optax.apply_updates(pair, updates)
+    for ours, theirs in zip(
+        jax.tree.leaves(run.model), jax.tree.leaves(pair), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11)
+    assert kept.holds and kept.discrete < 1e-13 and kept.metric > 1e-6
+    assert "its rule could not be read" in kept.reason
+    assert broken.verdict == "symmetry absent"
+
+
+def test_the_gradient_elsewhere_that_sam_asks_for():
+    """`grad_fn`, for the gradient at the parameters that are worst nearby."""
+    tx = contrib.sam(
+        optax.sgd(0.01),
+        optax.chain(contrib.normalize(), optax.sgd(0.05)),
+        opaque_mode=True,
+    )
+    _, (kept, _) = trained(tx)
+    assert kept.holds and kept.discrete < 1e-13
