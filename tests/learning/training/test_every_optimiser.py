@@ -36,12 +36,6 @@ OTHERWISE = {
     "MultiSteps": lambda: optax.MultiSteps(
         optax.sgd(0.01, momentum=0.9), 4, accumulator_dtype=jnp.float64
     ),
-    "skip_not_finite": lambda: optax.MultiSteps(
-        optax.sgd(0.01, momentum=0.9),
-        1,
-        should_skip_update_fn=optax.skip_not_finite,
-        accumulator_dtype=jnp.float64,
-    ),
 }
 
 #: What makes no updates, or takes something else than the gradient of a loss.

@@ -34,11 +34,12 @@ def read_alike(transformation: Any, parameters: Any) -> Reading:
     traced = trace(transformation, parameters)
     signatures = Signatures()
     found = signatures(traced)
-    first: dict[Any, str] = {}
-    like = {leaf: first.setdefault(kind, leaf) for leaf, kind in found.items()}
-    # Of one array alone, a sum over the tree could not be told from one over it.
-    kept = {*first.values(), *list(like)[:2]}
-    if len(kept) < len(like):
+    kinds: dict[Any, list[str]] = {}
+    for leaf, kind in found.items():
+        kinds.setdefault(kind, []).append(leaf)
+    # Two of each, so that a sum over several is told from one.
+    kept = {leaf for leaves in kinds.values() for leaf in leaves[:2]}
+    if len(kept) < len(found):
         few = _without(parameters, kept)
         try:
             reading = read_elements(trace(transformation, few))
@@ -50,8 +51,8 @@ def read_alike(transformation: Any, parameters: Any) -> Reading:
             of.startswith("of ") for of in over
         ):
             parts = {
-                leaf: replace(reading.parts[one], leaf=leaf)
-                for leaf, one in like.items()
+                leaf: replace(reading.parts[kinds[kind][0]], leaf=leaf)
+                for leaf, kind in found.items()
             }
             return replace(reading, parts=parts)
     return read_elements(traced)

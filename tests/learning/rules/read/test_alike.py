@@ -43,21 +43,21 @@ def scaled_by_layer():
 LABELS = by_name(PARAMETERS)
 #: A chain, and how many arrays of nine are read.
 CHAINS = {
-    "adamw": (lambda: optax.adamw(1e-3), 2),
+    "adamw": (lambda: optax.adamw(1e-3), 4),
     "clipped": (
         lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, 0.9)),
-        2,
+        4,
     ),
     "clipped by blocks": (
         lambda: optax.chain(optax.clip_by_block_rms(1.0), optax.sgd(0.1, 0.9)),
-        2,
+        4,
     ),
-    "lamb": (lambda: optax.lamb(1e-3), 2),
+    "lamb": (lambda: optax.lamb(1e-3), 4),
     "masked": (
         lambda: optax.chain(
             optax.add_decayed_weights(0.1, kernels), optax.sgd(0.1, 0.9)
         ),
-        2,
+        4,
     ),
     "labels by a function": (
         lambda: optax.multi_transform(
@@ -69,7 +69,7 @@ CHAINS = {
             },
             by_name,
         ),
-        3,
+        6,
     ),
     "labels in a tree": (
         lambda: optax.multi_transform(
@@ -80,10 +80,10 @@ CHAINS = {
             },
             LABELS,
         ),
-        3,
+        6,
     ),
-    "rates by layer": (scaled_by_layer, 2 * LAYERS),
-    "a schedule": (lambda: optax.adam(optax.cosine_decay_schedule(0.1, 10)), 2),
+    "rates by layer": (scaled_by_layer, 3 * LAYERS),
+    "a schedule": (lambda: optax.adam(optax.cosine_decay_schedule(0.1, 10)), 4),
 }
 
 
