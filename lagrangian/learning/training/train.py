@@ -94,8 +94,8 @@ def train(
         state: of the optimiser, `rule.optax()`, to start from; at rest if None.
         mesh: devices to share every batch among; the gradient is the mean over all.
         callback: is given the run until now, with its model, after every `every` steps:
-            for validation, logging, averages of the parameters. What it returns ends
-            the run if it is true. The training does not depend on it otherwise.
+            for validation, logging, averages of the parameters. `True` ends the run;
+            nothing else that it returns, or does to the model, changes the training.
         every: how many steps lie between two calls.
         progress: whether a terminal shows a progress bar (after two seconds).
 
@@ -174,7 +174,9 @@ def train(
                     before = recorder.steps
                     bar.update(loop.take(chunk))
                     if callback and recorder.steps // every > before // every:
-                        is_done = bool(callback(loop.run()))
+                        told = callback(loop.run())
+                        # Many functions return something, and mean nothing by it.
+                        is_done = isinstance(told, bool | np.bool_) and bool(told)
                         if is_done:
                             break
         finally:

@@ -134,6 +134,17 @@ def test_groups_have_rates_and_decays_of_their_own():
     )
 
 
+def test_a_group_may_be_called_as_a_parameter_is():
+    tx = optax.multi_transform(
+        {"w": optax.sgd(0.1, 0.9), "b": optax.sgd(0.1)}, {"w": "w", "b": "b"}
+    )
+    start = {"w": np.zeros((2, 3)), "b": np.zeros(3)}
+    rule = lg.rule(tx, start)
+    assert [rule.of(lg.blocks(n)).memory for n in "wb"] == [0.9, 0.0]
+    kept = rule.of(lg.blocks("w")).trace(tx.init(start))
+    assert list(kept) == ["w"] and kept["w"].shape == (2, 3)
+
+
 def test_a_mask_on_the_decay_of_biases():
     tx = optax.chain(
         optax.masked(optax.add_decayed_weights(0.1), kernels), optax.sgd(0.02, 0.9)
