@@ -40,7 +40,8 @@ class Parts:
         """The model with these parameters and this state."""
         if self.graph is None:
             return parameters
-        return nnx.merge(self.graph, parameters, rest)
+        # Copied: what is done to the model is not done to a state that goes on.
+        return nnx.merge(self.graph, parameters, rest, copy=True)
 
     def bind(self, loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:
         """`loss` as (parameters, rest, batch) -> (loss, (parameters, rest)).

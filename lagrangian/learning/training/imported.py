@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -101,10 +101,22 @@ def imported(
     return run
 
 
+@dataclass(frozen=True, repr=False)
+class _Unnamed(Unread):
+    """Whatever moved the parameters."""
+
+    reason: str = "no rule was named by which the run was made"
+
+    def __repr__(self) -> str:
+        return "any rule"
+
+    def read(self, parameters: Any) -> Rule:
+        return self
+
+
 def _rule(rule: Any, first: Any, laws: Any) -> Rule:
     if rule is None:
-        reason = "no rule was named by which the run was made"
-        return replace(Unread.made_by(optax.identity()), reason=reason)
+        return _Unnamed(1.0, optax.identity())
     if isinstance(rule, Rule):
         return rule
     return read_for(Unread.made_by(rule, "rule"), first, laws)

@@ -206,16 +206,10 @@ class Observation:
         own = alone or self.rule
         if own is not self.rule:
             rates = _rates(own, start, steps)
-        mixed = (
-            {}
-            if alone
-            else {
-                self._rate_of(rule): rates
-                if rule is own
-                else _rates(rule, start, steps)
-                for rule in map(self.rules.of, law.lagrangian.coordinates)
-            }
-        )
+        mixed = {}
+        for rule in map(self.rules.of, () if alone else law.lagrangian.coordinates):
+            made = rates if rule is own else _rates(rule, start, steps)
+            mixed[self._rate_of(rule)] = made
         arrays: dict[Any, np.ndarray] = {}
         for node in {n for e in terms.values() for n in e.atoms(Inner, sp.Symbol)}:
             if node in self._after:

@@ -165,10 +165,11 @@ def discrete_terms(
         **_metric_terms(law, rules),
     }
     # The update is what the rule says; that it was made shows in <p', xi(q')>.
+    velocities = {w: rules[w].velocity(w) for w in blocks if rules[w].is_euclidean}
     updates = {
-        role(w, "update"): rates[w] * rules[w].velocity(w)
-        for w in blocks
-        if rules[w].is_euclidean
+        role(w, "update"): rates[w] * velocity
+        for w, velocity in velocities.items()
+        if role(w, "update") not in velocity.free_symbols  # else it is measured
     }
     return {name: sp.sympify(e).xreplace(updates) for name, e in terms.items()}
 

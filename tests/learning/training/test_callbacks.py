@@ -61,9 +61,9 @@ def test_averages_of_the_parameters():
     def update(run):
         average[0] = optax.incremental_update(run.model, average[0], 0.1)
 
-    trained(12, callback=update, every=1)
+    trained(5, callback=update, every=1)
     expected = start()["w"]
-    for steps in range(1, 13):
+    for steps in range(1, 6):
         expected = 0.9 * expected + 0.1 * trained(steps).model["w"]
     np.testing.assert_allclose(average[0]["w"], expected, rtol=1e-12)
 
@@ -103,7 +103,10 @@ class Dense(linen.Module):
     def __call__(self, x):
         x = linen.Dense(6, use_bias=False, param_dtype=jnp.float64)(x)
         x = linen.BatchNorm(
-            use_running_average=False, epsilon=1e-20, use_fast_variance=False
+            use_running_average=False,
+            epsilon=1e-20,
+            use_fast_variance=False,
+            param_dtype=jnp.float64,
         )(x)
         x = linen.Dropout(0.3, deterministic=False)(linen.relu(x))
         return linen.Dense(3, param_dtype=jnp.float64)(x)
