@@ -161,7 +161,8 @@ def _check(named: Mapping[str, Any], model: Any) -> None:
             'Pass `variables["params"]`, and let the loss call `module.apply` with '
             '`{"params": ..., "batch_stats": ...}`; or have them carried along, and '
             "random keys as well: `nnx.bridge.lazy_init(nnx.bridge.ToNNX(module, "
-            "nnx.Rngs(0)), inputs)` is a module for `model`."
+            "nnx.Rngs(0)), inputs)` is a module for `model`, to be called with "
+            '`mutable=["batch_stats"]`.'
         )
     is_tree = bool(named) and any(hasattr(leaf, "dtype") for leaf in named.values())
     if not is_tree:

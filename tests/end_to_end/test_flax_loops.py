@@ -60,12 +60,10 @@ def resnet():
 def gpt():
     generator = np.random.default_rng(0)
     tokens = generator.integers(0, 7, size=(STEPS, 16, 7))
-    wide = lg.blocks("first.1.kernel first.1.bias", unit_axis=-1)
-    kept = [
-        lg.Rescale([*wide], lg.blocks("second.1.kernel", unit_axis=0)),
-        lg.Translation("attention.0.key.bias"),
-        lg.Translation("head.bias"),
-    ]
+    kept = [lg.Translation("head.bias")]
+    for i in range(2):
+        wide = lg.blocks(f"first.{i}.kernel first.{i}.bias", unit_axis=-1)
+        kept.append(lg.Rescale(wide, lg.blocks(f"second.{i}.kernel", unit_axis=0)))
     data = tokens[..., :-1], tokens[..., 1:]
     return lambda rngs: Transformer(rngs, blocks=2), data, kept, lg.Scale("head.kernel")
 
@@ -127,14 +125,14 @@ def assert_certified(name, chain):
     make, data, kept, broken = MODELS[name]()
     plain, losses, _ = trained(make, data, CHAINS[chain](0.9))
     model, told, run = trained(make, data, CHAINS[chain](0.9), [*kept, broken])
-    for ours, theirs in zip(
-        jax.tree.leaves(nnx.state(model)),
-        jax.tree.leaves(nnx.state(plain)),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(told, losses)
-    np.testing.assert_array_equal(run.losses, losses)
+    # XLA fuses Muon's products with what reads them, and rounds in another way then.
+    units = 64 if chain == "opaque" else 0
+    pairs = [map(jax.tree.leaves, map(nnx.state, (model, plain))), (told, losses)]
+    for ours, theirs in [*zip(*pairs[0], strict=True), pairs[1]]:
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        gap = np.abs(ours - theirs).max()
+        assert gap <= units * np.finfo(np.float32).eps * np.abs(theirs).max()
+    np.testing.assert_array_equal(run.losses, told)
     *rows, control = lg.check(run)
     for row in rows:
         assert row.discrete <= row.rounding and row.defect < 1e-4, row
@@ -145,12 +143,20 @@ def assert_certified(name, chain):
 def assert_refuted(name, chain):
     """A rule that was read from one chain, and is run with another."""
     make, data, kept, _ = MODELS[name]()
-    read = lg.rule(CHAINS[chain](0.9), make(nnx.Rngs(0)))
-    pretending = replace(read, transformation=CHAINS[chain](0.7))
+    read = lg.rule(CONTROLS[chain](0.9), make(nnx.Rngs(0)))
+    pretending = replace(read, transformation=CONTROLS[chain](0.7))
     *_, run = trained(make, data, pretending, kept[:1])
     (row,) = lg.check(run)
     assert row.verdict == "law fails" and "the run was not made by" in row.reason, row
 
+
+#: What of each the discrete law depends on; that of clipped gradients is in no average,
+#: so that the law is that of any update.
+CONTROLS = {
+    "linear": CHAINS["linear"],
+    "metric": lambda beta: optax.adamw(1e-2, b1=beta, mask=kernels),
+    "convex": CHAINS["convex"],
+}
 
 CASES = [(name, chain) for name in MODELS for chain in CHAINS]
 QUICK = {("gpt", "metric"), ("resnet", "linear")}
@@ -168,6 +174,6 @@ def test_it_is_certified_and_equal_to_the_loop_without(name, chain):
     assert_certified(name, chain)
 
 
-@pytest.mark.parametrize("name, chain", _marked(c for c in CASES if c[1] != "opaque"))
+@pytest.mark.parametrize("name, chain", _marked(c for c in CASES if c[1] in CONTROLS))
 def test_a_rule_of_another_chain_is_refuted(name, chain):
     assert_refuted(name, chain)

@@ -14,7 +14,8 @@ import optax
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
-from lagrangian.learning.training.observed import Watch, read_for, watching
+from lagrangian.learning.training.claims import read_for
+from lagrangian.learning.training.observed import Watch, watching
 from lagrangian.learning.training.recorded import recorded
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.unread import Unread

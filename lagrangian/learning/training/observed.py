@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,7 @@ import optax
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.learning.training.claims import as_laws, read_for
 from lagrangian.learning.training.groups import Rules, rules_of
 from lagrangian.learning.training.maps import check_maps
 from lagrangian.learning.training.observe import Observation
@@ -21,7 +23,7 @@ from lagrangian.lowering.kernels.fused import computed_after
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.discrete import ROLES
-from lagrangian.symbolic.laws.noether import Law, noether
+from lagrangian.symbolic.laws.noether import Law
 
 #: Of the records in a state, unless its capacity is given.
 _BYTES = 2**18
@@ -131,49 +133,24 @@ def watching(
     laws = (laws,) if isinstance(laws, Law | Symmetry) else tuple(laws)
     rules = Rules(rule)
     observation = Observation(as_laws(laws, rules), rules, maps)
-    inner = optax.with_extra_args_support(rule.optax())
+    inner = _with_any_arguments(rule.optax())
     return Watch(rule, laws, observation, inner, capacity)
 
 
-def read_for(rule: Rule, parameters: Any, laws: Iterable[Law | Symmetry]) -> Rule:
-    """The rule that a transformation is of these parameters, if it can be read.
+def _with_any_arguments(
+    tx: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+    """One that is told nothing which it would refuse, as optax's `sam` does."""
+    tx = optax.with_extra_args_support(tx)
+    known = inspect.signature(tx.update).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return tx
 
-    And if the laws that are given, and not only their symmetries, are those of it.
-    """
-    if not isinstance(rule, Unread):
-        return rule
-    read = rule.read(parameters)
-    for law in laws:
-        if isinstance(law, Law) and law.lagrangian != read.lagrangian(
-            law.symmetry.loss
-        ):
-            reason = (
-                f"the law of {law.symmetry!r} was derived from the Lagrangian of "
-                f"another rule than {read} (pass the symmetry itself)"
-            )
-            return replace(rule, reason=reason)
-    return read
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        told = {name: value for name, value in extra.items() if name in known}
+        return tx.update(updates, state, params, **told)
 
-
-def as_laws(laws: Iterable[Any], rules: Rules) -> tuple[Law, ...]:
-    """`laws`, with the law under its blocks' rule in the place of each symmetry.
-
-    Raises:
-        LagrangianError: something in it is neither.
-    """
-    for law in laws:
-        if not isinstance(law, Law | Symmetry):
-            raise LagrangianError(
-                f"`observe` has {law!r} in it, a {type(law).__name__}. Pass laws, as "
-                "`lg.noether(rule.lagrangian(symmetry.loss), symmetry)` is, or "
-                "symmetries, such as those of `lg.discover`."
-            )
-    return tuple(law if isinstance(law, Law) else _law_of(law, rules) for law in laws)
-
-
-def _law_of(symmetry: Symmetry, rules: Rules) -> Law:
-    rule = rules.alone(symmetry.blocks) or rules.whole
-    return noether(rule.lagrangian(symmetry.loss), symmetry)
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 @dataclass(frozen=True, eq=False)

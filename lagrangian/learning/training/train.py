@@ -22,9 +22,10 @@ from lagrangian.learning.model import split
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.training.batches import batches_of
 from lagrangian.learning.training.checkpoint import Checkpoint
+from lagrangian.learning.training.claims import read_for
 from lagrangian.learning.training.identity import identity
 from lagrangian.learning.training.loop import Loop
-from lagrangian.learning.training.observed import coarsest, read_for, watching
+from lagrangian.learning.training.observed import coarsest, watching
 from lagrangian.learning.training.recorder import Recorder
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.signals import ending_in_order

@@ -115,7 +115,8 @@ class Dense(linen.Module):
 def test_statistics_and_random_keys_of_linen_are_carried():
     def cross_entropy(model, batch):
         x, y = batch
-        return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+        logits = model(x, mutable=["batch_stats"])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
     data = X, (X[:, 0] > 0).astype(np.int32)
     wrapped = bridge.ToNNX(Dense(), nnx.Rngs(0, dropout=1))
