@@ -20,6 +20,7 @@ from lagrangian.learning.training.recorded import Rows
 from lagrangian.learning.training.recorder import Mark, Recorder
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.step import TrainingStep
+from lagrangian.lowering.kernels.convolutions import ordered
 
 
 @dataclass
@@ -45,11 +46,13 @@ class Loop:
 
     @cached_property
     def _scan(self) -> Callable[..., Any]:
+        step = ordered(self.step)
+
         @jax.jit
         def scan(carry: Any, constant: Any, items: Any) -> Any:
             def body(carry: Any, item: Any) -> Any:
                 batch = jax.tree.map(self.share, self.batches.pick(constant, item))
-                carry = self.step(carry, batch)
+                carry = step(carry, batch)
                 return carry, newest(carry[2])
 
             carry, rows = jax.lax.scan(body, carry, items)
