@@ -54,7 +54,8 @@ def read_alike(transformation: Any, parameters: Any) -> Reading:
                 leaf: replace(reading.parts[kinds[kind][0]], leaf=leaf)
                 for leaf, kind in found.items()
             }
-            return replace(reading, parts=parts)
+            small = replace(reading.traced, like=traced.like)
+            return replace(reading, parts=parts, traced=small)
     return read_elements(traced)
 
 
