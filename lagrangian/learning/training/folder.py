@@ -13,7 +13,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
-from lagrangian.files import LOCK, naming, one_writer, write_atomically
+from lagrangian.files import LOCK, naming, one_writer, open_regular, write_atomically
 from lagrangian.learning.training.observed import Layout
 
 _ABOUT = "records.json"
@@ -35,13 +35,12 @@ class Folder:
             )
 
     def _read(self) -> Mapping[str, Any]:
-        with naming(self.path):
-            text = (self.path / _ABOUT).read_bytes()
         try:
-            about = json.loads(text)
+            with open_regular(self.path / _ABOUT) as file:
+                about = json.load(file)
             if about["format"] == _FORMAT and isinstance(about["start"], int):
                 return about
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         raise LagrangianError(
             f"`folder`: {self.path / _ABOUT} is damaged, or of another version of this "
