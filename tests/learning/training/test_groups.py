@@ -204,3 +204,16 @@ def test_another_decay_of_one_group_is_refuted(name):
     pretending = replace(read, transformation=CHAINS[name](0.3))
     (rescale,) = report(pretending, [RESCALE], 40)
     assert rescale.verdict == "law fails" and "was not made by" in rescale.reason
+
+
+@pytest.mark.parametrize("make", [optax.adamw, optax.lion, optax.sgd])
+def test_a_warm_up_from_zero(make):
+    """In whose first step nothing moves, clipped or not."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 0.01, 10, 40)
+    for tx in (
+        make(schedule),
+        optax.chain(optax.clip_by_global_norm(1.0), make(schedule)),
+    ):
+        rescale, shift = report(tx, [RESCALE, OUT_SHIFT], 40)
+        assert rescale.discrete < 1e-13 and shift.discrete < 1e-13
+        assert rescale.defect < 1e-12 and rescale.kinetic > 1e-9
