@@ -7,6 +7,7 @@ from typing import Any
 
 import sympy as sp
 
+from lagrangian.learning.rules.read.rules import ReadSchedule
 from lagrangian.learning.rules.rule import Rule, friction, mass
 from lagrangian.learning.training.unread import Unread
 from lagrangian.symbolic.algebra.blocks import Block
@@ -165,7 +166,14 @@ def discrete_terms(
         **_metric_terms(law, rules),
     }
     # The update is what the rule says; that it was made shows in <p', xi(q')>.
-    velocities = {w: rules[w].velocity(w) for w in blocks if rules[w].is_euclidean}
+    # Where a schedule was read, it is exact, and optax's own may be rounded to float32
+    # (its counts are int32, in 64-bit mode too): there the update is measured.
+    velocities = {
+        w: rules[w].velocity(w)
+        for w in blocks
+        if rules[w].is_euclidean
+        and not isinstance(rules[w].learning_rate, ReadSchedule)
+    }
     updates = {
         role(w, "update"): rates[w] * velocity
         for w, velocity in velocities.items()

@@ -238,6 +238,18 @@ def test_schedules_are_read(schedule):
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-16)
 
 
+@pytest.mark.parametrize("make", [optax.adamw, optax.lion, optax.rmsprop])
+def test_a_schedule_is_no_part_of_the_metric(make):
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 0.1, 10, 40)
+    scheduled, constant = lg.rule(make(schedule)), lg.rule(make(0.1))
+    assert scheduled.kind.name == constant.kind.name
+    assert scheduled.kind.metric == constant.kind.metric
+    with jax.enable_x64(True):
+        for k in (0, 3, 10, 25):
+            found, expected = scheduled.rate(jnp.asarray(k)), schedule(jnp.asarray(k))
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-16)
+
+
 def test_the_parameters_of_a_module():
     model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
     rule = lg.rule(optax.multi_transform({"a": optax.sgd(0.1)}, "a"), model)
