@@ -22,7 +22,6 @@ from lagrangian.learning.training.unread import Unread
 from lagrangian.lowering.kernels.fused import computed_after
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.algebra.symmetry import Symmetry
-from lagrangian.symbolic.laws.discrete import ROLES
 from lagrangian.symbolic.laws.noether import Law
 
 #: Of the records in a state, unless its capacity is given.
@@ -203,8 +202,8 @@ class Watch:
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
         check_units(self.observation.blocks, leaves)
         observation = self._observing(params)
-        check_maps(observation.laws, observation.maps, leaves)
-        shapes, dtype = self._shapes(observation, leaves), coarsest(leaves)
+        check_maps(observation.laws, observation.given, leaves)
+        shapes, dtype = tuple(observation.shapes(leaves)), coarsest(leaves)
         sizes = tuple((name, leaf.size) for name, leaf in leaves.items())
         layout = Layout(observation, self.capacity or 0, shapes, sizes, dtype)
         if self.capacity:
@@ -217,7 +216,7 @@ class Watch:
         rules = rules_of(read_for(self.rule, params, self.laws), params)
         if rules.whole is self.rule and not rules.own:
             return self.observation
-        return Observation(as_laws(self.laws, rules), rules, self.observation.maps)
+        return Observation(as_laws(self.laws, rules), rules, self.observation.given)
 
     def update(
         self, updates: Any, state: Any, params: Any = None, **extra: Any
@@ -259,14 +258,6 @@ class Watch:
             state.rows.at[steps % state.layout.capacity].set(whole),
             state.layout,
         )
-
-    def _shapes(
-        self, observation: Observation, leaves: dict[str, Any]
-    ) -> tuple[tuple[int, ...], ...]:
-        """Of the products, found without computing them."""
-        states = {name: leaves for name in (*ROLES, "metric")}
-        rate = jnp.asarray(observation.rule.rate(jnp.zeros([], jnp.int32)))
-        return tuple(observation.shapes(leaves, states, rate))
 
 
 def _made(
