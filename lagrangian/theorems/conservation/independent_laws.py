@@ -30,7 +30,7 @@ from lagrangian.theorems.testbeds.symmetric_networks import (
     start_of_all,
     two_layers,
 )
-from lagrangian.theorems.theorem import Claim, below, identity
+from lagrangian.theorems.theorem import Claim, below, equal, identity
 
 Outputs = Callable[[Mapping[str, Any]], Any]
 
@@ -140,12 +140,6 @@ def _rank(rows: np.ndarray) -> int:
 # ------------------------------------------------------------------ claims
 
 
-def counted(what: str, predicted: int, measured: int, control: bool = False) -> Claim:
-    """Two whole numbers are the same."""
-    holds = predicted == measured
-    return Claim(what, str(predicted), str(measured), "equal", holds, control)
-
-
 def _layers(sizes: tuple[int, int, int], activation: Any, seed: int) -> Any:
     """Two layers of these sizes at random parameters, and their outputs."""
     generator = np.random.default_rng([seed, *sizes])
@@ -168,16 +162,16 @@ def two_layer_claims(seed: int) -> Iterator[Claim]:
         _, reached = directions(outputs, w, seed)
         said = f"{name} {'-'.join(map(str, sizes))}"
         left = gradients.shape[1] - len(reached)
-        yield counted(
+        yield equal(
             f"{said}: laws with independent gradients", predicted, _rank(gradients)
         )
-        yield counted(f"{said}: dimensions that no flow reaches", predicted, left)
+        yield equal(f"{said}: dimensions that no flow reaches", predicted, left)
     sizes = LINEAR[0]
     w, _, outputs = _layers(sizes, jnp.tanh, seed)
     _, reached = directions(outputs, w, seed)
     left = sum(a.size for a in w.values()) - len(reached)
     what = f"tanh {'-'.join(map(str, sizes))}: dimensions that no flow reaches"
-    yield counted(what, linear_laws(*sizes), left, control=True)
+    yield equal(what, linear_laws(*sizes), left, control=True)
 
 
 def _halves(found: Discovery) -> tuple[list[Any], list[Any]]:
@@ -197,14 +191,14 @@ def discovered_claims(seed: int) -> Iterator[Claim]:
     at_once, reached = directions(lambda w: outputs_of_all(w, batch), w, seed)
     size = reached.shape[1]
     what = "three networks: generators found, dimensions without a gradient"
-    yield counted(what, size - len(at_once), _generators([*kept, *turning]))
+    yield equal(what, size - len(at_once), _generators([*kept, *turning]))
     what = "three networks: those with a law, dimensions that no flow reaches"
-    yield counted(what, size - len(reached), _generators(kept))
+    yield equal(what, size - len(reached), _generators(kept))
     fields = generator_fields(kept, w, seed)
     laws = law_gradients([conserved(s).value for s in SYMMETRIES.values()], w)
     what = "three networks: rank of those with a law, with the stated laws added"
     together = _rank(np.concatenate([_unit(fields), _unit(laws)]))
-    yield counted(what, _rank(fields), together)
+    yield equal(what, _rank(fields), together)
     what = "three networks: cosines between generators {} and what flows reach"
     for half, said in ((kept, "with a law"), (turning, "antisymmetric")):
         cosines = _unit(generator_fields(half, w, seed)) @ reached.T
@@ -219,7 +213,7 @@ def discovered_claims(seed: int) -> Iterator[Claim]:
 
     found = discover(w, loss, (inputs, targets), seed=seed)
     what = "ReLU: generators found, one a hidden unit"
-    yield counted(what, RELU[1], _generators(_halves(found)[0]))
+    yield equal(what, RELU[1], _generators(_halves(found)[0]))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
