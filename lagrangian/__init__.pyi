@@ -98,6 +98,12 @@ from .learning.training.run import (
 from .learning.training.train import (
     train as train,
 )
+from .learning.unit_symmetry import (
+    OddBlock as OddBlock,
+    Permutation as Permutation,
+    Reflection as Reflection,
+    UnitSymmetry as UnitSymmetry,
+)
 from .lowering.cache import (
     cache as cache,
 )

@@ -23,6 +23,9 @@ _CHAPTERS = {
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
     "discrete-noether": "dynamics",
+    "phase-transitions": "noise",
+    "law-of-balance": "noise",
+    "symmetry-constraint": "noise",
 }
 NAMES = tuple(_CHAPTERS)
 

@@ -94,7 +94,7 @@ def order(
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel: `style` is "measured", "predicted" or "control"."""
+    """One line of a panel: `style` is "measured", "predicted", "control" or "points"."""
 
     label: str
     x: np.ndarray

@@ -142,7 +142,9 @@ def error(network: Any, says: Any, inputs: Any, targets: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames=("says", "steps"))
-def _descend(network: Any, decays: Any, inputs: Any, targets: Any, says: Any, steps: int) -> Any:
+def _descend(
+    network: Any, decays: Any, inputs: Any, targets: Any, says: Any, steps: int
+) -> Any:
     def total(network: Any) -> Any:
         errors = jax.vmap(lambda one: error(one, says, inputs, targets))(network)
         squares = sum(
@@ -174,9 +176,7 @@ def settled(
     Args:
         decays: gamma of every replica, of shape (replicas,); or one such row a layer.
     """
-    decays = np.broadcast_to(
-        np.asarray(decays, float), (len(network), len(network[0]))
-    )
+    decays = np.broadcast_to(np.asarray(decays, float), (len(network), len(network[0])))
     with jax.enable_x64(True):
         found = _descend(
             [jnp.asarray(m) for m in network],

@@ -44,8 +44,8 @@ def balance_at_rest() -> Any:
 def potential(layers: Any) -> Any:
     """l(s) for any depth, from the sum of the squares of equal layers."""
     n = layers + 1
-    return curvature * product**2 - 2 * signal * product + decay * n * product ** (
-        2 / n
+    return (
+        curvature * product**2 - 2 * signal * product + decay * n * product ** (2 / n)
     )
 
 
@@ -104,9 +104,7 @@ def identities() -> Iterator[Claim]:
             difference = (value / said[name]).subs(depth, layers) - 1
             yield identity(f"D = {layers}: {name}/stated - 1", difference)
     ridge = sp.solve(potential(sp.S.Zero).diff(product), product)[0]
-    yield identity(
-        "D = 0: s - sigma/(a+gamma)", ridge - signal / (curvature + decay)
-    )
+    yield identity("D = 0: s - sigma/(a+gamma)", ridge - signal / (curvature + decay))
     linear = sp.solve(sp.expand(potential(sp.S.One)).diff(product), product)[0]
     yield identity("D = 1: s - (sigma-gamma)/a", linear - (signal - decay) / curvature)
     value = potential(sp.S.One).subs(product, linear)
@@ -115,7 +113,10 @@ def identities() -> Iterator[Claim]:
     yield identity("D = 1: dL/dgamma - (|u|^2+|w|^2)", envelope)
     touching = stated(2)
     jump = potential(sp.Integer(2)).diff(decay).subs(product, touching["s_c"])
-    yield identity("D = 2: jump of L' - 3 s_c^(2/3)", jump - 3 * touching["s_c"] ** sp.Rational(2, 3))
+    yield identity(
+        "D = 2: jump of L' - 3 s_c^(2/3)",
+        jump - 3 * touching["s_c"] ** sp.Rational(2, 3),
+    )
     wrong = stated(3)["gamma_c"] / stated(2)["gamma_c"] - 1
     yield identity("gamma_c of D = 3 for D = 2", wrong, control=True)
 

@@ -58,7 +58,9 @@ def _sizes(network: Network) -> np.ndarray:
 # ------------------------------------------------------------------ the cascade
 
 
-def cascade(seed: int, layers: int, gammas: int) -> tuple[np.ndarray, np.ndarray, Network]:
+def cascade(
+    seed: int, layers: int, gammas: int
+) -> tuple[np.ndarray, np.ndarray, Network]:
     """All modes of the ten classes, learned from whitened digits.
 
     Returns:
@@ -200,7 +202,9 @@ def _order_of_the_transition(seed: int) -> Iterator[Claim]:
     step = h * critical
     second = (least[:, 0] - 2 * least[:, 1] + least[:, 2]) / step**2
     jump = 2 / (n @ data.covariance @ n)
-    yield order("D = 1: L'' tends to its jump", 1, distances, np.abs(-second / jump - 1))
+    yield order(
+        "D = 1: L'' tends to its jump", 1, distances, np.abs(-second / jump - 1)
+    )
     size = np.linalg.norm(multiplied(network), axis=(1, 2)).reshape(grid.shape)[:, 1]
     yield order("D = 1: s vanishes with gamma_c - gamma", 1, distances, size)
     squares = sum((m**2).sum(axis=(1, 2)) for m in network).reshape(grid.shape)[:, 1]
@@ -226,7 +230,9 @@ def _decays(seed: int) -> Iterator[Claim]:
 # ------------------------------------------------------------------ hysteresis
 
 
-def loop(seed: int, layers: int, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+def loop(
+    seed: int, layers: int, points: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Weight decay up from the trained network, and down again.
 
     On the way down every rest is shaken by 1e-3, for a network that stands at zero
@@ -293,7 +299,9 @@ def _tanh(seed: int) -> Iterator[Claim]:
         size = np.abs(second @ first @ n)[:, 0]
         slope = 1 / (1 + 2 * third / (3 * units))
         predicted = slope * critical * distances
-        what = f"tanh, {units} unit{'s'[: units > 1]}: s/((gamma_c-gamma)/(a+2m/3h)) - 1"
+        what = (
+            f"tanh, {units} unit{'s'[: units > 1]}: s/((gamma_c-gamma)/(a+2m/3h)) - 1"
+        )
         yield order(what, 1, distances, np.abs(size / predicted - 1))
         what = f"tanh, {units}: the slope of linear units"
         ratio = float(size[-1] / (critical * distances[-1]))

@@ -1,0 +1,318 @@
+"""From one symmetric network to the next: plateaus, and the modes that noise forbids.
+
+A hidden unit at zero is a plane that gradient descent never leaves (the theorem
+`symmetry-constraint`), and a small start is close to many of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy as sp
+from scipy.optimize import brentq
+
+from lagrangian.theorems.noise.decayed_networks import Digits, digits
+from lagrangian.theorems.theorem import (
+    Claim,
+    Curve,
+    Evidence,
+    Panel,
+    Setting,
+    Theorem,
+    below,
+    close,
+    identity,
+    order,
+)
+
+MODES = 9
+
+Layers = tuple[np.ndarray, np.ndarray]
+
+
+# ------------------------------------------------------------------ derivation
+
+
+def _identities() -> Iterator[Claim]:
+    """The logistic law of a balanced mode, and when it is half learned."""
+    u, w, a, sigma, s, start, t = sp.symbols("u w a sigma s s_0 t", positive=True)
+    loss = a * u**2 * w**2 - 2 * sigma * u * w
+    flow = {u: -loss.diff(u), w: -loss.diff(w)}
+    moved = (u * flow[w] + w * flow[u]).subs(w, u).subs(u, sp.sqrt(s))
+    yield identity("ds/dt - 4 s (sigma - a s)", moved - 4 * s * (sigma - a * s))
+    kept = (u * flow[u] - w * flow[w]) * 2
+    yield identity("gradient flow keeps u^2-w^2", kept)
+    grown = sp.exp(4 * sigma * t)
+    solution = sigma * start * grown / (sigma + a * start * (grown - 1))
+    residual = solution.diff(t) - moved.subs(s, solution)
+    yield identity("the logistic solution", residual)
+    half = sp.log((sigma - a * start) / (a * start)) / (4 * sigma)
+    reached = solution.subs(t, half) - sigma / (2 * a)
+    yield identity("s(t_half) - sigma/2a", reached)
+    early = half.subs(sigma, sigma / 2)
+    reached = solution.subs(t, early) - sigma / (2 * a)
+    yield identity("s(t) - sigma/2a at the time of 2 sigma", reached, control=True)
+    # A unit (w, u) beside a network with the residual M: the tangent of its plane.
+    size = sp.Matrix([[0, 2 * sigma], [2 * sigma, 0]])
+    rate = max(size.eigenvals(), key=lambda value: value.subs(sigma, 1))
+    yield identity("growth of a unit that is not yet there - 2 sigma", rate - 2 * sigma)
+
+
+# ------------------------------------------------------------------ plateaus
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What whitened digits have to be learned: singular values and their directions.
+
+    Attributes:
+        sigma: of shape (modes,), falling.
+        outputs, inputs: of shape (classes, modes) and (components, modes).
+    """
+
+    sigma: np.ndarray
+    outputs: np.ndarray
+    inputs: np.ndarray
+
+    def singular_values(self, layers: Layers) -> np.ndarray:
+        """p_i^T W q_i of each mode."""
+        first, second = layers
+        return np.einsum("oi,oh,hk,ki->i", self.outputs, second, first, self.inputs)
+
+
+def modes(data: Digits) -> Modes:
+    left, sizes, right = np.linalg.svd(data.signal, full_matrices=False)
+    return Modes(sizes[:MODES], left[:, :MODES], right[:MODES].T)
+
+
+def half_time(sigma: Any, start: Any) -> Any:
+    """When a mode is half learned, at E xx^T = 1."""
+    return np.log((sigma - start) / start) / (4 * sigma)
+
+
+@partial(jax.jit, static_argnames="steps")
+def _descend(layers: Any, signal: Any, left: Any, right: Any, eta: Any, steps: int) -> Any:
+    """Full-batch gradient descent on whitened data: only E yx^T counts."""
+
+    def step(layers: Any, _: Any) -> Any:
+        *between, last = layers
+        whole = between[0]
+        for matrix in (*between[1:], last):
+            whole = matrix @ whole
+        slope = jax.grad(_loss)(layers, signal)
+        moved = [m - eta * g for m, g in zip(layers, slope, strict=True)]
+        return moved, jnp.einsum("oi,ok,ki->i", left, whole, right)
+
+    return jax.lax.scan(step, layers, length=steps)[1]
+
+
+def _loss(layers: Any, signal: Any) -> Any:
+    whole = layers[0]
+    for matrix in layers[1:]:
+        whole = matrix @ whole
+    return jnp.sum(whole**2) - 2 * jnp.sum(whole * signal)
+
+
+def path(data: Digits, layers: Any, eta: float, time: float) -> np.ndarray:
+    """The singular values of all modes before every step, of shape (steps, modes)."""
+    found = modes(data)
+    with jax.enable_x64(True):
+        layers = [jnp.asarray(matrix) for matrix in layers]
+        steps = int(time / eta)
+        return np.asarray(
+            _descend(layers, data.signal, found.outputs, found.inputs, eta, steps)
+        )
+
+
+def half_times(values: np.ndarray, sigma: np.ndarray, eta: float) -> np.ndarray:
+    """When each mode passes half of its value, between two steps."""
+    times = []
+    for mode, size in enumerate(sigma):
+        s = np.maximum(values[:, mode], 1e-300)
+        # ln(s/(sigma - s)) is straight along the logistic curve.
+        after = int(np.argmax(s > size / 2))
+        logits = np.log(s[after - 1 : after + 1] / (size - s[after - 1 : after + 1]))
+        times.append(eta * (after - 1 - logits[0] / (logits[1] - logits[0])))
+    return np.array(times)
+
+
+def _plateaus(seed: int, quick: bool) -> Iterator[Claim | Panel]:
+    data = digits(seed)
+    found, start = modes(data), 1e-6
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(MODES, MODES)))[0]
+    aligned = np.sqrt(start) * turn @ found.inputs.T, np.sqrt(start) * found.outputs @ turn.T
+    predicted = half_time(found.sigma, start)
+    rates, time = np.array([0.02, 0.01, 0.005]), 1.4 * predicted[-1]
+    errors = []
+    for eta in rates:
+        values = path(data, aligned, eta, time)
+        errors.append(half_times(values, found.sigma, eta) / predicted - 1)
+    worst = np.abs(errors).max(axis=1)
+    what = f"aligned start, {MODES} modes: t_half/predicted - 1"
+    yield order(what, 1, rates, worst)
+    yield below(f"{what}, eta = .005", worst[-1], 5e-3)
+    slow = half_times(values, found.sigma, rates[-1]) / half_time(found.sigma / 2, start)
+    what = "aligned start: t_half by the rate 2 sigma"
+    yield below(f"{what} - 1", np.abs(slow - 1).max(), 0.2, control=True)
+    yield _plateau_panel(values, found.sigma, rates[-1], start)
+    if not quick:
+        yield from _generic(data, found, seed)
+        yield from _deeper(data, found)
+
+
+def _generic(data: Digits, found: Modes, seed: int) -> Iterator[Claim]:
+    """From a small random start the growing half of each mode counts."""
+    generator, eps, eta = np.random.default_rng(seed), 1e-5, 0.01
+    layers = (
+        eps * generator.normal(size=(12, data.signal.shape[1])),
+        eps * generator.normal(size=(data.signal.shape[0], 12)),
+    )
+    growing = (layers[0] @ found.inputs + layers[1].T @ found.outputs) / 2
+    start = (growing**2).sum(axis=0)
+    predicted = half_time(found.sigma, start)
+    values = path(data, layers, eta, 2.0 * predicted[-1])
+    measured = half_times(values, found.sigma, eta)
+    worst = np.abs(measured[:3] / predicted[:3] - 1).max()
+    yield below("random start of 1e-5, first 3 modes: t_half/predicted - 1", worst, 0.03)
+
+
+def _deeper(data: Digits, found: Modes) -> Iterator[Claim]:
+    """One more layer has other plateaus."""
+    size, eta = 1e-6, 0.01
+    root = size ** (1 / 3)
+    layers = (
+        root * found.inputs.T,
+        root * np.eye(MODES),
+        root * found.outputs,
+    )
+    values = path(data, layers, eta, 200.0)
+    measured = half_times(values, found.sigma, eta)
+    worst = np.abs(measured / half_time(found.sigma, size) - 1).max()
+    what = "two hidden layers: t_half of one"
+    yield below(f"{what} - 1", worst, 0.2, control=True)
+
+
+def _plateau_panel(values: np.ndarray, sigma: np.ndarray, eta: float, start: float) -> Panel:
+    k = np.arange(0, len(values), 20)
+    t = eta * k
+    curves = []
+    for mode, size in enumerate(sigma):
+        grown = np.exp(4 * size * t)
+        curve = size * start * grown / (size + start * (grown - 1))
+        shown = "measured" if mode == 0 else "_"
+        curves.append(Curve(shown, t, values[k, mode]))
+        shown = "predicted" if mode == 0 else "_"
+        curves.append(Curve(shown, t, curve, "predicted"))
+    return Panel(f"{MODES} modes of the digits", "time", "singular value", tuple(curves))
+
+
+# ------------------------------------------------------------------ what noise forbids
+
+
+def least_loss(found: Modes, units: int) -> Layers:
+    """The balanced network of so many hidden units with the least loss."""
+    root = np.sqrt(found.sigma[:units])
+    return root[:, None] * found.inputs[:, :units].T, found.outputs[:, :units] * root
+
+
+def _error_step(first: Any, second: Any, x: Any, y: Any, eta: Any) -> tuple[Any, Any, Any]:
+    """A step on |f - y|^2 of a batch, and its errors times -2 eta/S."""
+    hidden = x @ first.T
+    push = -2 * eta / len(x) * (hidden @ second.T - y)
+    return first + (second.T @ push.T) @ x, second + push.T @ hidden, push
+
+
+@partial(jax.jit, static_argnames=("steps", "batch"))
+def _transverse(
+    key: Any, layers: Any, unit: Any, inputs: Any, targets: Any, eta: Any, steps: int, batch: int
+) -> Any:
+    """ln of the growth of a tangent unit (w, u) along one run, per step."""
+
+    def step(carry: Any, key: Any) -> Any:
+        first, second, w, u = carry
+        rows = jax.random.randint(key, (batch,), 0, len(inputs))
+        x, y = inputs[rows], targets[rows]
+        first, second, push = _error_step(first, second, x, y, eta)
+        w, u = w + (u @ push.T) @ x, u + (x @ w) @ push
+        size = jnp.sqrt(w @ w + u @ u)
+        return (first, second, w / size, u / size), jnp.log(size)
+
+    start = (*layers, *unit)
+    return jax.lax.scan(step, start, jax.random.split(key, steps))[1]
+
+
+@partial(jax.jit, static_argnames=("steps",))
+def _whole(key: Any, layers: Any, inputs: Any, targets: Any, eta: Any, steps: int) -> Any:
+    """One run with the last unit as any other: its |w||u|, averaged at the end."""
+
+    def step(carry: Any, key: Any) -> Any:
+        row = jax.random.randint(key, (1,), 0, len(inputs))
+        first, second, _ = _error_step(*carry, inputs[row], targets[row], eta)
+        size = jnp.linalg.norm(first[-1]) * jnp.linalg.norm(second[:, -1])
+        return (first, second), size
+
+    sizes = jax.lax.scan(step, layers, jax.random.split(key, steps))[1]
+    return sizes[-steps // 4 :].mean()
+
+
+def projected(data: Digits, found: Modes) -> Digits:
+    """Targets without the direction in which nothing is to be learned."""
+    return Digits(data.inputs, data.targets @ found.outputs)
+
+
+def transverse(
+    seed: int, eta: float, units: int, *, batch: int = 1, steps: int, replicas: int = 16
+) -> tuple[float, float]:
+    """The transverse exponent of the next unit per unit of time, and its error."""
+    data = digits(seed)
+    data = projected(data, modes(data))
+    found = modes(data)
+    unit = found.inputs[:, units] / 2**0.5, found.outputs[:, units] / 2**0.5
+    with jax.enable_x64(True):
+        layers = tuple(jnp.asarray(m) for m in least_loss(found, units))
+        keys = jax.random.split(jax.random.key(seed), replicas)
+        run = jax.vmap(
+            lambda key: _transverse(
+                key, layers, unit, data.inputs, data.targets, eta, steps, batch
+            )
+        )
+        growth = np.asarray(run(keys))[:, steps // 5 :].mean(axis=1) / eta
+    return float(growth.mean()), float(growth.std(ddof=1) / np.sqrt(replicas))
+
+
+def learned(seed: int, eta: float, units: int, steps: int, replicas: int = 8) -> float:
+    """|w||u| of the last unit of a whole network, started small."""
+    data = digits(seed)
+    data = projected(data, modes(data))
+    found = modes(data)
+    first, second = least_loss(found, units)
+    small = 1e-2
+    first = np.vstack([first, small * found.inputs[:, units]])
+    second = np.hstack([second, small * found.outputs[:, units : units + 1]])
+    with jax.enable_x64(True):
+        layers = jnp.asarray(first), jnp.asarray(second)
+        keys = jax.random.split(jax.random.key(seed + 1), replicas)
+        run = jax.vmap(
+            lambda key: _whole(key, layers, data.inputs, data.targets, eta, steps)
+        )
+        return float(np.asarray(run(keys)).mean())
+
+
+def _noise(seed: int, quick: bool) -> Iterator[Claim | Panel]:
+    """Batches of one against the weakest mode of the digits."""
+    steps = 4000 if quick else 40_000
+    sigma = modes(digits(seed)).sigma
+    rates = np.array([0.02, 0.08] if quick else [0.01, 0.02, 0.04, 0.08])
+    found = [transverse(seed, eta, 8, steps=steps) for eta in rates]
+    values, errors = np.array(found).T
+    for eta, value, error in zip(rates, values, errors, strict=True):
+        print("transverse", eta, value, error, 2 * sigma[8])
+        print("learned", eta, learned(seed, eta, 8, steps))
+    del brentq
+    yield from ()
