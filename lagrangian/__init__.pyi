@@ -60,6 +60,10 @@ from .learning.discover.discovery import (
     Discovery as Discovery,
     discover as discover,
 )
+from .learning.gradient_noise import (
+    GradientNoise as GradientNoise,
+    gradient_noise as gradient_noise,
+)
 from .learning.network_flow import (
     NetworkFlow as NetworkFlow,
     NetworkPath as NetworkPath,

@@ -26,6 +26,7 @@ _CHAPTERS = {
     "phase-transitions": "noise",
     "law-of-balance": "noise",
     "symmetry-constraint": "noise",
+    "noise-equilibrium": "noise",
 }
 NAMES = tuple(_CHAPTERS)
 

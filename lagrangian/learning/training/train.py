@@ -46,6 +46,7 @@ def train(
     observe: Iterable[Law | Symmetry] = (),
     maps: Mapping[Any, Any] | None = None,
     batch_size: int | None = 128,
+    replacement: bool = False,
     seed: int = 0,
     save: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -76,6 +77,8 @@ def train(
             symmetries that `discover` found are known.
         batch_size: examples a step, drawn without replacement in each epoch; None for
             all of the data in every step. An iterator has its own.
+        replacement: whether the examples are drawn with replacement instead, so that
+            all batches are independent, as theories of gradient noise take them to be.
         seed: of the order of the examples, where they are drawn.
         save: a `.npz` file for the records, written at the end and also when the
             training stops early.
@@ -114,7 +117,7 @@ def train(
     leaves = named_leaves(parts.parameters)
     dtype = _dtype(leaves)
     with jax.enable_x64(dtype == np.float64), ExitStack() as stack:
-        batches = batches_of(data, batch_size, seed)
+        batches = batches_of(data, batch_size, seed, replacement)
         watch = watching(rule, observe, maps, LONGEST)
         pick(leaves, [w.name for w in watch.observation.blocks], parts.name)
         step = TrainingStep(parts, loss, watch, state)

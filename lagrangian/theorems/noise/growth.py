@@ -10,29 +10,21 @@ g the gradient of the batch without the weight decay. The law is what removes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import sympy as sp
 
-from lagrangian.symbolic.algebra.calculus import pairing
+from lagrangian.learning.gradient_noise import quadratic_form
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.discrete import (
     Steps,
     learning_rate,
-    linear_part,
     role,
     step,
     weight_decay,
 )
 from lagrangian.symbolic.laws.noether import noether
-
-
-def _square(symmetry: Symmetry, at: Mapping[Any, Any]) -> Any:
-    """<v, A v>."""
-    turned = linear_part(symmetry, at)
-    return sp.Add(*(pairing(v, turned[q]) for q, v in at.items()))
 
 
 def growth(symmetry: Symmetry, loss: Loss | None = None) -> Any:
@@ -45,7 +37,7 @@ def growth(symmetry: Symmetry, loss: Loss | None = None) -> Any:
     here = {q: q for q in symmetry.xi}
     slope = {q: role(q, "gradient") + weight_decay * q for q in here}
     after = {q: q - learning_rate * p for q, p in slope.items()}
-    moved = _square(symmetry, after) - _square(symmetry, here)
+    moved = quadratic_form(symmetry, after) - quadratic_form(symmetry, here)
     # <g, A q>, which the law says to be the change of the loss.
     updates = {role(q, "update"): -learning_rate * p for q, p in slope.items()}
     parts = law.changes
@@ -62,5 +54,5 @@ def stated(symmetry: Symmetry) -> Any:
     kept = 1 - learning_rate * weight_decay
     gradients = {q: role(q, "gradient") for q in symmetry.xi}
     here = {q: q for q in symmetry.xi}
-    squares = learning_rate**2 * _square(symmetry, gradients)
-    return sp.expand((kept**2 - 1) * _square(symmetry, here) + squares)
+    squares = learning_rate**2 * quadratic_form(symmetry, gradients)
+    return sp.expand((kept**2 - 1) * quadratic_form(symmetry, here) + squares)
