@@ -97,7 +97,8 @@ class UnitSymmetry:
         >>> import lagrangian as lg
         >>> import numpy as np
         >>> model = {"first": np.ones((3, 2)), "second": np.ones((2, 3))}
-        >>> first, second = lg.blocks("first", unit_axis=-1), lg.blocks("second", unit_axis=0)
+        >>> first = lg.blocks("first", unit_axis=-1)
+        >>> second = lg.blocks("second", unit_axis=0)
         >>> mirror = lg.Reflection([3, 4], first, second)
         >>> mirror.commutes_with(lg.HeavyBall(0.1, 0.9), model)
         True
@@ -172,7 +173,8 @@ class Reflection(UnitSymmetry):
     >>> import lagrangian as lg
     >>> import numpy as np
     >>> model = {"first": np.ones((3, 2)), "second": np.ones((2, 4))}
-    >>> first, second = lg.blocks("first", unit_axis=-1), lg.blocks("second", unit_axis=0)
+    >>> first = lg.blocks("first", unit_axis=-1)
+    >>> second = lg.blocks("second", unit_axis=0)
     >>> swap = lg.Reflection([1, -1], first, second)
     >>> swap.fixed_dimension(model), float(swap.distance(model))
     (7, 0.0)
@@ -186,7 +188,7 @@ class Reflection(UnitSymmetry):
             or not direction.any()
         ):
             raise InvalidSymmetry(
-                f"`normal` is {normal!r}. Pass one finite number for each unit, not all "
+                f"`normal` is {normal!r}. Pass one finite number a unit, not all "
                 "zero, such as `[1, -1]` to swap two."
             )
         # As sums of products over |n|^2, a swap of units is exact.
@@ -208,7 +210,8 @@ class Permutation(UnitSymmetry):
     >>> import lagrangian as lg
     >>> import numpy as np
     >>> model = {"first": np.arange(6.0).reshape(2, 3), "second": np.ones((3, 1))}
-    >>> first, second = lg.blocks("first", unit_axis=-1), lg.blocks("second", unit_axis=0)
+    >>> first = lg.blocks("first", unit_axis=-1)
+    >>> second = lg.blocks("second", unit_axis=0)
     >>> turned = lg.Permutation([1, 2, 0], first, second)(model)
     >>> turned["first"].tolist()
     [[1.0, 2.0, 0.0], [4.0, 5.0, 3.0]]
@@ -276,7 +279,7 @@ class OddBlock:
         return values[chosen], directions
 
     def mixing(self, seed: int = 0) -> float:
-        """The share of the Hessian's product with a random odd direction that is even."""
+        """The even share of the Hessian's product with a random odd direction."""
         with jax.enable_x64(True):
             drawn = np.random.default_rng(seed).normal(size=self.network.start.size)
             found = self._product(self._odd(jnp.asarray(drawn)))

@@ -94,7 +94,10 @@ def order(
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel: `style` is "measured", "predicted", "control" or "points"."""
+    """One line of a panel.
+
+    `style` is "measured", "predicted", "control", or "points" without a line.
+    """
 
     label: str
     x: np.ndarray

@@ -6,7 +6,7 @@ plain JAX: many replicas, each with its own samples, drawn with replacement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -65,7 +65,7 @@ def two_point_threshold() -> Any:
 
 
 def largest_product() -> Any:
-    """The most that v (A - 2 eta v)^2 reaches on 0 < v < A/(2 eta), less 2 A^3/(27 eta)."""
+    """The most of v (A - 2 eta v)^2 on 0 < v < A/(2 eta), less 2 A^3/(27 eta)."""
     eta, top, v = sp.symbols("eta A v", positive=True)
     after = v * (top - 2 * eta * v) ** 2
     reached = max(

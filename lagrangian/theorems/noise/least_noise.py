@@ -114,6 +114,8 @@ def _deep(layers: int) -> Iterator[Claim]:
     after = [*(value * tk for value in g[1:]), te]
     for i in range(layers - 1):
         residual = sp.simplify(after[i] * h[i] - before[i] * g[i])
-        yield identity(f"{layers} layers: alignment between {i + 1} and {i + 2}", residual)
+        yield identity(
+            f"{layers} layers: alignment between {i + 1} and {i + 2}", residual
+        )
     product = sp.simplify(a * b * c ** (layers - 2) - 1)
     yield identity(f"{layers} layers: the product is V", product)

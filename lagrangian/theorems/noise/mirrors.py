@@ -29,16 +29,14 @@ def _on_the_plane(expression: Any) -> Any:
 
 
 def identities() -> Iterator[Claim]:
-    """On the plane: no force off it, no mixing, and the decay that makes it a minimum."""
+    """On the plane: no force off it, no mixing, and when decay makes it a minimum."""
     function, square = _even()
     loss = function.subs(square, z**2)
     yield identity("force off the plane", _on_the_plane(loss.diff(z)))
     yield identity("Hessian between off and along", _on_the_plane(loss.diff(z, y)))
     tilted = loss + z * y
     broken = _on_the_plane(tilted.diff(z))
-    yield identity(
-        "force off the plane, of a loss without mirror", broken, control=True
-    )
+    yield identity("the same force without the mirror", broken, control=True)
     # [l(0) - l(z)]/z^2 by Taylor: a polynomial stands for F.
     powers = sp.symbols("c_0:4", real=True)
     series = sum(c * z ** (2 * i) for i, c in enumerate(powers))

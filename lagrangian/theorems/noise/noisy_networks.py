@@ -224,7 +224,15 @@ def teacher(seed: int) -> Teacher:
 
 @partial(jax.jit, static_argnames=("steps", "every", "full"))
 def _stream(
-    key: Any, layers: Any, x_root: Any, e_root: Any, whole: Any, eta: Any, steps: int, every: int, full: bool
+    key: Any,
+    layers: Any,
+    x_root: Any,
+    e_root: Any,
+    whole: Any,
+    eta: Any,
+    steps: int,
+    every: int,
+    full: bool,
 ) -> Any:
     def error(layers: Any, x: Any, y: Any) -> Any:
         said = x

@@ -1,7 +1,8 @@
 r"""The stochastic differential equation of v = u_0 u_1 ... u_D, and where it rests.
 
-A sample (x, y) moves every factor by the same noise: du_k = -(xi v/u_k + 2 gamma u_k) dt
-with xi = 2x(vx - y), whose mean is 2(b1 v - b2) and whose variance 4 g(v),
+A sample (x, y) moves every factor by the same noise,
+du_k = -(xi v/u_k + 2 gamma u_k) dt with xi = 2x(vx - y), whose mean is 2(b1 v - b2) and
+whose variance 4 g(v),
 
     g(v) = a1 v^2 - 2 a2 v + a3,
 

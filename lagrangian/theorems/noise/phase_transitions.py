@@ -7,7 +7,6 @@ network is trained on the rows of `Digits.rotated`, where it has the same loss.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -388,8 +387,8 @@ and $\gamma_c=|E xy|$ at $D=1$ whatever $A$ is. Layers of different decay count 
 geometric mean, so that decay on one layer alone makes no transition. With tanh units,
 $s = (\sigma-\gamma)/(a + 2m/3h)$ close to it, $m=E\,y(n\cdot x)^3$, $n=E xy/\sigma$;
 for ReLU units $\gamma_c = \max_{|w|=1}|E\,y\,\mathrm{relu}(w\cdot x)|$.""",
-    source="Ziyin & Ueda, Exact phase transitions in deep learning (2022); the branches, "
-    "their ends, any covariance and nonlinear units are derived here.",
+    source="Ziyin & Ueda, Exact phase transitions in deep learning (2022); the "
+    "branches, their ends, any covariance and nonlinear units are derived here.",
     prove=_prove,
     has_quick=True,
 )

@@ -378,8 +378,9 @@ parameters: $k$ equal units $(w,u)$ are one unit $(w,ku)$ with learning rates $\
 for $w$ and $k\eta$ for $ku$; by Adam, $\eta$ and $k\eta$. A random shift of the weights
 in the loss removes the plane.""",
     source="Ziyin, Symmetry induces structure and constraint of learning (2024), and "
-    "Ziyin, Xu, Poggio & Chuang, Parameter symmetry breaking and restoration determines "
-    "the hierarchical learning in AI systems (2025); rules and rates are derived here.",
+    "Ziyin, Xu, Poggio & Chuang, Parameter symmetry breaking and restoration "
+    "determines the hierarchical learning in AI systems (2025); rules and rates are "
+    "derived here.",
     prove=_prove,
     has_quick=True,
 )

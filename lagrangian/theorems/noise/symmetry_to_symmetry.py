@@ -15,18 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
-from scipy.optimize import brentq
 
 from lagrangian.theorems.noise.decayed_networks import Digits, digits
 from lagrangian.theorems.theorem import (
     Claim,
     Curve,
-    Evidence,
     Panel,
-    Setting,
-    Theorem,
     below,
-    close,
     identity,
     order,
 )
@@ -97,7 +92,9 @@ def half_time(sigma: Any, start: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames="steps")
-def _descend(layers: Any, signal: Any, left: Any, right: Any, eta: Any, steps: int) -> Any:
+def _descend(
+    layers: Any, signal: Any, left: Any, right: Any, eta: Any, steps: int
+) -> Any:
     """Full-batch gradient descent on whitened data: only E yx^T counts."""
 
     def step(layers: Any, _: Any) -> Any:
@@ -146,7 +143,10 @@ def _plateaus(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     data = digits(seed)
     found, start = modes(data), 1e-6
     turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(MODES, MODES)))[0]
-    aligned = np.sqrt(start) * turn @ found.inputs.T, np.sqrt(start) * found.outputs @ turn.T
+    aligned = (
+        np.sqrt(start) * turn @ found.inputs.T,
+        np.sqrt(start) * found.outputs @ turn.T,
+    )
     predicted = half_time(found.sigma, start)
     rates, time = np.array([0.02, 0.01, 0.005]), 1.4 * predicted[-1]
     errors = []
@@ -157,7 +157,9 @@ def _plateaus(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     what = f"aligned start, {MODES} modes: t_half/predicted - 1"
     yield order(what, 1, rates, worst)
     yield below(f"{what}, eta = .005", worst[-1], 5e-3)
-    slow = half_times(values, found.sigma, rates[-1]) / half_time(found.sigma / 2, start)
+    slow = half_times(values, found.sigma, rates[-1]) / half_time(
+        found.sigma / 2, start
+    )
     what = "aligned start: t_half by the rate 2 sigma"
     yield below(f"{what} - 1", np.abs(slow - 1).max(), 0.2, control=True)
     yield _plateau_panel(values, found.sigma, rates[-1], start)
@@ -179,7 +181,9 @@ def _generic(data: Digits, found: Modes, seed: int) -> Iterator[Claim]:
     values = path(data, layers, eta, 2.0 * predicted[-1])
     measured = half_times(values, found.sigma, eta)
     worst = np.abs(measured[:3] / predicted[:3] - 1).max()
-    yield below("random start of 1e-5, first 3 modes: t_half/predicted - 1", worst, 0.03)
+    yield below(
+        "random start of 1e-5, first 3 modes: t_half/predicted - 1", worst, 0.03
+    )
 
 
 def _deeper(data: Digits, found: Modes) -> Iterator[Claim]:
@@ -198,7 +202,9 @@ def _deeper(data: Digits, found: Modes) -> Iterator[Claim]:
     yield below(f"{what} - 1", worst, 0.2, control=True)
 
 
-def _plateau_panel(values: np.ndarray, sigma: np.ndarray, eta: float, start: float) -> Panel:
+def _plateau_panel(
+    values: np.ndarray, sigma: np.ndarray, eta: float, start: float
+) -> Panel:
     k = np.arange(0, len(values), 20)
     t = eta * k
     curves = []
@@ -209,7 +215,9 @@ def _plateau_panel(values: np.ndarray, sigma: np.ndarray, eta: float, start: flo
         curves.append(Curve(shown, t, values[k, mode]))
         shown = "predicted" if mode == 0 else "_"
         curves.append(Curve(shown, t, curve, "predicted"))
-    return Panel(f"{MODES} modes of the digits", "time", "singular value", tuple(curves))
+    return Panel(
+        f"{MODES} modes of the digits", "time", "singular value", tuple(curves)
+    )
 
 
 # ------------------------------------------------------------------ what noise forbids
@@ -221,7 +229,9 @@ def least_loss(found: Modes, units: int) -> Layers:
     return root[:, None] * found.inputs[:, :units].T, found.outputs[:, :units] * root
 
 
-def _error_step(first: Any, second: Any, x: Any, y: Any, eta: Any) -> tuple[Any, Any, Any]:
+def _error_step(
+    first: Any, second: Any, x: Any, y: Any, eta: Any
+) -> tuple[Any, Any, Any]:
     """A step on |f - y|^2 of a batch, and its errors times -2 eta/S."""
     hidden = x @ first.T
     push = -2 * eta / len(x) * (hidden @ second.T - y)
@@ -230,7 +240,14 @@ def _error_step(first: Any, second: Any, x: Any, y: Any, eta: Any) -> tuple[Any,
 
 @partial(jax.jit, static_argnames=("steps", "batch"))
 def _transverse(
-    key: Any, layers: Any, unit: Any, inputs: Any, targets: Any, eta: Any, steps: int, batch: int
+    key: Any,
+    layers: Any,
+    unit: Any,
+    inputs: Any,
+    targets: Any,
+    eta: Any,
+    steps: int,
+    batch: int,
 ) -> Any:
     """ln of the growth of a tangent unit (w, u) along one run, per step."""
 
@@ -248,7 +265,9 @@ def _transverse(
 
 
 @partial(jax.jit, static_argnames=("steps",))
-def _whole(key: Any, layers: Any, inputs: Any, targets: Any, eta: Any, steps: int) -> Any:
+def _whole(
+    key: Any, layers: Any, inputs: Any, targets: Any, eta: Any, steps: int
+) -> Any:
     """One run with the last unit as any other: its |w||u|, averaged at the end."""
 
     def step(carry: Any, key: Any) -> Any:
@@ -314,5 +333,4 @@ def _noise(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     for eta, value, error in zip(rates, values, errors, strict=True):
         print("transverse", eta, value, error, 2 * sigma[8])
         print("learned", eta, learned(seed, eta, 8, steps))
-    del brentq
     yield from ()
