@@ -84,7 +84,8 @@ class UnitSymmetry:
         """By how much the loss of the moved model differs, as a share of it."""
         with jax.enable_x64(True):
             network = Network(model, loss, batch)
-            moved = network.join(self(network.model(network.start)), "`model`")
+            moved = split(self(network.model(network.start))).parameters
+            moved = network.join(moved, "the moved model")
             here, there = network.loss(network.start), network.loss(moved)
             return float(abs(there - here) / jnp.maximum(abs(here), 1e-300))
 

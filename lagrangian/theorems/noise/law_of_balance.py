@@ -121,13 +121,8 @@ class Signs:
     def threshold(self) -> float:
         """eta_c, where the exponent changes its sign."""
         guess = self.mean / self.variance
-        return float(
-            brentq(
-                self.exponent,
-                0.3 * guess,
-                min(2 * guess, 0.499 / abs(self.products.min())),
-            )
-        )
+        most = min(2 * guess, 0.499 / abs(self.products.min()))
+        return float(brentq(self.exponent, 0.3 * guess, most, xtol=1e-15, rtol=1e-14))
 
 
 def two_points(k: float, s: float = 1.0) -> Signs:
