@@ -27,6 +27,7 @@ _CHAPTERS = {
     "law-of-balance": "noise",
     "symmetry-constraint": "noise",
     "noise-equilibrium": "noise",
+    "symmetry-to-symmetry": "noise",
 }
 NAMES = tuple(_CHAPTERS)
 
