@@ -121,8 +121,6 @@ def _two_units() -> Any:
 def _deep_units(depth: int) -> Any:
     """The drift of z_i - z_j, z = v^(2/(D+1) - 1), of two balanced units."""
     z = []
-    drift, noise = product_motion(depth)
-    drift = drift.subs(decay, 0)
     power = sp.Rational(2, depth + 1) - 1
     others = sp.symbols("v_i v_j", positive=True)
     for one in others:

@@ -25,9 +25,8 @@ from lagrangian.symbolic.laws.noether import noether
 from lagrangian.theorems.testbeds.oscillator import exact_rule, oscillator_of
 from lagrangian.theorems.theorem import Claim, identity
 
-#: E xx^T = a I, |E xy| of the mode, weight decay gamma |W|^2, the product, the depth.
+#: E xx^T = a I, |E xy| of the mode, weight decay gamma |W|^2, and the product.
 curvature, signal, decay, product = sp.symbols("a sigma gamma s", positive=True)
-depth = sp.Symbol("D", positive=True)
 
 
 def balance_at_rest() -> Any:
@@ -43,19 +42,19 @@ def balance_at_rest() -> Any:
 
 def potential(layers: Any) -> Any:
     """l(s) for any depth, from the sum of the squares of equal layers."""
-    n = layers + 1
+    n = sp.sympify(layers) + 1
     return (
         curvature * product**2 - 2 * signal * product + decay * n * product ** (2 / n)
     )
 
 
-def first_order(layers: Any = depth) -> dict[str, Any]:
+def first_order(layers: int) -> dict[str, Any]:
     """Where l touches zero, and where its minimum ends; for D >= 2.
 
     Returns:
         gamma and s of the transition, and of the end of the trained branch.
     """
-    n = layers + 1
+    n = sp.sympify(layers) + 1
     # l(s)/s^(2/n) is extremal where it is zero: one linear equation for s.
     reduced = sp.expand(sp.powsimp(sp.expand(potential(layers) * product ** (-2 / n))))
     slope = sp.expand(sp.powsimp(sp.expand(reduced.diff(product) * product ** (2 / n))))
@@ -76,8 +75,9 @@ def _root(linear: Any) -> Any:
     return sp.factor(sp.simplify(-linear.subs(product, 0) / slope))
 
 
-def stated(layers: Any = depth) -> dict[str, Any]:
+def stated(layers: int) -> dict[str, Any]:
     """The formulas of the theorem."""
+    layers = sp.sympify(layers)
     share = (layers - 1) / layers
     s_c = signal * share / curvature
     power = 2 * layers / (layers + 1)
@@ -98,21 +98,20 @@ def identities() -> Iterator[Claim]:
     charge = matmul(transpose(first), first) - matmul(second, transpose(second))
     yield identity("at rest: the charge of GL(h) is zero", balance_at_rest() - charge)
     yield from _equal_layers()
-    found, said = first_order(), stated()
-    for name, value in found.items():
-        for layers in (2, 3, 4):
-            difference = (value / said[name]).subs(depth, layers) - 1
-            yield identity(f"D = {layers}: {name}/stated - 1", difference)
-    ridge = sp.solve(potential(sp.S.Zero).diff(product), product)[0]
+    for layers in (2, 3, 4):
+        found, said = first_order(layers), stated(layers)
+        for name, value in found.items():
+            yield identity(f"D = {layers}: {name}/stated - 1", value / said[name] - 1)
+    ridge = sp.solve(potential(0).diff(product), product)[0]
     yield identity("D = 0: s - sigma/(a+gamma)", ridge - signal / (curvature + decay))
-    linear = sp.solve(sp.expand(potential(sp.S.One)).diff(product), product)[0]
+    linear = sp.solve(sp.expand(potential(1)).diff(product), product)[0]
     yield identity("D = 1: s - (sigma-gamma)/a", linear - (signal - decay) / curvature)
-    value = potential(sp.S.One).subs(product, linear)
+    value = potential(1).subs(product, linear)
     yield identity("D = 1: jump of L'' - 2/a", -value.diff(decay, 2) - 2 / curvature)
     envelope = value.diff(decay) - 2 * linear
     yield identity("D = 1: dL/dgamma - (|u|^2+|w|^2)", envelope)
     touching = stated(2)
-    jump = potential(sp.Integer(2)).diff(decay).subs(product, touching["s_c"])
+    jump = potential(2).diff(decay).subs(product, touching["s_c"])
     yield identity(
         "D = 2: jump of L' - 3 s_c^(2/3)",
         jump - 3 * touching["s_c"] ** sp.Rational(2, 3),
@@ -170,5 +169,5 @@ def number(name: str, sigma: Any, layers: int, a: float = 1.0) -> Any:
     """A formula of `stated`, in numbers; at D = 1 both thresholds are sigma."""
     if layers == 1:
         return sigma if name.startswith("gamma") else 0 * sigma
-    formula = stated(sp.Integer(layers))[name].subs(curvature, a)
+    formula = stated(layers)[name].subs(curvature, a)
     return sp.lambdify(signal, formula, "numpy")(sigma)
