@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -61,6 +62,10 @@ class UnitSymmetry:
         """
         arrays = self._arrays(split(model).parameters)
         odd = np.eye(len(self.kept)) - self.kept
+        with _own_precision(arrays):
+            return self._norm(arrays, odd)
+
+    def _norm(self, arrays: list[Any], odd: np.ndarray) -> Any:
         moved = [
             self._along(a, odd, b) for b, a in zip(self.blocks, arrays, strict=True)
         ]
@@ -138,10 +143,11 @@ class UnitSymmetry:
         by_name = {block.name: block for block in self.blocks}
         leaves, structure = jax.tree.flatten(parts.parameters)
         names = named_leaves(parts.parameters)
-        moved = [
-            self._along(leaf, matrix, by_name[name]) if name in by_name else leaf
-            for name, leaf in zip(names, leaves, strict=True)
-        ]
+        with _own_precision(leaves):
+            moved = [
+                self._along(leaf, matrix, by_name[name]) if name in by_name else leaf
+                for name, leaf in zip(names, leaves, strict=True)
+            ]
         # Copied, so that both models can be trained.
         rest = jax.tree.map(lambda leaf: leaf, parts.rest)
         return parts.merge(jax.tree.unflatten(structure, moved), rest)
@@ -262,10 +268,11 @@ class OddBlock:
         """
         frame, size = self._frame(), int(self.network.start.size)
         with jax.enable_x64(True):
-            product = jax.jit(lambda v: self._product(v))
 
             def turned(z: np.ndarray) -> np.ndarray:
-                return frame.T @ np.asarray(product(jnp.asarray(frame @ z.ravel())))
+                return frame.T @ np.asarray(
+                    self._product(jnp.asarray(frame @ z.ravel()))
+                )
 
             dimension = frame.shape[1]
             if dimension <= 2 * count + 1:
@@ -293,9 +300,10 @@ class OddBlock:
             moved = self.network.start + size * jnp.asarray(direction)
             return self.network.model(moved)
 
-    def _product(self, vector: Any) -> Any:
-        slope = jax.grad(self.network.loss)
-        return jax.jvp(slope, (self.network.start,), (vector,))[1]
+    @cached_property
+    def _product(self) -> Callable[[Any], Any]:
+        slope, here = jax.grad(self.network.loss), self.network.start
+        return jax.jit(lambda vector: jax.jvp(slope, (here,), (vector,))[1])
 
     def _odd(self, vector: Any) -> Any:
         model = self.network.model(vector)
@@ -344,6 +352,11 @@ def _walked(
 def _farthest(first: Any, second: Any) -> float:
     gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), first, second)
     return max(float(gap) for gap in jax.tree.leaves(gaps))
+
+
+def _own_precision(arrays: Sequence[Any]) -> Any:
+    """A context in which arrays of float64 stay what they are."""
+    return jax.enable_x64(any(array.dtype == np.float64 for array in arrays))
 
 
 def _with_units(blocks: Sequence[Block]) -> tuple[Block, ...]:

@@ -19,7 +19,7 @@ import optax
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.networks.digits import load_digits
 
-RULE = HeavyBall(0.3, momentum=0.95)
+LEARNING_RATE, MOMENTUM = 0.2, 0.95
 
 Network = list[np.ndarray]
 
@@ -141,9 +141,15 @@ def error(network: Any, says: Any, inputs: Any, targets: Any) -> Any:
     return ((says(network, inputs) - targets) ** 2).sum() / len(inputs)
 
 
-@partial(jax.jit, static_argnames=("says", "steps"))
+@partial(jax.jit, static_argnames=("says", "steps", "eta"))
 def _descend(
-    network: Any, decays: Any, inputs: Any, targets: Any, says: Any, steps: int
+    network: Any,
+    decays: Any,
+    inputs: Any,
+    targets: Any,
+    says: Any,
+    steps: int,
+    eta: float,
 ) -> Any:
     def total(network: Any) -> Any:
         errors = jax.vmap(lambda one: error(one, says, inputs, targets))(network)
@@ -153,7 +159,7 @@ def _descend(
         )
         return errors.sum() + squares
 
-    rule = RULE.optax()
+    rule = HeavyBall(eta, MOMENTUM).optax()
 
     def step(carry: Any, _: Any) -> Any:
         network, state = carry
@@ -170,6 +176,7 @@ def settled(
     decays: Any,
     says: Callable[[Any, Any], Any] = linear,
     steps: int = 20_000,
+    eta: float = LEARNING_RATE,
 ) -> Network:
     """Where full-batch training of E|f-y|^2 + sum gamma_i |W_i|^2 comes to rest.
 
@@ -185,6 +192,7 @@ def settled(
             data.targets,
             says,
             steps,
+            eta,
         )
         return [np.asarray(matrix) for matrix in found]
 

@@ -67,8 +67,8 @@ def stated_slope(depth: int) -> Any:
     return -sp.Rational(3 * depth, n) / v - SPREAD.diff(v) / SPREAD - pull / temperature
 
 
-def stated_density(signal: Any = b2) -> Any:
-    """Their density of one hidden layer in closed form, not normalised.
+def log_density(signal: Any = b2) -> Any:
+    """ln p of one hidden layer in their closed form, up to a constant.
 
     With weight decay, `signal` is b2 - gamma.
     """
@@ -76,13 +76,13 @@ def stated_density(signal: Any = b2) -> Any:
     angle = sp.atan((a1 * v - a2) / root)
     turn = (a3 * b1 - a2 * signal) / (2 * temperature * a3 * root) * angle
     rise = signal / (2 * temperature * a3)
-    return v ** (rise - sp.Rational(3, 2)) * SPREAD ** (-1 - rise / 2) * sp.exp(-turn)
+    powers = (rise - sp.Rational(3, 2)) * sp.log(v) - (1 + rise / 2) * sp.log(SPREAD)
+    return powers - turn
 
 
 def threshold() -> Any:
     """The temperature from which the density cannot be normalised at v = 0."""
-    slope = sp.log(stated_density(b2 - decay)).diff(v)
-    power = sp.limit(sp.simplify(slope * v), v, 0)
+    power = sp.expand(log_density(b2 - decay).diff(v) * v).subs(v, 0)
     return sp.solve(power + 1, temperature)[0]
 
 
@@ -94,9 +94,7 @@ def mean_identity() -> Any:
 
 def gamma_limit() -> tuple[Any, Any]:
     """Mean and variance of v at a weak signal, where g = a3: a Gamma law."""
-    slope = sp.log(stated_density(b2 - decay))
     # (ln p)' = (shape - 1)/v - 1/scale, from the drift and the noise at a1 = a2 = 0.
-    del slope
     drift, noise = (part.subs({a1: 0, a2: 0}) for part in product_motion(1))
     square = noise**2
     rate = sp.expand(sp.simplify((2 * drift - square.diff(v)) / square))
@@ -152,7 +150,7 @@ def identities() -> Iterator[Claim]:
         current(2, stated_slope(1)),
         control=True,
     )
-    closed = sp.log(stated_density(b2 - decay)).diff(v)
+    closed = log_density(b2 - decay).diff(v)
     what = "D = 1: current of the closed form, with decay"
     yield identity(what, current(1, closed, with_decay=True))
     yield identity("T_c - (b2-gamma)/a3", threshold() - (b2 - decay) / a3)
@@ -186,7 +184,7 @@ def moments() -> Claim:
     """E d ln v = 0 in numbers, for Gaussian x and y = kx + noise, by quadrature."""
     k, s, T = 0.7, 0.5, 0.1
     values = {a1: 2, a2: 2 * k, a3: 2 * k**2 + s**2, b1: 1, b2: k, temperature: T}
-    density = sp.lambdify(v, stated_density().subs(values), "numpy")
+    density = sp.lambdify(v, sp.exp(log_density().subs(values)), "numpy")
 
     def moment(power: int) -> float:
         return quad(lambda x: x**power * density(x), 0, np.inf, epsabs=0, limit=400)[0]

@@ -128,8 +128,9 @@ def fixed(symmetry: UnitSymmetry, weights: Weights) -> dict[str, np.ndarray]:
 def _planes(seed: int, quick: bool) -> Iterator[Claim]:
     """Equal pairs and dead units stay so, exactly, by every rule."""
     steps = 200 if quick else 1000
-    names = ("heavy ball", "Adam") if quick else tuple(RULES)
-    for symmetry, called in ((PAIRS, "equal pairs"), (FIRST_UNIT, "a dead unit")):
+    names = ("Adam",) if quick else tuple(RULES)
+    planes = {"equal pairs": PAIRS, "a dead unit": FIRST_UNIT}
+    for called, symmetry in list(planes.items())[: 1 if quick else 2]:
         began = fixed(symmetry, start(seed))
         for name in names:
             _, distance = _run(began, RULES[name], seed, steps, symmetry)
@@ -142,6 +143,8 @@ def _planes(seed: int, quick: bool) -> Iterator[Claim]:
     _, distance = _run(began, rule, seed, steps, PAIRS, uneven_loss)
     what = "equal pairs, a little square on one unit: distance"
     yield below(what, distance.max(), 1e-12, control=True)
+    if quick:
+        return
     apart = began | {"bias": began["bias"] + 1e-3 * np.eye(UNITS)[0]}
     _, distance = _run(apart, rule, seed, steps, PAIRS)
     yield below("pairs that differ by 1e-3: distance", distance[-1], 1e-6, control=True)
@@ -171,6 +174,7 @@ def _rotations(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     rules = {"gradient descent": HeavyBall(0.1), **ADAPTIVE}
     if quick:
         rules = {name: rules[name] for name in ("gradient descent", "Adam")}
+        del mirrors["axis mirror"]
     curves = []
     for called, mirror in mirrors.items():
         began = fixed(mirror, weights)
@@ -217,7 +221,7 @@ def _hessian(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     yield order(what, 2, sizes, np.abs(bounds + lowest / 2))
     yield close(f"{what}, z = .01", -lowest / 2, _bound(block, direction, data), 1e-3)
     if not quick:
-        yield from _collapse(seed, weights, block.model(direction, 1e-2), -lowest / 2)
+        yield from _collapse(seed, block.model(direction, 1e-2), -lowest / 2)
 
 
 def _bound(block: Any, direction: np.ndarray, data: Any) -> float:
@@ -228,9 +232,7 @@ def _bound(block: Any, direction: np.ndarray, data: Any) -> float:
     return (here - there) / 0.01**2
 
 
-def _collapse(
-    seed: int, weights: Weights, near: Weights, bound: float
-) -> Iterator[Claim]:
+def _collapse(seed: int, near: Weights, bound: float) -> Iterator[Claim]:
     """Weight decay above the bound makes pairs equal; without it they part."""
     data = digits(seed)
     rows = np.tile(np.arange(len(data[0])), (1500, 1))
@@ -306,12 +308,10 @@ def _merged(seed: int, quick: bool) -> Iterator[Claim]:
         "gradient descent": (optax.sgd(0.2), 0.5),
         "Adam": (optax.adam(1e-3, eps=1e-30), 1.0),
     }
-    for name, (rule, inward) in cases.items():
+    for name, (rule, inward) in list(cases.items())[: 1 if quick else 2]:
         whole, _ = trained(began, tanh_loss, data, rule, rows)
         rates = {"first": inward, "bias": inward, "second": 2.0}
         for given, control in ((rates, False), (None, True)):
-            if control and quick and name == "Adam":
-                continue
             one, _ = trained(small, tanh_loss, data, rule, rows, rates=given)
             gaps = (
                 one["first"] - whole["first"][:, ::2],
