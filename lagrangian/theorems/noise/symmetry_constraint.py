@@ -212,7 +212,7 @@ def _hessian(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     off = PAIRS.odd_block(start(seed), tanh_loss, data)
     yield below("Hessian off the plane: mixing", off.mixing(seed), 1e-12, control=True)
     (lowest,), (direction,) = block.lowest()
-    sizes = np.array([0.4, 0.2, 0.1])
+    sizes = np.array([0.2, 0.1, 0.05])
     with jax.enable_x64(True):
         here = float(block.network.loss(block.network.start))
         there = [float(tanh_loss(block.model(direction, size), data)) for size in sizes]
