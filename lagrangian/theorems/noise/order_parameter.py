@@ -37,7 +37,7 @@ def balance_at_rest() -> Any:
     rule: HeavyBall = exact_rule("1/10", "0", "1/100")
     oscillator = oscillator_of(noether(rule.lagrangian(symmetry.loss), symmetry))
     at_rest = oscillator.stiffness * oscillator.quantity
-    return sp.expand(gradient(at_rest, even) / (2 * weight_decay))
+    return sp.expand(gradient(at_rest, even) / weight_decay)
 
 
 def potential(layers: Any) -> Any:
