@@ -48,13 +48,15 @@ class ReluRun:
 def relu_problem(seed: int, components: int = 12, rows: int = 1024) -> Any:
     """(inputs, targets): principal components with a one for the bias, and classes."""
     data = digits(seed, whitened=False, components=components, rows=rows)
-    inputs = data.inputs / data.inputs.std()
+    inputs = data.inputs / 1.5
     return np.hstack([inputs, np.ones((len(inputs), 1))]), data.targets
 
 
 def relu_start(seed: int, inputs: int, units: int = 10) -> Layers:
+    """Every unit answers to most digits: its bias is positive."""
     generator = np.random.default_rng(seed)
-    first = generator.normal(size=(units, inputs)) / np.sqrt(inputs) * 1.5
+    first = 0.7 * generator.normal(size=(units, inputs))
+    first[:, -1] = 1.0
     return first, 0.4 * generator.normal(size=(10, units))
 
 
