@@ -144,14 +144,15 @@ def error(network: Any, says: Any, inputs: Any, targets: Any) -> Any:
 @partial(jax.jit, static_argnames=("says", "steps", "eta"))
 def _descend(
     network: Any,
-    decays: Any,
+    before: Any,
+    after: Any,
     inputs: Any,
     targets: Any,
     says: Any,
     steps: int,
     eta: float,
 ) -> Any:
-    def total(network: Any) -> Any:
+    def total(network: Any, decays: Any) -> Any:
         errors = jax.vmap(lambda one: error(one, says, inputs, targets))(network)
         squares = sum(
             (decay[:, None, None] * matrix**2).sum()
@@ -161,12 +162,16 @@ def _descend(
 
     rule = HeavyBall(eta, MOMENTUM).optax()
 
-    def step(carry: Any, _: Any) -> Any:
+    def step(carry: Any, k: Any) -> Any:
         network, state = carry
-        updates, state = rule.update(jax.grad(total)(network), state, network)
+        share = jnp.minimum(2 * k / steps, 1.0)
+        decays = [a + share * (b - a) for a, b in zip(before, after, strict=True)]
+        updates, state = rule.update(jax.grad(total)(network, decays), state, network)
         return (optax.apply_updates(network, updates), state), None
 
-    (network, _), _ = jax.lax.scan(step, (network, rule.init(network)), length=steps)
+    (network, _), _ = jax.lax.scan(
+        step, (network, rule.init(network)), jnp.arange(steps)
+    )
     return network
 
 
@@ -177,16 +182,22 @@ def settled(
     says: Callable[[Any, Any], Any] = linear,
     steps: int = 20_000,
     eta: float = LEARNING_RATE,
+    raised_from: float | None = None,
 ) -> Network:
     """Where full-batch training of E|f-y|^2 + sum gamma_i |W_i|^2 comes to rest.
 
     Args:
         decays: gamma of every replica, of shape (replicas,); or one such row a layer.
+        raised_from: the gamma at which the networks are at rest. It is moved slowly
+            from there: with inertia they would roll over the barrier beside them.
     """
-    decays = np.broadcast_to(np.asarray(decays, float), (len(network), len(network[0])))
+    shape = len(network), len(network[0])
+    decays = np.broadcast_to(np.asarray(decays, float), shape)
+    before = decays if raised_from is None else np.full(shape, raised_from)
     with jax.enable_x64(True):
         found = _descend(
             [jnp.asarray(m) for m in network],
+            list(before),
             list(decays),
             data.inputs,
             data.targets,

@@ -75,7 +75,8 @@ def cascade(
     chosen = between[np.linspace(0, MODES, gammas).astype(int)]
     # Without decay every mode is learned.
     before = _trained(data, layers, 0.0, seed, 10)
-    return chosen, sigma, settled(data, _repeated(before, gammas), chosen)
+    many = _repeated(before, gammas)
+    return chosen, sigma, settled(data, many, chosen, raised_from=0.0)
 
 
 def _cascades(seed: int, quick: bool) -> Iterator[Claim | Panel]:
@@ -144,21 +145,25 @@ def _thresholds(seed: int, quick: bool) -> Iterator[Claim]:
         return
     data = digits(seed, parity=True).rotated()
     c = float(np.linalg.norm(data.signal))
-    second = _trained(data, 2, 0.2 * number("gamma_c", c, 2), seed, 3)
+    low = 0.2 * number("gamma_c", c, 2)
+    second = _trained(data, 2, low, seed, 3)
+
+    def raised(gamma: np.ndarray) -> Network:
+        many = _repeated(second, len(gamma))
+        return settled(data, many, gamma, raised_from=low)
 
     def survives(gamma: np.ndarray) -> np.ndarray:
-        return _sizes(settled(data, _repeated(second, count), gamma))[:, 0] > 1e-6
+        return _sizes(raised(gamma))[:, 0] > 1e-6
 
     def pays(gamma: np.ndarray) -> np.ndarray:
-        at = settled(data, _repeated(second, count), gamma)
-        return losses(data, at, gamma) < data.power
+        return losses(data, raised(gamma), gamma) < data.power
 
     end, level = number("gamma_sp", c, 2), number("gamma_c", c, 2)
     found = onset(survives, 0.9 * end, 1.1 * end, count)
     yield close("D = 2: gamma_sp by bisection", end, found, tolerance)
     found = onset(pays, 0.9 * level, 1.1 * level, count)
     yield close("D = 2: gamma_c, where L = E y^2", level, found, tolerance)
-    at = settled(data, second, [level])
+    at = raised(np.array([level]))
     jump = 3 * number("s_c", c, 2) ** (2 / 3)
     slope = sum(float((m**2).sum()) for m in at)
     yield close("D = 2: dL/dgamma at gamma_c, then 0", jump, slope, 1e-8)
@@ -246,15 +251,16 @@ def loop(
     data = digits(seed, parity=True).rotated()
     c = float(np.linalg.norm(data.signal))
     end = float(number("gamma_sp", c, layers))
-    gamma = np.linspace(0.4, 1.12, points) * end
-    network = _trained(data, layers, 0.2 * end, seed, 3)
+    gamma = np.linspace(0.43, 1.15, points) * end
+    network, last = _trained(data, layers, 0.2 * end, seed, 3), 0.2 * end
     generator = np.random.default_rng(seed)
     found: list[list[float]] = []
     for way, kick in ((gamma, 0.0), (gamma[::-1], 1e-3)):
         found.append([])
         for value in way:
             shaken = [m + kick * generator.normal(size=m.shape) for m in network]
-            network = settled(data, shaken, [value], steps=5000)
+            network = settled(data, shaken, [value], steps=5000, raised_from=last)
+            last = float(value)
             found[-1].append(float(_sizes(network)[0, 0]))
     return gamma, np.array(found[0]), np.array(found[1][::-1]), c
 
