@@ -83,7 +83,7 @@ def test_sigmoids_are_not_odd():
 def test_a_mirror_without_its_bias_is_none():
     model = network()
     with jax.enable_x64(True):
-        model.layers[0].bias[...] = jnp.arange(4.0)
+        model.layers[0].bias[...] = 1 + jnp.arange(4.0)
     kernel = INTO[0]
     assert lg.Reflection([1, 0, 0, 0], kernel, OUT).defect(model, loss, data()) > 1e-3
 

