@@ -22,7 +22,13 @@ from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.symmetry import Rescale
 from lagrangian.symbolic.laws.discrete import learning_rate, role, weight_decay
 from lagrangian.theorems.noise.growth import growth, stated
-from lagrangian.theorems.noise.one_sample_diffusion import identities, moments
+from lagrangian.theorems.noise.one_sample_diffusion import (
+    gamma_limit,
+    identities,
+    moments,
+    product_motion,
+    threshold,
+)
 from lagrangian.theorems.theorem import (
     Claim,
     Curve,
@@ -418,17 +424,22 @@ def _prove(setting: Setting) -> Evidence:
     if not quick:
         found += _without_depth(seed)
     return Evidence(
-        _DERIVATION,
+        _derivation(),
         tuple(item for item in found if isinstance(item, Claim)),
         tuple(item for item in found if isinstance(item, Panel)),
     )
 
 
-_DERIVATION = (
-    r"|u'|^2-|w'|^2 = \left((1-2\eta\gamma)^2-\eta^2 r^2\right)(|u|^2-|w|^2)",
-    r"dv = -4v\,[(b_1 v-b_2+\gamma) - T g(v)]\,dt + 4v\sqrt{T g(v)}\,dW",
-    r"v \to v\,(1-2\eta\gamma-2\eta(m_2 v-m_1))^2",
-)
+def _derivation() -> tuple[str, ...]:
+    drift, noise = (sp.latex(sp.factor(part)) for part in product_motion(1))
+    mean, variance = map(sp.latex, gamma_limit())
+    return (
+        rf"|u'|^2-|w'|^2-|u|^2+|w|^2 = {sp.latex(growth(Rescale('u', 'w')))}",
+        rf"D = 1: \quad dv = \left[{drift}\right] dt + \left[{noise}\right] dW",
+        rf"T_c = {sp.latex(threshold())}, \quad E v = {mean}, \quad "
+        rf"\mathrm{{Var}}\,v = {variance}",
+    )
+
 
 THEOREM = Theorem(
     name="law-of-balance",

@@ -56,6 +56,16 @@ def equilibrium() -> Any:
     return found
 
 
+def derivation() -> tuple[str, ...]:
+    """What the engine finds, in LaTeX."""
+    moved = growth(symmetries()["rescale"])
+    return (
+        rf"\langle q',Aq'\rangle - \langle q,Aq\rangle = {sp.latex(moved)}",
+        rf"J(l) = {sp.latex(push())}",
+        rf"e^{{4l^*}} = {sp.latex(equilibrium())}",
+    )
+
+
 def identities() -> Iterator[Claim]:
     """The step of the charge, the orbit, and deep linear networks at rest."""
     for name, symmetry in symmetries().items():

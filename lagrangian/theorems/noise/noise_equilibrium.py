@@ -13,7 +13,7 @@ import numpy as np
 from lagrangian.learning.gradient_noise import gradient_noise
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.symmetry import Rescale
-from lagrangian.theorems.noise.least_noise import identities
+from lagrangian.theorems.noise.least_noise import derivation, identities
 from lagrangian.theorems.noise.noisy_networks import (
     ReluRun,
     Teacher,
@@ -222,19 +222,11 @@ def _prove(setting: Setting) -> Evidence:
     if not quick:
         found += _three_layers(seed)
     return Evidence(
-        _DERIVATION,
+        derivation(),
         tuple(item for item in found if isinstance(item, Claim)),
         tuple(item for item in found if isinstance(item, Panel)),
     )
 
-
-_DERIVATION = (
-    r"\langle q',Aq'\rangle = (1-2\eta\gamma)^2\langle q,Aq\rangle"
-    r" + \eta^2\langle g,Ag\rangle",
-    r"J(l) = -4\gamma\,\theta^TAe^{2lA}\theta + T\,\mathrm{tr}(Ae^{-2lA}\Sigma)"
-    r" = -\Phi'(l)",
-    r"\Phi(l) = \tfrac T2\,\mathrm{tr}\,\Sigma(\theta_l) + 2\gamma|\theta_l|^2",
-)
 
 THEOREM = Theorem(
     name="noise-equilibrium",

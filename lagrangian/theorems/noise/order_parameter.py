@@ -92,6 +92,18 @@ def stated(layers: int) -> dict[str, Any]:
     }
 
 
+def derivation() -> tuple[str, ...]:
+    """What the engine finds, in LaTeX."""
+    found = first_order(2)
+    names = {"gamma_c": r"\gamma_c", "s_c": "s_c", "gamma_sp": r"\gamma_{sp}"}
+    thresholds = (f"{names[key]} = {sp.latex(found[key])}" for key in names)
+    return (
+        rf"\text{{at rest: }} 0 = {sp.latex(balance_at_rest())}",
+        rf"D = 2: \quad \ell(s) = {sp.latex(potential(2))}",
+        rf"D = 2: \quad {', '.join(thresholds)}",
+    )
+
+
 def identities() -> Iterator[Claim]:
     """What the engine derives, less what the theorem says."""
     first, second = Block("first"), Block("second")

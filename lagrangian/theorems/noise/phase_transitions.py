@@ -22,7 +22,12 @@ from lagrangian.theorems.noise.decayed_networks import (
     settled,
     start,
 )
-from lagrangian.theorems.noise.order_parameter import branch, identities, number
+from lagrangian.theorems.noise.order_parameter import (
+    branch,
+    derivation,
+    identities,
+    number,
+)
 from lagrangian.theorems.theorem import (
     Claim,
     Curve,
@@ -364,16 +369,11 @@ def _prove(setting: Setting) -> Evidence:
         found += _tanh(seed)
         found += _relu(seed)
     return Evidence(
-        _DERIVATION,
+        derivation(),
         tuple(item for item in found if isinstance(item, Claim)),
         tuple(item for item in found if isinstance(item, Panel)),
     )
 
-
-_DERIVATION = (
-    r"0 = W_i W_i^T - W_{i+1}^T W_{i+1}, \qquad s = x^{D+1}",
-    r"\ell(s) = a s^2 - 2\sigma s + \gamma(D+1)s^{2/(D+1)}",
-)
 
 THEOREM = Theorem(
     name="phase-transitions",
