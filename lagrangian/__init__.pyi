@@ -56,6 +56,10 @@ from .learning.checking.check import (
 from .learning.checking.predict import (
     predict as predict,
 )
+from .learning.count_laws import (
+    LawCount as LawCount,
+    count_laws as count_laws,
+)
 from .learning.discover.discovery import (
     Discovery as Discovery,
     discover as discover,

@@ -61,8 +61,8 @@ def below(what: str, measured: float, bound: float, *, control: bool = False) ->
     return Claim(what, 0.0, float(measured), f"below {bound:.1e}", holds, control)
 
 
-def equal(what: str, predicted: int, measured: int, *, control: bool = False) -> Claim:
-    """Two whole numbers are the same."""
+def equal(what: str, predicted: Any, measured: Any, *, control: bool = False) -> Claim:
+    """Two whole numbers, or rows of them, are the same."""
     holds = predicted == measured
     return Claim(what, str(predicted), str(measured), "equal", holds, control)
 

@@ -136,3 +136,17 @@ def test_fixed_steps_are_refused_only_where_they_are_no_motion():
     assert rough.energy_drift > 1e-4
     with pytest.raises(lg.IntegrationFailed, match="energy"):
         start(flow, solver=lg.Symplectic(5.0, order=2), points=3)
+
+
+def test_rates_that_outrun_the_motion_lead_the_steps():
+    """A pulse in L that moves nothing, and a law whose charge waves along the path."""
+    t = lg.time
+    waving = lg.Lagrangian(x.dot**2 / 2, x**2 / 2 + sp.sin(50 * t))
+    pulse = lg.Lagrangian(x.dot**2 / 2, x**2 / 2 + sp.exp(-(((t - 3) * 100) ** 2)))
+    for system in (waving, pulse):
+        path = lg.lower(system).integrate([1.0], [0.0], (0, 10))
+        np.testing.assert_allclose(path.q[:, 0], np.cos(path.t), atol=1e-8)
+    free = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    waves = lg.noether(free, lg.Symmetry({x: sp.sin(50 * x)}))
+    assert waves.rate != 0
+    lg.lower(free).integrate([1.0], [0.0], (0, 10), laws=[waves])

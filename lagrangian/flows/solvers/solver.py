@@ -14,6 +14,7 @@ import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
 from lagrangian.flows.solvers.projected import Projected
+from lagrangian.lowering.kernels.convolutions import ordered
 
 
 class Demands(NamedTuple):
@@ -96,6 +97,8 @@ def _solve(
 ) -> tuple[Any, Any, Any]:
     """By diffrax, in units of `scales`, so that one absolute tolerance serves all."""
     field = _with_integrals(motion, rates) if rates else motion.field
+    if isinstance(state[0], dict):  # blocks: the gradient of a network, it may be
+        field = ordered(field)
 
     def scaled(t: Any, y: Any, _: Any) -> Any:
         slopes = field(t, jax.tree.map(jnp.multiply, y, scales), None)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy as sp
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
@@ -43,6 +44,8 @@ _SEGMENT = 200_000
 #: Where the motion has no series, the part of the time for which another method is
 #: taken; twice that if it ends at another such place.
 _STRETCH = 1e-3
+#: Numbers in a vector register, and the most rows of a state that need be whole ones.
+_REGISTER, _FEW_ROWS = 4, 16
 
 
 class Progress(NamedTuple):
@@ -94,9 +97,10 @@ class Taylor:
                 "`lg.Taylor` is for scalar coordinates. Leave `solver` out for blocks "
                 "and fields, or pass one of diffrax."
             )
+        n, span, wanted = len(q), float(times[-1] - times[0]), len(demands.rates)
+        demands = demands._replace(rates=_filled(demands.rates, 2 * n))
         order, rates = self.order or order_for(demands.tol), demands.rates
         settings = (order, rates)
-        n, span = len(q), float(times[-1] - times[0])
         y = np.concatenate([q, v, np.zeros(len(rates))])
         floor = np.asarray(demands.atol, float)[:, None]
         limits = limits_for(demands.tol, n, span)
@@ -132,8 +136,19 @@ class Taylor:
                 bar.update(began - times[0] - bar.n)
         known, steps = int(path.known), int(path.steps)
         y = np.asarray(path.y)[:known]
-        q, v, integrals = y[:, :n], y[:, n : 2 * n], y[:, 2 * n :]
+        q, v, integrals = y[:, :n], y[:, n : 2 * n], y[:, 2 * n : 2 * n + wanted]
         return reached(times[:known], q, v, integrals, steps, stopped)
+
+
+def _filled(rates: tuple[Any, ...], others: int) -> tuple[Any, ...]:
+    """With zeros behind them, until all rows of a small state fill vector registers.
+
+    A row that does not costs several times what it should.
+    """
+    rows = others + len(rates)
+    if not rates or rows > _FEW_ROWS:
+        return rates
+    return (*rates, *[sp.S.Zero] * (-rows % _REGISTER))
 
 
 def _going_on(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:

@@ -7,7 +7,7 @@ indices) is run again with each real number in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,17 +101,6 @@ def evaluated(
         return _run(program.jaxpr, program.consts, typed, note)
 
     return run
-
-
-def equations(program: Any) -> Iterator[Any]:
-    """Those of a jaxpr, and of the jaxprs within."""
-    for equation in program.eqns:
-        yield equation
-        for value in equation.params.values():
-            for inner in value if isinstance(value, list | tuple) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from equations(inner)
 
 
 def opened(program: Any) -> tuple[Any, Sequence[Any]]:

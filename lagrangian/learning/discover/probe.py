@@ -12,8 +12,9 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from lagrangian.learning.discover.cuts import cuts_of_arguments
-from lagrangian.learning.discover.in_double import equations, evaluated
+from lagrangian.learning.discover.in_double import evaluated
 from lagrangian.learning.discover.pieces import Piece, pieces_of
+from lagrangian.lowering.programs import equations
 
 #: Rows of the batch that one sample uses.
 ROWS = 16

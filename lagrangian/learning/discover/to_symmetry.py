@@ -13,6 +13,7 @@ import sympy as sp
 
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import Evidence
+from lagrangian.learning.discover.stretches import Stretch
 from lagrangian.learning.discover.terms import (
     ABSORB,
     ANTISYMMETRIC,
@@ -95,6 +96,8 @@ def to_symmetry(
         evidence: kept with the symmetry.
         number: makes the names of the linear maps unique, and their elements.
     """
+    if isinstance(generator, Stretch):
+        return DiscoveredSymmetry(generator.directions(), {}, evidence, generator)
     axes = _unit_axes(generator)
     maps: dict[LinearMap, Function] = {}
     xi: dict[Any, Any] = {}

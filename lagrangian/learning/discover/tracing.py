@@ -11,9 +11,10 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from lagrangian.errors import LagrangianError
-from lagrangian.learning.discover.in_double import equations, evaluated
+from lagrangian.learning.discover.in_double import evaluated
 from lagrangian.learning.discover.probe import ROWS, Probe, length_of
 from lagrangian.learning.model import split, traced_loss
+from lagrangian.lowering.programs import equations
 from lagrangian.lowering.pytrees import named_leaves
 
 

@@ -15,10 +15,12 @@ from lagrangian.errors import TrainingStopped
 from lagrangian.learning.training.batches import Batches
 from lagrangian.learning.training.checkpoint import Checkpoint
 from lagrangian.learning.training.failure import check_gradient, locate
-from lagrangian.learning.training.recorded import rows_since
+from lagrangian.learning.training.observed import newest
+from lagrangian.learning.training.recorded import Rows
 from lagrangian.learning.training.recorder import Mark, Recorder
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.step import TrainingStep
+from lagrangian.lowering.kernels.convolutions import ordered
 
 
 @dataclass
@@ -44,19 +46,22 @@ class Loop:
 
     @cached_property
     def _scan(self) -> Callable[..., Any]:
+        step = ordered(self.step)
+
         @jax.jit
         def scan(carry: Any, constant: Any, items: Any) -> Any:
             def body(carry: Any, item: Any) -> Any:
                 batch = jax.tree.map(self.share, self.batches.pick(constant, item))
-                return self.step(carry, batch), None
+                carry = step(carry, batch)
+                return carry, newest(carry[2])
 
-            carry, _ = jax.lax.scan(body, carry, items)
-            return carry, self.step.closing(carry)
+            carry, rows = jax.lax.scan(body, carry, items)
+            return carry, rows, self.step.closing(carry)
 
         return scan
 
     def chunks(self, steps: int, length: int) -> Iterator[Any]:
-        """The batches of some steps at a time, the state after them, and its products.
+        """The batches of some steps at a time, the state after them, and the records.
 
         Args:
             steps: how many there are in all.
@@ -64,8 +69,8 @@ class Loop:
         """
         carry = self.carry
         for items in self.batches.chunks(self.mark.steps, steps, length):
-            carry, closing = self._scan(carry, self.constant, items)
-            yield items, carry, closing
+            carry, *records = self._scan(carry, self.constant, items)
+            yield items, carry, records
 
     def take(self, chunk: Any) -> int:
         """Record a chunk, and save the state if it is time; returns the steps of it.
@@ -73,13 +78,12 @@ class Loop:
         Raises:
             TrainingStopped: a step in it is not finite.
         """
-        items, after, closing = chunk
+        items, after, records = chunk
         before = self.recorder.steps
         if before == 0:
             check_gradient(self.step, self.carry, after, self._batch(items, 0))
-        first = int(self.step.start[2].steps)
-        rows = rows_since(after[2], first + before)
-        good = self.recorder.extend(rows.records, jax.device_get(closing))
+        rows, closing = jax.device_get(records)
+        good = self.recorder.extend(Rows.split(before, rows).records, closing)
         if good is not None:
             until = [self._batch(items, k) for k in range(good + 1)]
             raise _stopped(self.step, self.recorder, self.carry, until)

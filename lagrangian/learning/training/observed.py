@@ -263,6 +263,11 @@ def _row(
     return observation.step(named_leaves(params), _named(states), rate)
 
 
+def newest(state: ObservedState) -> Any:
+    """The row of the last step."""
+    return state.rows[(state.steps - 1) % state.layout.capacity]
+
+
 def closing(layout: Layout, params: Any, inner_state: Any) -> Any:
     """What a run that ends here records of its last state."""
     observation = layout.observation

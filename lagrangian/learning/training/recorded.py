@@ -26,6 +26,11 @@ class Rows:
     rates: np.ndarray
     products: np.ndarray
 
+    @classmethod
+    def split(cls, start: int, rows: np.ndarray) -> Rows:
+        """The rows of an `ObservedState`, in the order of the steps."""
+        return cls(start, rows[:, 0], rows[:, 1], rows[:, 2:])
+
     @property
     def end(self) -> int:
         return self.start + len(self.losses)
@@ -48,8 +53,7 @@ class Rows:
 def rows_since(state: ObservedState, start: int) -> Rows:
     """The rows of the steps from `start` on, of which none was overwritten."""
     steps, held = jax.device_get((state.steps, state.rows))
-    rows = held[np.arange(start, int(steps)) % state.layout.capacity]
-    return Rows(start, rows[:, 0], rows[:, 1], rows[:, 2:])
+    return Rows.split(start, held[np.arange(start, int(steps)) % state.layout.capacity])
 
 
 def recorded(

@@ -32,8 +32,8 @@ from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
 
-#: Steps of one scan at most: as many as the state of the optimiser holds.
-LONGEST = 200
+#: Steps of one scan at most.
+_LONGEST = 200
 
 
 def train(
@@ -118,7 +118,8 @@ def train(
     dtype = _dtype(leaves)
     with jax.enable_x64(dtype == np.float64), ExitStack() as stack:
         batches = batches_of(data, batch_size, seed, replacement)
-        watch = watching(rule, observe, maps, LONGEST)
+        # Each step hands its row to the scan, so that the state holds one.
+        watch = watching(rule, observe, maps, 1)
         pick(leaves, [w.name for w in watch.observation.blocks], parts.name)
         step = TrainingStep(parts, loss, watch, state)
         loss_dtype = step.check(batches.first)
@@ -220,5 +221,5 @@ def _chunk_length(steps: int) -> int:
 
     A last chunk of another length would have to be compiled again.
     """
-    divisors = [n for n in range(10, min(steps, LONGEST) + 1) if steps % n == 0]
+    divisors = [n for n in range(10, min(steps, _LONGEST) + 1) if steps % n == 0]
     return min(divisors, key=lambda n: abs(n - 50), default=min(steps, 100))

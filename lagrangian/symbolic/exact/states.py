@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -44,6 +45,7 @@ def random_state(symbols: Iterable[Any], seed: int) -> dict[Any, Any]:
     return {s: _number(s, seed) for s in symbols}
 
 
+@lru_cache(2**14)
 def _number(symbol: Any, seed: int) -> Any:
     """A number that the assumptions of the symbol allow."""
     chance = Random(f"{seed} {symbol}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -32,6 +32,8 @@ class Unknown:
 # A linear differential operator that acts on the components of a characteristic: its
 # coefficients by component and by how often each variable differentiates it.
 Operator = dict[tuple[int, tuple[int, ...]], Any]
+# What it does to one of them: how often each variable differentiates, and the factor.
+Derivatives = list[tuple[tuple[int, ...], Any]]
 
 
 class Equations:
@@ -164,7 +166,7 @@ class Equations:
         """Every combination of the ansatz that all operators annihilate, as a basis."""
         # Multiplying by the monomials of the ansatz keeps a normal form one.
         normal = [
-            dict(zip(o, self.ring.normal(list(o.values())), strict=True))
+            _by_coordinate(zip(o, self.ring.normal(list(o.values())), strict=True))
             for o in operators
         ]
         columns = (
@@ -176,13 +178,12 @@ class Equations:
         rows = linear_system(self.ring, columns)
         return null_space(rows, len(ansatz) * len(self.ring.basis), self.ring)
 
-    def _image(self, operator: Operator, unknown: Unknown) -> Any:
+    def _image(self, operator: Mapping[int, Derivatives], unknown: Unknown) -> Any:
         """The operator on the characteristic of one unknown."""
-        terms = self._characteristic(unknown)
         padding = (0,) * (self.ring.ring.ngens - len(self.ring.variables))
         result = self.ring.ring.zero
-        for (j, times), a in operator.items():
-            for powers, sign in terms.get(j, ()):
+        for j, powers, sign in self._characteristic(unknown):
+            for times, a in operator.get(j, ()):
                 left = tuple(p - k for p, k in zip(powers, times, strict=True))
                 if min(left) >= 0:
                     number = prod(map(perm, powers, times))
@@ -191,8 +192,8 @@ class Equations:
 
     def _characteristic(
         self, unknown: Unknown
-    ) -> dict[int, list[tuple[tuple[int, ...], int]]]:
-        """Its terms: powers of positions, velocities and time, and a sign."""
+    ) -> list[tuple[int, tuple[int, ...], int]]:
+        """Its terms by coordinate: powers of all variables, and a sign."""
         n = len(self.positions)
 
         def powers(factor: int | None) -> tuple[int, ...]:
@@ -200,5 +201,13 @@ class Equations:
             return (*unknown.powers[:n], *speeds, unknown.powers[n])
 
         if unknown.moves is None:
-            return {i: [(powers(i), -1)] for i in range(n)}
-        return {unknown.moves: [(powers(unknown.factor), 1)]}
+            return [(i, powers(i), -1) for i in range(n)]
+        return [(unknown.moves, powers(unknown.factor), 1)]
+
+
+def _by_coordinate(operator: Iterable[Any]) -> dict[int, Derivatives]:
+    """What an operator does to the characteristic of each coordinate."""
+    result: dict[int, Derivatives] = {}
+    for (j, times), a in operator:
+        result.setdefault(j, []).append((times, a))
+    return result

@@ -130,20 +130,20 @@ def _found(lagrangian: Lagrangian, degree: int, velocities: bool) -> Symmetries:
     shared = equations.kernel([*of_T, *of_V], still)
     broken = _complement(equations.kernel(of_V, still), shared, ring)
 
-    def leaving(energy: Any, solutions: list[Solution]) -> tuple[Symmetry, ...]:
-        slopes = Slopes(energy)
+    def leaving(slopes: Slopes, solutions: list[Solution]) -> tuple[Symmetry, ...]:
         symmetries = [_symmetry(equations, still, s) for s in ring.leading(solutions)]
         kept = [s for s in symmetries if slopes.vanish_along(_motion_of(lagrangian, s))]
         check.complete &= len(kept) == len(symmetries)
         return tuple(kept)
 
-    of_both, of_the_rest = leaving(lagrangian.V, shared), leaving(lagrangian.V, broken)
+    slopes_of_T, slopes_of_V = Slopes(lagrangian.T), Slopes(lagrangian.V)
+    of_both, of_the_rest = leaving(slopes_of_V, shared), leaving(slopes_of_V, broken)
     return Symmetries(
         lagrangian=lagrangian,
         degree=degree,
         velocities=velocities,
         found=tuple(check.found),
-        of_kinetic=leaving(lagrangian.T, kinetic),
+        of_kinetic=leaving(slopes_of_T, kinetic),
         of_potential=of_both + of_the_rest,
         broken_by_kinetic=of_the_rest,
         unverified=tuple(check.unverified),

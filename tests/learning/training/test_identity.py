@@ -18,7 +18,6 @@ from lagrangian.learning.training.batches import batches_of
 from lagrangian.learning.training.identity import identity, program
 from lagrangian.learning.training.observed import watching
 from lagrangian.learning.training.step import TrainingStep
-from lagrangian.learning.training.train import LONGEST
 
 DATA = np.linspace(-1, 1, 48, dtype=np.float32).reshape(8, 6), np.arange(8) % 2
 
@@ -52,7 +51,7 @@ def smoothed(model, batch):
 def of(model=None, loss=cross_entropy, rule=None, observe=(), maps=None, data=DATA):
     """What `train` writes down of such a run."""
     rule = rule or lg.HeavyBall(0.1, 0.9)
-    watch = watching(rule, observe, maps, LONGEST)
+    watch = watching(rule, observe, maps, 1)
     step = TrainingStep(split(model or Network()), loss, watch)
     return identity(step, batches_of(data, 4, 0), 0, 1)
 

@@ -1,0 +1,68 @@
+"""Laws with momentum: counted by matrices, by the closure, and kept in motion."""
+
+import pytest
+
+import lagrangian as lg
+from lagrangian.theorems.conservation import momentum_counts as module
+from lagrangian.theorems.conservation.momentum_runs import Moving
+
+
+def test_it_is_verified_quickly(tmp_path):
+    found = lg.verify("momentum-counts", quick=True)
+    assert found.holds, str(found)
+    controls = [c.what for c in found.evidence.claims if c.is_control]
+    for kind in ("symmetric", "any E", "gradient flow has", "Euclidean", "inertia"):
+        assert any(kind in what for what in controls), kind
+    found.figure().savefig(tmp_path / "figure.png")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_verified(seed):
+    found = lg.verify("momentum-counts", seed=seed)
+    assert found.holds, str(found)
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.7])
+def test_the_table_of_widths(friction):
+    """N = 3, as far as 9 units, and scalar input and output as far as 4."""
+    wide = [module.Counts((2, r, 1), friction, 0).counted for r in range(1, 10)]
+    assert wide == [0, 1, 3, 6, 10, 15, 21, 27, 33]
+    scalar = [module.Counts((1, r, 1), friction, 0).counted for r in range(1, 5)]
+    assert scalar == [0, 2, 6, 10]
+
+
+def test_both_formulas_agree_where_they_meet():
+    for n in range(3, 7):
+        assert module.momentum_laws(n - 1, 2 * n, 1) == n * (2 * n - 1)
+
+
+@pytest.mark.slow
+def test_nested_derivatives_count_the_same_as_matrices():
+    """`count_laws` in phase space, of the network itself."""
+    w, (x, _) = Moving((2, 2, 1), 0).problem
+    outputs = lambda w, x: x @ w["layer0"] @ w["layer1"]
+    found = lg.count_laws(w, outputs, x, momentum=True, most_brackets=8)
+    assert found.laws == module.momentum_laws(2, 2, 1) == 1
+
+
+def test_a_wrong_mass_is_refuted(monkeypatch):
+    """With twice the friction in the factor, no charge is constant."""
+    right = module.grown
+    monkeypatch.setattr(module, "grown", lambda path: right(path) ** 2)
+    failed = [c.what for c in module.motion_claims(0) if not c.is_as_expected]
+    assert sum("along the flow" in what for what in failed) == 2
+
+
+def test_a_swap_by_a_symmetric_matrix_is_refuted(monkeypatch):
+    """Of which the kinetic energy and the product are not left alone."""
+    monkeypatch.setattr(module, "ODD", module.EVEN)
+    failed = [c.what for c in module.exact_claims() if not c.is_as_expected]
+    assert len([what for what in failed if "swapped" in what]) == 3
+
+
+def test_the_mirror_flow_of_scalars_has_more_laws():
+    found, size = module.mirror_closure((1, 2, 1), "factors", 0)
+    assert (found.count.laws, size) == (3, 4)
+    found, _ = module.mirror_closure((2, 2, 1), "factors", 0)
+    assert found.count.laws == 2
