@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import traceback
 
 from lagrangian.cli import simulate, verify
 from lagrangian.cli.arguments import out_folder, positive_int, seed
-from lagrangian.cli.shell import TRACEBACK, check_backend, shell, unforeseen
+from lagrangian.cli.shell import (
+    TRACEBACK,
+    abandon_output,
+    check_backend,
+    flush,
+    say,
+    shell,
+    unforeseen,
+)
 from lagrangian.errors import (
     CannotSave,
     IntegrationFailed,
@@ -32,28 +39,26 @@ def main(arguments: list[str] | None = None) -> int:
     file could not be written. 2: the input cannot be used: the command line, a file, or
     the environment. 130: interrupted.
     """
-    options = _parser().parse_args(arguments)
     with shell():
         try:
-            return options.run(options)
+            try:
+                options = _parser().parse_args(arguments)
+                return options.run(options)
+            finally:
+                flush()
         except KeyboardInterrupt:
-            print(
-                "\nInterrupted: no report was written of what was not done.",
-                file=sys.stderr,
-            )
+            say("interrupted: no report was written of what was not done.")
             return 130
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except Exception as error:
             if os.environ.get(TRACEBACK):
                 traceback.print_exc()
             message, status = _said(error)
-            print(f"lagrangian: {message}", file=sys.stderr)
-            if isinstance(error, TrainingStopped) and options.run is _demo:
-                kept = options.out / "first_light.npz"
-                print(f"Its records until then are in {kept}.", file=sys.stderr)
+            say(message)
             return status
+        finally:
+            abandon_output()
 
 
 def _said(error: Exception) -> tuple[str, int]:
@@ -103,7 +108,12 @@ def _demo(options: argparse.Namespace) -> int:
     check_backend()
     from lagrangian import demo
 
-    return 0 if demo.main(options.out, options.steps, options.seed) else 1
+    try:
+        return 0 if demo.main(options.out, options.steps, options.seed) else 1
+    except TrainingStopped as error:
+        say(str(error))
+        say(f"its records until then are in {options.out / 'first_light.npz'}.")
+        return 1
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import nullcontext
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from lagrangian.cli.arguments import (
     positive_int,
     several,
 )
-from lagrangian.cli.shell import check_backend
+from lagrangian.cli.shell import check_backend, ended_at_once, say
 from lagrangian.errors import IntegrationFailed, LagrangianError, nearest
 from lagrangian.files import check_writable, write_figure
 
@@ -33,6 +33,9 @@ SOLVERS = {
     "tsit5": "diffrax.Tsit5",
     "kvaerno5": "diffrax.Kvaerno5",
 }
+
+#: Symbols and operations of an equation that is printed.
+_MOST_PARTS = 2000
 
 
 def add(commands: Any) -> None:
@@ -111,7 +114,7 @@ def _simulate(options: argparse.Namespace) -> int:
     with _device(options.device):
         path, failed = _integrate(system, options)
         if failed:
-            print(f"lagrangian: {failed}", file=sys.stderr)
+            say(str(failed))
             if not len(path.t):
                 return 1
             print(f"What follows is the path until t = {path.t[-1]:g}.")
@@ -142,7 +145,8 @@ def _system(name: str | None, values: dict[str, float]) -> System:
     if name.endswith(".toml"):
         from lagrangian.systems.spec import load_spec
 
-        return load_spec(name).with_values(values)
+        with _stage(f"reading {name}, and deriving its equations"):
+            return load_spec(name).with_values(values)
     raise LagrangianError(
         f"no system `{name}`. {nearest(name, SYSTEMS)} A spec file ends in .toml."
     )
@@ -171,13 +175,25 @@ def _integrate(
     count = len(system.lagrangian.coordinates)
     with _stage(f"deriving the equations of {count} coordinates"):
         equations = system.lagrangian.equations
-    for equation in equations:
-        print(f"  {equation.lhs} = 0")
+    for coordinate, equation in zip(
+        system.lagrangian.coordinates, equations, strict=True
+    ):
+        print(f"  {_readable(equation.lhs, coordinate)} = 0")
     try:
-        with _stage("compiling and integrating"):
+        with _stage("compiling and integrating"), ended_at_once():
             return _path(system, options), None
     except IntegrationFailed as error:
         return error.trajectory, error
+
+
+def _readable(side: Any, coordinate: Any) -> str:
+    """One side of an equation, unless it would fill screens."""
+    from sympy import preorder_traversal
+
+    parts = sum(1 for _ in islice(preorder_traversal(side), _MOST_PARTS + 1))
+    if parts <= _MOST_PARTS:
+        return str(side)
+    return f"(the equation of {coordinate}, of more than {_MOST_PARTS:,} parts)"
 
 
 def _stage(what: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +63,10 @@ def _verify(options: argparse.Namespace) -> int:
     from lagrangian.theorems.catalogue import NAMES, check_known, theorem
 
     if options.all == (options.name is not None):
-        print(
-            "lagrangian: `verify` needs the name of a theorem (`lagrangian list` lists "
-            "them), or `--all`.",
-            file=sys.stderr,
+        raise LagrangianError(
+            "`verify` needs the name of a theorem (`lagrangian list` lists them), or "
+            "`--all`."
         )
-        return 2
     subject = None
     names = NAMES if options.all else (options.name,)
     for name in names:

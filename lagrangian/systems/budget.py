@@ -21,6 +21,7 @@ def limited_calls(most: int) -> Generator[None, None, None]:
     same work is within the budget, or over it, on every machine.
     """
     left = most
+    unraisable = sys.unraisablehook
 
     def count(frame: FrameType, event: str, argument: Any) -> None:
         nonlocal left
@@ -29,9 +30,22 @@ def limited_calls(most: int) -> Generator[None, None, None]:
             if left < 0:
                 raise OverBudget
 
+    def swallowed(found: Any) -> None:
+        """Count on, after Python dropped the error, and the profiler with it.
+
+        It does so where nobody could catch one: as a generator that nobody holds any
+        more is closed, or in a callback of a weak reference.
+        """
+        if found.exc_type is OverBudget:
+            sys.setprofile(count)
+        else:
+            unraisable(found)
+
     before = sys.getprofile()
+    sys.unraisablehook = swallowed
     sys.setprofile(count)
     try:
         yield
     finally:
         sys.setprofile(before)
+        sys.unraisablehook = unraisable

@@ -28,8 +28,9 @@ from lagrangian.systems.expression import (
 from lagrangian.systems.system import System
 
 MAX_BYTES = 200_000
-#: Calls of Python functions in which a file is read, on any machine: some ten seconds.
-MAX_WORK = 10_000_000
+#: Calls of Python functions in which a file is read, and then in which its equations
+#: are derived, on any machine: some ten seconds, and a minute or two.
+MAX_WORK, MAX_DERIVING = 10_000_000, 100_000_000
 
 _TABLES = ("forces", "parameters", "positions", "velocities")
 _TEXTS = ("name", "description", "T", "V", "damping", "dissipation")
@@ -59,17 +60,24 @@ def load_spec(path: str | os.PathLike[str]) -> System:
     coordinates, their velocities (`x.dot`), the parameters and the time `t`. Numbers
     may be expressions, too: `"1/3"` or `"pi/2"`.
 
+    The equations are derived at once: what is returned has them.
+
     Raises:
         InvalidSpec: names the file, the key, and the line and column where it can; or
-            a file that takes more than `MAX_WORK` to read.
+            a file that takes more than `MAX_WORK` to read, or `MAX_DERIVING` to derive.
     """
     path = Path(path)
+    doing, most = "read", MAX_WORK
     try:
-        with limited_calls(MAX_WORK):
-            return _Spec.read(path).system()
+        with limited_calls(most):
+            system = _Spec.read(path).system()
+        doing, most = "derive", MAX_DERIVING
+        with limited_calls(most):
+            _ = system.lagrangian.equations
+        return system
     except OverBudget:
         raise InvalidSpec(
-            f"`{path}` takes too long to read: more than {MAX_WORK:,} calls of "
+            f"`{path}` takes too long to {doing}: more than {most:,} calls of "
             "functions. Write shorter expressions, or build the system in Python."
         ) from None
     except RecursionError:

@@ -248,7 +248,7 @@ def test_an_interrupted_demo_leaves_no_report(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "as_json", lambda *_: interrupted(None))
     monkeypatch.setattr(demo, "figure", interrupted)
     assert main(["demo", "--steps", "20", "--out", str(tmp_path)]) == 130
-    assert "Interrupted: no report" in capsys.readouterr().err
+    assert "interrupted: no report" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob("*.png"))
     assert not list(tmp_path.glob("tmp*"))
 

@@ -3,9 +3,12 @@
 import errno
 import logging
 import os
+import re
+import signal
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -209,3 +212,115 @@ def test_a_full_disk_names_the_path_of_the_user(tmp_path, monkeypatch, capsys):
     said = f"lagrangian: `{picture}` could not be written: No space left on device.\n"
     assert capsys.readouterr().err == said
     assert module._said(OSError(5, "x"))[1] == 1
+
+
+LIST = f"{sys.executable} -m lagrangian.cli.main list"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device")
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (f"{LIST} > /dev/full", 1, "lagrangian: No space left on device.\n"),
+        (f"{LIST} --help > /dev/full", 1, "lagrangian: No space left on device.\n"),
+        (f"{LIST} >&-", 0, ""),
+        (f"{LIST} 2>&- > /dev/null", 0, ""),
+        (f"{LIST.replace(' list', ' simulate')} 2> /dev/full", 2, ""),
+        (f"{LIST} | true", 0, ""),
+        (f"{LIST} < /dev/null | head -n 1 > /dev/null", 0, ""),
+    ],
+)
+def test_what_is_printed_has_nowhere_to_go(command, status, said):
+    """Buffered as it is by default, so that Python finds out at its end."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=environment
+    )
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_a_closed_stream_is_not_taken_by_a_file(tmp_path):
+    """Or what XLA says of itself would be written into it."""
+    code = (
+        "import os, sys; from lagrangian.cli.shell import shell\n"
+        "with shell(): print(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY) > 2)"
+    )
+    command = f'{sys.executable} -c "$0" {tmp_path / "a"} 2>&-'
+    done = subprocess.run(["sh", "-c", command, code], capture_output=True, text=True)
+    assert done.stdout == "True\n"
+    without = code.replace("with shell():", "if True:")
+    command = ["sh", "-c", f'{sys.executable} -c "$0" {tmp_path / "b"} 2>&-', without]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "status", "said"),
+    [
+        ("JAX_ENABLE_X64", "maybe", 2, "JAX cannot be loaded.*'JAX_ENABLE_X64'.*Unset"),
+        ("JAX_COMPILATION_CACHE_DIR", "/dev/null", 0, "note: .*/dev/null"),
+        ("PYTHONWARNINGS", "error", 0, ""),
+        ("COLUMNS", "-5", 0, ""),
+    ],
+)
+def test_settings_of_other_libraries_that_cannot_be(
+    variable, value, status, said, tmp_path
+):
+    words = ["simulate", "henon-heiles", "--t", "1", "--out", str(tmp_path)]
+    done = run(*words, **{variable: value})
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr and re.search(said, done.stderr)
+
+
+SYSTEM = """
+coordinates = ["x"]
+T = "x.dot^2/2"
+V = "{potential}"
+[positions]
+x = 0.1
+[velocities]
+x = 0.0
+"""
+
+
+def test_an_equation_that_would_fill_screens_is_not_printed(
+    monkeypatch, tmp_path, capsys
+):
+    def stopped(*_):
+        raise lg.IntegrationFailed("not integrated here", SimpleNamespace(t=[]))
+
+    monkeypatch.setattr(simulate, "_path", stopped)
+    monkeypatch.chdir(tmp_path)
+    for factors, shown in [(3, "x.ddot"), (200, "(the equation of x, of more than")]:
+        potential = "*".join(f"(x+{i})" for i in range(factors))
+        (tmp_path / "a.toml").write_text(SYSTEM.format(potential=potential))
+        assert main(["simulate", "a.toml"]) == 1
+        printed = capsys.readouterr().out
+        assert shown in printed and len(printed) < 1000
+
+
+INTERRUPTED = """
+import contextlib, hashlib, os, subprocess, sys
+from lagrangian.cli import main, simulate
+
+if sys.argv[1] == "without":
+    simulate.ended_at_once = contextlib.nullcontext
+
+def compiling(*_):
+    # As XLA does it: meanwhile Python runs nothing, no handler of signals either.
+    kill = f"sleep 0.3; kill -INT {os.getpid()}"
+    subprocess.Popen(["sh", "-c", kill], start_new_session=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 5_000_000)
+
+simulate._path = compiling
+raise SystemExit(main.main(["simulate", "henon-heiles", "--out", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize("handler", ["with", "without"])
+def test_ctrl_c_ends_what_lets_python_hear_nothing(tmp_path, handler):
+    """Without, it ends once the compiler has, which may be minutes later."""
+    command = [sys.executable, "-c", INTERRUPTED, handler, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    heard = handler == "without"
+    assert done.returncode == (130 if heard else -signal.SIGINT)
+    assert ("interrupted" in done.stderr) == heard

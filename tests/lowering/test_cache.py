@@ -134,6 +134,43 @@ def test_a_folder_that_others_may_write_to_is_refused(
         cache(entries.parent)
 
 
+PLANTED = """
+import sys
+from pathlib import Path
+from lagrangian.lowering import cache as module
+
+if sys.argv[2] == "without":
+    module._check_private = lambda entries: None
+entries = Path(sys.argv[1])
+# As anybody may who can write there: a file, and the digest that goes with it.
+planted = entries / "jit_f-0-cache"
+planted.write_bytes(b"machine code of somebody else's")
+module._signed(planted).write_text(module._signature(planted))
+module.cache(entries.parent)
+import jax
+print(jax.config.jax_compilation_cache_dir == str(entries) and planted.exists())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are of another kind")
+@pytest.mark.parametrize("check", ["with", "without"])
+def test_without_the_permissions_code_that_others_wrote_is_run(tmp_path, check):
+    """The control: its digest is right, and so it is kept."""
+    entries = tmp_path / "cache" / "compiled"
+    entries.mkdir(parents=True)
+    entries.chmod(0o777)
+    done = subprocess.run(
+        [sys.executable, "-c", PLANTED, str(entries), check],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"EQX_ON_ERROR": "nan"},
+    )
+    if check == "without":
+        assert done.stdout == "True\n", done.stderr
+    else:
+        assert not done.stdout and "is open for others to write" in done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are of another kind")
 def test_a_folder_of_another_user_is_refused_and_one_of_ones_own_is_private(
     tmp_path, in_time, monkeypatch

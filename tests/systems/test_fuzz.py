@@ -2,10 +2,12 @@
 
 import os
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
+from lagrangian.systems import arithmetic, expression
 from lagrangian.systems.budget import OverBudget, limited_calls
 from lagrangian.systems.spec import MAX_WORK
 
@@ -93,6 +95,44 @@ def test_the_hook_sees_what_is_evaluated(monkeypatch):
             fuzz.watched("1 + 1")
 
 
+@pytest.mark.parametrize(
+    ("bound", "text"),
+    [
+        ("MAX_CHARACTERS", "+x*y" * 20_000),
+        ("MAX_DEPTH", "x^" * 200 + "x"),
+        ("MAX_DEPTH", "(" * 3000 + "x" + ")" * 3000),
+        ("MAX_CALLS", "tanh(" * 14 + "x^y" + ")" * 14),
+        ("MAX_FACTORS", "*".join(f"(x+{i})" for i in range(900))),
+    ],
+    ids=lambda text: text[:16],
+)
+def test_without_a_bound_a_text_is_over_the_budget(bound, text, monkeypatch):
+    assert fuzz.watched(text) is None
+    monkeypatch.setattr(expression, bound, 10**12)
+    with pytest.raises((OverBudget, RecursionError)):
+        fuzz.check(text)
+
+
+def test_without_bounds_on_numbers_they_have_millions_of_digits(monkeypatch):
+    def most_memory(text):
+        tracemalloc.start()
+        try:
+            return fuzz.watched(text), tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    power = "(2*x)^80000000"
+    assert most_memory(power)[1] < 10**6
+    with monkeypatch.context() as patch:
+        patch.setattr(arithmetic, "MAX_EXPONENT", 10**12)
+        assert most_memory(power)[1] > 10**7
+
+    harmonic = "x*(" + "+".join(f"1/{p}" for p in range(3, 600, 2)) + ")"
+    assert arithmetic._bits(fuzz.watched(harmonic)) <= arithmetic.MAX_BITS
+    monkeypatch.setattr(arithmetic, "MAX_BITS", 10**12)
+    assert arithmetic._bits(fuzz.watched(harmonic)) > 800
+
+
 def test_the_budget_ends_what_would_not_end():
     def endless():
         while True:
@@ -104,3 +144,18 @@ def test_the_budget_ends_what_would_not_end():
     assert sys.getprofile() is before
     with limited_calls(1000):
         [(lambda: 0)() for _ in range(900)]
+
+
+@pytest.mark.parametrize("most", range(40, 52))
+def test_an_error_that_python_drops_does_not_end_the_budget(most):
+    """As it is where a generator is closed because nobody holds it."""
+
+    def generator():
+        try:
+            yield
+        finally:
+            [(lambda: 0)() for _ in range(4)]
+
+    with pytest.raises(OverBudget), limited_calls(most):
+        for _ in range(1000):
+            next(generator())

@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,26 @@ def test_a_file_that_takes_too_long_is_refused(write, monkeypatch):
     monkeypatch.setattr(spec, "MAX_WORK", 1000)
     with pytest.raises(InvalidSpec, match="takes too long to read: more than 1,000"):
         load_spec(path)
+
+
+#: Whose derivatives have thousands of symbols.
+PRODUCT = "x.dot^2/2*" + "*".join(f"(x+{i})" for i in range(2, 90))
+
+
+def test_a_file_that_takes_too_long_to_derive_is_refused(write, monkeypatch):
+    path = write(changed("m*x.dot^2/2", PRODUCT))
+    monkeypatch.setattr(spec, "MAX_DERIVING", 100_000)
+    with pytest.raises(InvalidSpec, match="takes too long to derive: more than 100,0"):
+        load_spec(path)
+    # The control: without the bound it goes on for as long as that takes.
+    monkeypatch.setattr(spec, "limited_calls", lambda most: nullcontext())
+    assert len(load_spec(path).lagrangian.equations[0].lhs.args) > 80
+
+
+def test_what_is_loaded_is_derived(write):
+    system = load_spec(write(OSCILLATOR))
+    assert "equations" in vars(system.lagrangian)
+    assert "equations" in vars(system.with_values({"k": 3.0}).lagrangian)
 
 
 def test_the_stack_of_whoever_calls_is_not_burst(write):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lagrangian.errors import CannotSave
-from lagrangian.files import naming, write_atomically
+from lagrangian.files import naming, open_regular, write_atomically
 
 #: The array of a chunk's file that says what the others are.
 _ABOUT = "chunk"
@@ -63,7 +63,7 @@ def saved_chunk(
     """A finished chunk; None if there is none, or anything but this one there."""
     try:
         # NumPy leaves a file open that it opened and found damaged.
-        with chunk_file(folder, number).open("rb") as handle:
+        with open_regular(chunk_file(folder, number)) as handle:
             with np.load(handle, allow_pickle=False) as saved:
                 parts = dict(saved)
             about = str(parts.pop(_ABOUT))

@@ -36,10 +36,10 @@ def check_memory(members: int, times: int, columns: int, recorded: int) -> None:
 def free_memory() -> int | None:
     """Bytes that this process may still take; None where nobody says.
 
-    What Linux calls available, and at most what the control group of a container
-    leaves; elsewhere the memory of the machine.
+    What Linux calls available, and at most what the control group of a container, or
+    `ulimit -v`, leaves; elsewhere the memory of the machine.
     """
-    found = [_available(), _left_of_group()]
+    found = [_available(), _left_of_group(), _left_of_limit()]
     known = [bytes_ for bytes_ in found if bytes_ is not None]
     return min(known, default=None)
 
@@ -75,3 +75,14 @@ def _left_of_group() -> int | None:
         return None if most == "max" else int(most) - int(used) + sum(cached)
     except (OSError, ValueError):
         return None
+
+
+def _left_of_limit() -> int | None:
+    try:
+        from resource import RLIM_INFINITY, RLIMIT_AS, getpagesize, getrlimit
+
+        most, _ = getrlimit(RLIMIT_AS)
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * getpagesize()
+    except (ImportError, OSError, ValueError):
+        return None
+    return None if most == RLIM_INFINITY else max(most - taken, 0)

@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
+from lagrangian.learning.pickled import packed, unpacked
 from lagrangian.symbolic.algebra.blocks import Block, EngineBlock
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.laws import discrete
@@ -54,8 +55,17 @@ class Rule(ABC):
     learning_rate: float | Callable[[Any], Any]
     is_euclidean: ClassVar[bool] = False
 
-    def __deepcopy__(self, memo: Any) -> Rule:
+    def __copy__(self) -> Rule:
         return self  # nothing of it can change
+
+    def __deepcopy__(self, memo: Any) -> Rule:
+        return self
+
+    def __getstate__(self) -> dict[str, Any] | bytes:
+        return packed(vars(self), self)  # a schedule is a function in another
+
+    def __setstate__(self, state: dict[str, Any] | bytes) -> None:
+        vars(self).update(unpacked(state))
 
     @property
     def memory(self) -> float:

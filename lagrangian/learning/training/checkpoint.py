@@ -30,6 +30,7 @@ from lagrangian.files import (
     LOCK,
     naming,
     one_writer,
+    open_regular,
     remove_unfinished,
     write_atomically,
 )
@@ -127,9 +128,10 @@ class Checkpoint:
             write_atomically(self._known, lambda file: file.write(text.encode()))
             return
         try:
-            there = json.loads(self._known.read_bytes())
+            with open_regular(self._known) as file:
+                there = json.load(file)
             is_ours = there["format"] == _FORMAT and {"about", "versions"} <= set(there)
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             is_ours = False
         if not is_ours:
             raise LagrangianError(

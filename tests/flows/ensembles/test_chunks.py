@@ -1,9 +1,12 @@
 """The folder of an ensemble: whatever lies in it, only its own chunks are taken."""
 
+import contextlib
 import errno
 import io
 import itertools
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -148,6 +151,22 @@ def test_the_same_ensemble_elsewhere_is_waited_for_and_used(
     np.testing.assert_array_equal(found[0].q, first.q)
 
 
+def test_without_the_lock_it_is_computed_twice(oscillator, tmp_path, monkeypatch):
+    """The control of the above."""
+    q0, v0 = np.ones((3, 1)), np.zeros((3, 1))
+    first = oscillator.ensemble(q0, v0, (0, 1), save=tmp_path)
+    (folder,) = tmp_path.iterdir()
+    real, made = module._worker, []
+    monkeypatch.setattr(module, "_worker", lambda *a: made.append(1) or real(*a))
+    monkeypatch.setattr(module, "one_writer", lambda *_, **__: contextlib.nullcontext())
+    for file in folder.glob("*.npz"):  # another process is computing them
+        file.unlink()
+    with files.one_writer(folder, "save", name=f"{files.LOCK}-0"):
+        second = oscillator.ensemble(q0, v0, (0, 1), save=tmp_path)
+    assert made and list(folder.glob("*.npz"))
+    np.testing.assert_array_equal(second.q, first.q)
+
+
 def test_an_ensemble_that_will_not_fit_is_refused_with_an_estimate(
     oscillator, monkeypatch
 ):
@@ -164,3 +183,48 @@ def test_an_ensemble_that_will_not_fit_is_refused_with_an_estimate(
 
 def test_the_free_memory_is_a_number_that_can_be():
     assert 2**20 < memory.free_memory() < 2**50
+
+
+ROOM = """
+import resource, sys
+import numpy as np
+import lagrangian as lg
+from lagrangian.flows.ensembles import ensemble
+
+x = lg.coordinates("x")
+flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**2 / 2), {})
+q0, v0 = np.ones((64, 1)), np.zeros((64, 1))
+flow.ensemble(q0, v0, np.linspace(0, 1, 3))
+if sys.argv[1] == "without":
+    ensemble.check_memory = lambda *_: None
+with open("/proc/self/statm") as file:
+    taken = int(file.read().split()[0]) * resource.getpagesize()
+most = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**28, most))
+try:
+    flow.ensemble(q0, v0, np.linspace(0, 1, 10**6))
+except lg.LagrangianError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("check", ["with", "without"])
+def test_without_the_estimate_the_memory_runs_out(check):
+    """0.95 GiB of results where `ulimit -v` leaves a quarter."""
+    done = subprocess.run(
+        [sys.executable, "-c", ROOM, check], capture_output=True, text=True
+    )
+    if check == "with":
+        assert done.returncode == 0
+        assert "64 members at 1000000 times has results of 0.954 GiB" in done.stdout
+    else:
+        assert done.returncode != 0 and not done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_a_pipe_in_the_place_of_a_chunk_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "000000.npz")
+    assert saved_chunk(tmp_path, 0, STATES) is None
+    save_chunk(tmp_path, 0, STATES, PARTS)
+    assert same(saved_chunk(tmp_path, 0, STATES), PARTS)

@@ -18,10 +18,10 @@ IDENTITY = Identity({"rule": "a recurrence", "step": "0"}, {"python": "any"})
 _OBSERVATION = SimpleNamespace(products=["a", "b"], carried=["a"], laws=())
 
 
-def drive(folder, steps=STEPS, identity=IDENTITY):
+def drive(folder, steps=STEPS, identity=IDENTITY, start=0.5):
     """Run in `folder` to so many steps; returns all that was recorded, as bytes."""
     shapes, dtypes = [(2,), ()], (np.float32, np.float32)
-    carry = (np.float32(0.5), np.arange(3, dtype=np.float32))
+    carry = (np.float32(start), np.arange(3, dtype=np.float32))
     with Checkpoint(folder, identity) as states:
         mark, carry = states.restore(carry)
         recorder = Recorder(_OBSERVATION, shapes, {}, steps, dtypes, states.folder)

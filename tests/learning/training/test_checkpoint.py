@@ -201,6 +201,16 @@ def test_where_records_are_saved_is_tried_before_anything_is_computed(
             run(save=tmp_path / save)
 
 
+def test_without_trying_the_place_all_is_computed_first(small, tmp_path, monkeypatch):
+    """The control of the above."""
+    _, run = small
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(train_module, "check_writable", lambda *_: None)
+    with pytest.raises(lg.CannotSave) as raised:
+        run(10, save=tmp_path / "file" / "run.npz")
+    assert raised.value.run.steps == 10
+
+
 def test_records_that_find_no_room_at_the_end_are_in_the_error(
     small, tmp_path, monkeypatch
 ):
@@ -217,13 +227,15 @@ def test_records_that_find_no_room_at_the_end_are_in_the_error(
 
 
 SCRIPT = """
-import itertools, os, signal, sys
-from lagrangian.learning.training import checkpoint
+import contextlib, itertools, os, signal, sys
+from lagrangian.learning.training import checkpoint, train
 from lagrangian.learning.training.train import Recorder
 from test_checkpoint import small_run
 
-name, folder, interval = sys.argv[1:]
+name, folder, interval, *without = sys.argv[1:]
 checkpoint.INTERVAL = float(interval)
+if without:
+    train.ending_in_order = contextlib.nullcontext
 extend, chunks = Recorder.extend, itertools.count()
 
 def extend_and_end(self, *records):
@@ -251,6 +263,15 @@ def test_a_run_that_is_ended_goes_on_bit_for_bit(tmp_path, name):
     assert 100 <= saved < 400
     law, whole = small_run(400)
     same(small_run(400, checkpoint=tmp_path)[1], whole, law)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_without_the_handlers_a_signal_saves_nothing(tmp_path, name):
+    """The control of the above."""
+    command = [sys.executable, "-c", SCRIPT, name, str(tmp_path), "1e9", "without"]
+    done = subprocess.run(command, cwd=Path(__file__).parent)
+    assert done.returncode == -getattr(signal, name)
+    assert list((tmp_path / "states").iterdir()) == []
 
 
 KILLS = """

@@ -4,7 +4,9 @@ So every test in `test_folder_faults.py` fails without the check that it is abou
 """
 
 import contextlib
+import errno
 import hashlib
+import io
 import shutil
 from types import SimpleNamespace
 
@@ -12,10 +14,11 @@ import numpy as np
 import pytest
 
 import lagrangian as lg
-from lagrangian.learning.training import batches, checkpoint, recorder, rows
+from lagrangian import files
+from lagrangian.learning.training import batches, checkpoint, rows
 from lagrangian.learning.training.identity import Identity
 
-from .simulated import IDENTITY, STEPS, drive
+from .simulated import CHUNK, IDENTITY, STEPS, drive
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +77,33 @@ def test_without_digests_of_states_a_flipped_bit_is_taken(tmp_path, whole, monke
     assert drive(tmp_path) != whole
 
 
-def test_without_the_name_of_its_run_a_foreign_state_is_taken(
-    half, whole, tmp_path, monkeypatch
+OTHER = Identity({"rule": "another", "step": "0"}, {})
+
+
+def copied_over(folder, other):
+    """States and records of another run, of other numbers, in the place of a run's."""
+    drive(folder, STEPS // 2)
+    drive(other, STEPS // 2, OTHER, start=0.25)
+    for file in ("losses.npy", "learning_rates.npy", "products.npy"):
+        shutil.copy(other / file, folder / file)
+    for state in (folder / "states").iterdir():
+        shutil.copy(other / "states" / state.name, state)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_without_the_name_of_its_run_the_numbers_of_another_are_taken(
+    tmp_path, whole, monkeypatch, checked
 ):
-    other = Identity({"rule": "another", "step": "0"}, {})
-    drive(tmp_path / "other", STEPS // 2, other)
-    monkeypatch.setattr(Identity, "name", "any")
-    for folder, identity in ((half, IDENTITY), (tmp_path / "other", other)):
-        shutil.rmtree(folder)
-        drive(folder, STEPS // 2, identity)
-    for state in (half / "states").iterdir():
-        shutil.copy(tmp_path / "other" / "states" / state.name, state)
-    assert drive(half) == whole  # of this simulation both have the same numbers
+    folder, other = tmp_path / "run", tmp_path / "other"
+    if not checked:
+        monkeypatch.setattr(Identity, "name", "any")
+    copied_over(folder, other)
+    if checked:
+        with pytest.warns(UserWarning, match="belongs to another run"):
+            with pytest.raises(lg.LagrangianError, match="none of the states"):
+                drive(folder)
+    else:
+        assert drive(folder) == drive(other, identity=OTHER, start=0.25) != whole
 
 
 def test_without_comparing_another_run_goes_on(half, whole, monkeypatch):
@@ -117,21 +135,78 @@ def test_without_falling_back_a_damaged_state_ends_it(half, monkeypatch):
         drive(half)
 
 
-def test_without_the_order_of_writing_a_kill_could_lose_rows(tmp_path, monkeypatch):
-    """The rows are on the disk before the state that has their digests is."""
-    done = []
-    flush, save = recorder.Recorder.flush, checkpoint.write_atomically
-    monkeypatch.setattr(
-        recorder.Recorder, "flush", lambda self: done.append("rows") or flush(self)
-    )
-    monkeypatch.setattr(
-        checkpoint,
-        "write_atomically",
-        lambda path, write: done.append(path.name) or save(path, write),
-    )
-    drive(tmp_path)
-    states = [i for i, name in enumerate(done) if name.isdecimal()]
-    assert len(states) == 4 and all(done[i - 1] == "rows" for i in states)
+def test_without_a_temporary_file_what_is_cut_short_is_no_state(tmp_path, monkeypatch):
+    """Written in place, the first state is lost, and with it the run."""
+
+    def in_place(path, write):
+        with open(path, "wb") as file:
+            write(file)
+
+    cut_short(tmp_path / "run", monkeypatch)
+    assert drive(tmp_path / "run")
+    monkeypatch.setattr(checkpoint, "write_atomically", in_place)
+    cut_short(tmp_path / "other", monkeypatch)
+    with pytest.warns(UserWarning, match="is skipped"):
+        with pytest.raises(lg.LagrangianError, match="none of the states"):
+            drive(tmp_path / "other")
+
+
+def cut_short(folder, monkeypatch):
+    """A run that dies while it writes its first state."""
+    real = checkpoint.Checkpoint.save
+
+    class Died(BaseException):
+        pass
+
+    def save(self, mark, carry):
+        def dies(path, write):
+            def half(file):
+                write(kept := io.BytesIO())
+                file.write(kept.getvalue()[: len(kept.getvalue()) // 2])
+                raise Died
+
+            return writer(path, half)
+
+        writer = checkpoint.write_atomically
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "write_atomically", dies)
+            real(self, mark, carry)
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(checkpoint.Checkpoint, "save", save)
+        drive(folder, STEPS // 2)
+
+
+def test_without_naming_a_full_disk_ends_raw(tmp_path, monkeypatch):
+    for module in (files, checkpoint, rows):
+        monkeypatch.setattr(module, "naming", lambda path: contextlib.nullcontext())
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rows, "opened", full)
+    with pytest.raises(OSError, match="^.Errno") as raised:
+        drive(tmp_path)
+    assert not isinstance(raised.value, lg.CannotSave)
+
+
+def test_without_refusing_a_run_of_damaged_states_is_begun_anew(
+    half, whole, monkeypatch
+):
+    """And what was recorded is written over."""
+    for state in (half / "states").iterdir():
+        state.write_bytes(b"")
+    restore = checkpoint.Checkpoint.restore
+
+    def resigned(self, carry):
+        with contextlib.suppress(lg.LagrangianError):
+            return restore(self, carry)
+        return None, carry
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "restore", resigned)
+    with pytest.warns(UserWarning, match="is skipped"):
+        drive(half, CHUNK)
+    assert len(np.load(half / "losses.npy")) == CHUNK < STEPS // 2
 
 
 def test_without_the_range_labels_wrap(monkeypatch):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import lagrangian as lg
 from lagrangian import files
-from lagrangian.learning.training import checkpoint, rows
+from lagrangian.learning.training import checkpoint, recorder, rows
 
 from .simulated import CHUNK, IDENTITY, STEPS, drive
 
@@ -111,6 +111,16 @@ def test_a_state_of_another_run_is_not_taken(half, whole, tmp_path):
     for state in (half / "states").iterdir():
         shutil.copy(other / "states" / state.name, state)
     assert "none of the states" in outcome(half, whole)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+@pytest.mark.parametrize("name", ["run.json", "losses.npy", "state"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(half, whole, name):
+    file = max((half / "states").iterdir()) if name == "state" else half / name
+    file.unlink()
+    os.mkfifo(file)
+    said = outcome(half, whole)
+    assert (said is None) if name == "state" else str(file) in said
 
 
 def test_fewer_steps_than_first_asked_for(tmp_path, whole):
@@ -300,6 +310,22 @@ def test_a_kill_at_every_write_and_every_replace_loses_nothing(tmp_path, whole):
         assert drive(tmp_path / folder) == whole
         assert not list((tmp_path / folder).rglob(f"*{files.UNFINISHED}"))
     assert littered > 10  # a kill does leave something to be removed
+
+
+def test_rows_are_on_the_disk_before_the_state_that_counts_them(tmp_path, monkeypatch):
+    done = []
+    flush, save = recorder.Recorder.flush, checkpoint.write_atomically
+    monkeypatch.setattr(
+        recorder.Recorder, "flush", lambda self: done.append("rows") or flush(self)
+    )
+    monkeypatch.setattr(
+        checkpoint,
+        "write_atomically",
+        lambda path, write: done.append(path.name) or save(path, write),
+    )
+    drive(tmp_path)
+    states = [i for i, name in enumerate(done) if name.isdecimal()]
+    assert len(states) == 4 and all(done[i - 1] == "rows" for i in states)
 
 
 # ------------------------------------------------------------------ two at once

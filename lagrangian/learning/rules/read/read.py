@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copyreg
 from typing import Any
 
 from flax import nnx
 
 from lagrangian.learning.model import split
+from lagrangian.learning.pickled import packed, unpacked
 from lagrangian.learning.rules.read.elements import read_elements
+from lagrangian.learning.rules.read.euclidean import ReadEuclidean
+from lagrangian.learning.rules.read.geometry import ReadGeometry
 from lagrangian.learning.rules.read.kinds import kind_of
+from lagrangian.learning.rules.read.metric import ReadMetric
 from lagrangian.learning.rules.read.read_rule import ReadRule
-from lagrangian.learning.rules.read.rules import made
+from lagrangian.learning.rules.read.rules import AnyRule, alone, made
 from lagrangian.learning.rules.read.trace import trace
 
 
@@ -72,3 +77,20 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
             known[part.form] = kind_of(part)
         kinds[leaf] = known[part.form]
     return made(tx, reading, kinds)
+
+
+def _reduced(read: ReadRule) -> Any:
+    """For pickle: what it was read from. In the other process it is read again."""
+    reading = read.reading
+    leaf = None if set(reading.parts) == set(reading.traced.leaves) else read.part.leaf
+    source = {"tx": read.transformation, "parameters": reading.traced.like}
+    return _read_again, (packed(source, read), leaf)
+
+
+def _read_again(source: dict[str, Any] | bytes, leaf: str | None) -> ReadRule:
+    found = rule(**unpacked(source))
+    return found if leaf is None else alone(found, leaf)
+
+
+for _kind in (AnyRule, ReadEuclidean, ReadGeometry, ReadMetric):
+    copyreg.pickle(_kind, _reduced)

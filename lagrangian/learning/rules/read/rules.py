@@ -45,7 +45,7 @@ class AnyRule(ReadRule):
     def of(self, block: Block) -> Rule:
         if block.name not in self.kinds:
             return self
-        return _alone(self, block.name)
+        return alone(self, block.name)
 
     def lagrangian(self, loss: Loss) -> Lagrangian:
         kinetic = sp.Add(*(Inner(w.dot, w.dot) for w in loss.blocks))
@@ -100,7 +100,7 @@ def _common_rate(kinds: dict[str, Kind]) -> Any:
     return rate_of(moved[0]) if moved else 1.0
 
 
-def _alone(rule: ReadRule, leaf: str) -> ReadRule:
+def alone(rule: ReadRule, leaf: str) -> ReadRule:
     """The rule as it treats one array."""
     part = rule.reading.parts[leaf]
     alike = [name for name, p in rule.reading.parts.items() if p.form == part.form]

@@ -55,6 +55,7 @@ class Traced:
         extra: the names of further arguments that `update` needs ("value").
         scales: whether the state of large arrays has the same form; where it has not,
             what is read is the rule of small ones.
+        like: the shapes of the parameters; None where none were given.
     """
 
     leaves: dict[str, tuple[int, ...]]
@@ -63,6 +64,7 @@ class Traced:
     update: ClosedJaxpr
     extra: tuple[str, ...]
     scales: bool
+    like: Any
 
 
 def trace(transformation: Any, parameters: Any = None) -> Traced:
@@ -122,7 +124,8 @@ def _trace(transformation: Any, parameters: Any) -> Traced:
         )
     leaves = {name: leaf.shape for name, leaf in named_leaves(q).items()}
     scales = _scales(transformation, state, parameters)
-    return Traced(leaves, _fields(state, q), init, jaxpr, extra, scales)
+    like = None if parameters is None else _large(parameters)
+    return Traced(leaves, _fields(state, q), init, jaxpr, extra, scales, like)
 
 
 def _with_extra(transformation: Any, extra: tuple[str, ...]) -> Any:

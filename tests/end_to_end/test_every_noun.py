@@ -1,0 +1,253 @@
+"""Every public noun can be pickled and copied, by pickle, and as joblib and dask do it.
+
+`NOUNS` has one of each; a public class that is missing there fails.
+"""
+
+import copy
+import inspect
+import pickle
+import re
+import sys
+import threading
+from functools import cache
+
+import cloudpickle
+import numpy as np
+import optax
+import pytest
+import sympy as sp
+from joblib.externals import loky
+
+import lagrangian as lg
+from lagrangian.symbolic.algebra.content import ByContent
+from lagrangian.theorems.catalogue import theorem
+from lagrangian.theorems.theorem import Evidence, Verification, close
+
+x, y = lg.coordinates("x y")
+k = sp.Symbol("k", positive=True)
+w, v = lg.blocks("w v")
+eta = sp.Symbol("eta", positive=True)
+RULE = lg.HeavyBall(0.1, 0.9)
+DATA = np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3)
+
+
+@cache
+def mechanics():
+    system = lg.Lagrangian((x.dot**2 + y.dot**2) / 2, k * (x**2 + y**2) / 2)
+    return system, lg.lower(system, {k: 2.0}), lg.noether(system, lg.TimeTranslation())
+
+
+def integrated(flow):
+    return flow.integrate([1.0, 0.0], [0.0, 1.0], (0, 1), points=3)
+
+
+@cache
+def wave():
+    phi = lg.fields("phi", over="t x")
+    theory = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
+    return phi, theory, lg.lower(theory, interval=(0, 1), points=8)
+
+
+def loss(parameters, batch):
+    return ((batch @ parameters["w"] - 1) ** 2).mean()
+
+
+@cache
+def trained():
+    law = lg.noether(RULE.lagrangian(lg.Scale("w").loss), lg.Scale("w"))
+    start = {"w": np.ones(3, np.float32)}
+    run = lg.train(start, loss, DATA, RULE, 6, observe=[law])
+    return law, run, lg.check(run, [law])
+
+
+@cache
+def descent():
+    """Without momentum or a closure: the flow of a loss."""
+    start = {"w": np.ones(3)}
+    flow = lg.network_flow(start, loss, DATA.astype(float), RULE)
+    return flow, flow.integrate(t=(0, 0.1))
+
+
+def verified():
+    evidence = Evidence(("a = b",), (close("a", 1.0, 1.0, 0.1),), ())
+    return Verification(theorem("equilibrium"), evidence, 0, 1.0)
+
+
+NOUNS = {
+    "Adam": lambda: lg.Adam(0.1),
+    "Average": lambda: lg.modified_flow(lg.Adam(0.1), order=1),
+    "Block": lambda: w,
+    "ConstantBlock": lambda: lg.ConstantBlock("c"),
+    "Coordinate": lambda: x.ddot,
+    "Discovery": lambda: lg.discover({"w": np.ones(3)}, loss, DATA),
+    "Ensemble": lambda: mechanics()[1].ensemble([[1, 0]], [[0, 1]], (0, 1)),
+    "Field": lambda: wave()[0].d("x"),
+    "FieldFlow": lambda: wave()[2],
+    "FieldTheory": lambda: wave()[1],
+    "FieldTrajectory": lambda: wave()[2].integrate(
+        {wave()[0]: 1.0}, {wave()[0]: 0.0}, t=(0, 1), points=3
+    ),
+    "Flow": lambda: mechanics()[1],
+    "GeneralLinear": lambda: lg.GeneralLinear("w", "v", lg.ConstantBlock("A")),
+    "Hamiltonian": lambda: mechanics()[0].hamiltonian,
+    "HeavyBall": lambda: RULE,
+    "HigherOrderLagrangian": lambda: lg.HigherOrderLagrangian(x.ddot**2 / 2 - x**2),
+    "Inner": lambda: lg.Inner(w, v),
+    "Lagrangian": lambda: mechanics()[0],
+    "Law": lambda: mechanics()[2],
+    "LinearMap": lambda: lg.LinearMap("A"),
+    "Lion": lambda: lg.Lion(0.1),
+    "Loss": lambda: lg.Loss("f", w),
+    "LoweredLaw": lambda: lg.lower(mechanics()[2], {k: 2.0}),
+    "MirrorDescent": lambda: lg.MirrorDescent(0.1, lambda x: x * sp.log(x) - x),
+    "ModifiedFlow": lambda: lg.modified_flow(RULE, order=1),
+    "NaturalGradient": lambda: lg.NaturalGradient(0.1, lambda x: x**2),
+    "NetworkFlow": lambda: descent()[0],
+    "NetworkPath": lambda: descent()[1],
+    "Oscillator": lambda: trained()[0].oscillator,
+    "Path": lambda: integrated(mechanics()[1]),
+    "RMSProp": lambda: lg.RMSProp(0.1),
+    "Rattle": lambda: lg.Rattle(0.1),
+    "Record": lambda: trained()[1][trained()[0]],
+    "Recursion": lambda: RULE.recursion(),
+    "Report": lambda: trained()[2],
+    "Rescale": lambda: lg.Rescale("w", "v"),
+    "Rotation": lambda: lg.Rotation(x, y),
+    "Row": lambda: trained()[2].rows[0],
+    "Rule": lambda: lg.rule(optax.adam(1e-3)),
+    "Run": lambda: trained()[1],
+    "Scale": lambda: lg.Scale("w"),
+    "Steps": lambda: RULE.steps(lg.Loss("f", w)),
+    "Symmetries": lambda: lg.find_symmetries(mechanics()[0]),
+    "Symmetry": lambda: lg.Symmetry({x: y, y: -x}),
+    "Symplectic": lambda: lg.Symplectic(0.1),
+    "Taylor": lambda: lg.Taylor(),
+    "TimeTranslation": lambda: lg.TimeTranslation(),
+    "Trajectory": lambda: integrated(mechanics()[1]),
+    "Translation": lambda: lg.Translation(x),
+    "Variational": lambda: lg.Variational(0.1),
+    "Verification": verified,
+}
+
+WAYS = {
+    "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+    "cloudpickle": lambda thing: pickle.loads(cloudpickle.dumps(thing)),
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+}
+
+
+def public_nouns():
+    for name in lg.__all__:
+        thing = getattr(lg, name)
+        is_error = inspect.isclass(thing) and issubclass(thing, Exception)
+        if inspect.isclass(thing) and not is_error and thing is not lg.Theory:
+            yield name
+
+
+def test_every_noun_is_here():
+    assert sorted(public_nouns()) == sorted(NOUNS)
+
+
+@pytest.mark.parametrize("name", NOUNS)
+def test_a_noun_comes_back(name):
+    thing = NOUNS[name]()
+    for way, again in ((way, WAYS[way](thing)) for way in WAYS):
+        assert type(again) is type(thing), way
+        assert described(again) == described(thing), way
+        if isinstance(thing, ByContent | sp.Basic):
+            assert again == thing, way
+        arrays = {n: a for n, a in vars_of(thing).items() if isinstance(a, np.ndarray)}
+        for array in arrays:
+            np.testing.assert_array_equal(arrays[array], vars_of(again)[array])
+
+
+def described(thing):
+    """Without addresses; what has no words of its own is its content by name."""
+    words = f"{thing!r} {thing!s}"
+    if " at 0x" in words and not isinstance(thing, lg.Rule):
+        words += str(sorted(vars_of(thing)))
+    return re.sub(" at 0x[0-9a-f]+", "", words)
+
+
+def vars_of(thing):
+    return getattr(thing, "__dict__", {})
+
+
+# ------------------------------------------------------------------ closures
+
+SHAPES = {"bias": np.zeros(3, np.float32), "kernel": np.zeros((3, 3), np.float32)}
+MASKED = optax.masked(optax.adam(1e-3), {"bias": False, "kernel": True})
+
+#: Rules that are made of functions within functions.
+CLOSURES = {
+    "read": lambda: lg.rule(optax.sgd(0.1, momentum=0.9)),
+    "chained": lambda: lg.rule(
+        optax.chain(optax.clip_by_global_norm(1.0), optax.lion(1e-3))
+    ),
+    "masked": lambda: lg.rule(MASKED, SHAPES),
+    "of a block": lambda: lg.rule(MASKED, SHAPES).of(lg.Block("kernel")),
+    "schedule of optax": lambda: lg.HeavyBall(optax.cosine_decay_schedule(0.1, 10)),
+    "schedule": lambda: lg.Adam(lambda step: 0.1 / (1 + step)),
+}
+
+
+def updates(rule):
+    """Of two steps, on arrays of the shapes above."""
+    transformation = rule.optax()
+    state, out = transformation.init(SHAPES), []
+    for size in (1.0, 2.0):
+        gradient = {name: np.full_like(array, size) for name, array in SHAPES.items()}
+        moved, state = transformation.update(gradient, state, SHAPES)
+        out += [np.asarray(array) for array in moved.values()]
+    return out
+
+
+@pytest.mark.parametrize("way", ["pickle", "cloudpickle"])
+@pytest.mark.parametrize("name", CLOSURES)
+def test_a_rule_of_closures_comes_back(name, way):
+    rule = CLOSURES[name]()
+    again = WAYS[way](rule)
+    assert type(again) is type(rule)
+    assert described(again) == described(rule)
+    for one, other in zip(updates(again), updates(rule), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert copy.copy(rule) is rule and copy.deepcopy(rule) is rule
+
+
+def test_without_cloudpickle_it_is_said_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    for name in ("read", "schedule"):
+        said = "pickle cannot find by a name.*pip install cloudpickle"
+        with pytest.raises(pickle.PicklingError, match=said):
+            pickle.dumps(CLOSURES[name]())
+    assert WAYS["pickle"](RULE) == RULE  # which has none
+
+
+def test_what_neither_can_pickle_is_named():
+    lock = threading.Lock()
+    rule = lg.HeavyBall(lambda step: 0.1 if lock else 0.0)
+    with pytest.raises(pickle.PicklingError, match="lock.*Make it anew"):
+        pickle.dumps(rule)
+
+
+@pytest.mark.slow
+def test_joblib_takes_functions_of_any_kind():
+    """Losses, schedules, models and what is asked of them, none of which has a name."""
+    flow = lg.lower(
+        lg.Lagrangian(lg.Inner(w.dot, w.dot) / 2, lg.Loss("f", w)),
+        losses={"f": lambda w: (w**2).sum()},
+    )
+    start = {"w": np.ones(3)}, {"w": np.zeros(3)}, (0, 1)
+    run = trained()[1]
+    rules = [make() for make in CLOSURES.values()]
+    with loky.ProcessPoolExecutor(1) as pool:
+        path = pool.submit(lambda: flow.integrate(*start))
+        many = pool.submit(lambda: [updates(rule) for rule in rules])
+        report = pool.submit(lambda: str(lg.check(run, [trained()[0]])))
+        ours = flow.integrate(*start)
+        np.testing.assert_array_equal(path.result(300).q["w"], ours.q["w"])
+        for rule, theirs in zip(rules, many.result(300), strict=True):
+            for one, other in zip(updates(rule), theirs, strict=True):
+                np.testing.assert_array_equal(one, other)
+        assert report.result(300) == str(lg.check(run, [trained()[0]]))
