@@ -203,7 +203,7 @@ def _generic(data: Digits, found: Modes, seed: int) -> Iterator[Claim]:
 
 def _deeper(data: Digits, found: Modes) -> Iterator[Claim]:
     """One more layer has other plateaus."""
-    size, eta = 1e-6, 0.01
+    size, eta = 1e-4, 0.01
     root = size ** (1 / 3)
     layers = (
         root * found.inputs.T,
