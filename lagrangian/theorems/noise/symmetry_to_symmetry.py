@@ -281,24 +281,28 @@ def _transverse(
 
 @partial(jax.jit, static_argnames=("steps",))
 def _whole(
-    key: Any, layers: Any, mode: Any, inputs: Any, targets: Any, eta: Any, steps: int
+    key: Any, layers: Any, inputs: Any, targets: Any, eta: Any, steps: int
 ) -> Any:
-    """One run with the last unit as any other: p^T W q of a mode, at the end."""
+    """One run with the last unit as any other: its |w||u|, averaged at the end."""
 
     def step(carry: Any, key: Any) -> Any:
         row = jax.random.randint(key, (1,), 0, len(inputs))
         first, second, _ = _error_step(*carry, inputs[row], targets[row], eta)
-        q, p = mode
-        return (first, second), (p @ second) @ (first @ q)
+        size = jnp.linalg.norm(first[-1]) * jnp.linalg.norm(second[:, -1])
+        return (first, second), size
 
     sizes = jax.lax.scan(step, layers, jax.random.split(key, steps))[1]
     return sizes[-steps // 4 :].mean()
 
 
 def _noisy(seed: int) -> Digits:
-    """Ten components, and nine targets: without that in which nothing is learned."""
+    """Nine inputs and targets, those of the modes of ten components.
+
+    No other ones: a direction in which nothing is learned would be neutral.
+    """
     data = digits(seed, components=10)
-    return Digits(data.inputs, data.targets @ modes(data).outputs)
+    found = modes(data)
+    return Digits(data.inputs @ found.inputs, data.targets @ found.outputs)
 
 
 def transverse(
@@ -321,7 +325,7 @@ def transverse(
 
 
 def learned(seed: int, eta: float, units: int, steps: int, replicas: int = 8) -> float:
-    """p^T W q of the next mode by a whole network, whose last unit starts small."""
+    """|w||u| of the last unit of a whole network, started small."""
     data = _noisy(seed)
     found = modes(data)
     first, second = least_loss(found, units)
@@ -330,10 +334,9 @@ def learned(seed: int, eta: float, units: int, steps: int, replicas: int = 8) ->
     second = np.hstack([second, small * found.outputs[:, units : units + 1]])
     with jax.enable_x64(True):
         layers = jnp.asarray(first), jnp.asarray(second)
-        mode = found.inputs[:, units], found.outputs[:, units]
         keys = jax.random.split(jax.random.key(seed + 1), replicas)
         run = jax.vmap(
-            lambda key: _whole(key, layers, mode, data.inputs, data.targets, eta, steps)
+            lambda key: _whole(key, layers, data.inputs, data.targets, eta, steps)
         )
         return float(np.asarray(run(keys)).mean())
 
@@ -353,11 +356,10 @@ def _noise(seed: int, quick: bool) -> Iterator[Claim | Panel]:
         what = f"mode {units + 1}, batches of 1, eta = {eta:g}"
         if grows:
             yield above(f"{what}: exponent/standard error", value / error, 5.0)
-            yield above(f"{what}: s/sigma", share, 0.5)
+            yield above(f"{what}: |w||u|/sigma", share, 0.5)
         else:
-            # Directions that no target asks for are neutral: zero is the least.
-            yield below(f"{what}: exponent", value, 3e-3)
-            yield below(f"{what}: s/sigma", share, 0.1)
+            yield above(f"{what}: minus exponent/standard error", -value / error, 5.0)
+            yield below(f"{what}: |w||u|/sigma", share, 1e-3)
             said = f"{what}: exponent of gradient descent"
             yield close(said, 2 * sigma, value, 0.1, control=True)
     if quick:
