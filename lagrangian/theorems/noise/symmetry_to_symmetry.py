@@ -253,6 +253,15 @@ def _error_step(
     return first + (second.T @ push.T) @ x, second + push.T @ hidden, push
 
 
+#: Steps between two times that a tangent is cut down to what counts.
+CUT = 10
+
+
+def _off(rows: Any, vector: Any) -> Any:
+    """What a vector has orthogonal to the span of rows."""
+    return vector - rows.T @ jnp.linalg.solve(rows @ rows.T, rows @ vector)
+
+
 @partial(jax.jit, static_argnames=("steps", "batch"))
 def _transverse(
     key: Any,
@@ -264,7 +273,11 @@ def _transverse(
     steps: int,
     batch: int,
 ) -> Any:
-    """ln of the growth of a tangent unit (w, u) along one run, per step."""
+    """ln of the growth of a tangent unit (w, u) along one run, every `CUT` steps.
+
+    What (w, u) has of the units that are there is their mixing by GL(h), which stays
+    what it is, and is taken off.
+    """
 
     def step(carry: Any, key: Any) -> Any:
         first, second, w, u = carry
@@ -272,33 +285,37 @@ def _transverse(
         x, y = inputs[rows], targets[rows]
         first, second, push = _error_step(first, second, x, y, eta)
         w, u = w + (u @ push.T) @ x, u + (x @ w) @ push
+        return (first, second, w, u), None
+
+    def block(carry: Any, key: Any) -> Any:
+        (first, second, w, u), _ = jax.lax.scan(step, carry, jax.random.split(key, CUT))
+        w, u = _off(first, w), _off(second.T, u)
         size = jnp.sqrt(w @ w + u @ u)
         return (first, second, w / size, u / size), jnp.log(size)
 
     start = (*layers, *unit)
-    return jax.lax.scan(step, start, jax.random.split(key, steps))[1]
+    return jax.lax.scan(block, start, jax.random.split(key, steps // CUT))[1]
 
 
 @partial(jax.jit, static_argnames=("steps",))
 def _whole(
     key: Any, layers: Any, inputs: Any, targets: Any, eta: Any, steps: int
 ) -> Any:
-    """One run with the last unit as any other: its |w||u|, averaged at the end."""
+    """The product of the layers after one run of batches of one."""
 
     def step(carry: Any, key: Any) -> Any:
         row = jax.random.randint(key, (1,), 0, len(inputs))
         first, second, _ = _error_step(*carry, inputs[row], targets[row], eta)
-        size = jnp.linalg.norm(first[-1]) * jnp.linalg.norm(second[:, -1])
-        return (first, second), size
+        return (first, second), None
 
-    sizes = jax.lax.scan(step, layers, jax.random.split(key, steps))[1]
-    return sizes[-steps // 4 :].mean()
+    (first, second), _ = jax.lax.scan(step, layers, jax.random.split(key, steps))
+    return second @ first
 
 
 def _noisy(seed: int) -> Digits:
     """Nine inputs and targets, those of the modes of ten components.
 
-    No other ones: a direction in which nothing is learned would be neutral.
+    No other ones: directions in which nothing is learned are neutral.
     """
     data = digits(seed, components=10)
     found = modes(data)
@@ -320,12 +337,16 @@ def transverse(
                 key, layers, unit, data.inputs, data.targets, eta, steps, batch
             )
         )
-        growth = np.asarray(run(keys))[:, steps // 5 :].mean(axis=1) / eta
+        growth = np.asarray(run(keys))
+        growth = growth[:, growth.shape[1] // 5 :].mean(axis=1) / (CUT * eta)
     return float(growth.mean()), float(growth.std(ddof=1) / np.sqrt(replicas))
 
 
 def learned(seed: int, eta: float, units: int, steps: int, replicas: int = 8) -> float:
-    """|w||u| of the last unit of a whole network, started small."""
+    """The least singular value that a whole network ends with, the mean of many.
+
+    Its last unit starts small.
+    """
     data = _noisy(seed)
     found = modes(data)
     first, second = least_loss(found, units)
@@ -338,7 +359,8 @@ def learned(seed: int, eta: float, units: int, steps: int, replicas: int = 8) ->
         run = jax.vmap(
             lambda key: _whole(key, layers, data.inputs, data.targets, eta, steps)
         )
-        return float(np.asarray(run(keys)).mean())
+        sizes = np.linalg.svd(np.asarray(run(keys)), compute_uv=False)
+    return float(sizes[:, -1].mean())
 
 
 def _noise(seed: int, quick: bool) -> Iterator[Claim | Panel]:
@@ -356,10 +378,10 @@ def _noise(seed: int, quick: bool) -> Iterator[Claim | Panel]:
         what = f"mode {units + 1}, batches of 1, eta = {eta:g}"
         if grows:
             yield above(f"{what}: exponent/standard error", value / error, 5.0)
-            yield above(f"{what}: |w||u|/sigma", share, 0.5)
+            yield above(f"{what}: least singular value/sigma", share, 0.5)
         else:
             yield above(f"{what}: minus exponent/standard error", -value / error, 5.0)
-            yield below(f"{what}: |w||u|/sigma", share, 1e-3)
+            yield below(f"{what}: least singular value/sigma", share, 1e-3)
             said = f"{what}: exponent of gradient descent"
             yield close(said, 2 * sigma, value, 0.1, control=True)
     if quick:
