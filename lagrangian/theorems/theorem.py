@@ -76,8 +76,8 @@ def identity(what: str, residual: Any, *, control: bool = False) -> Claim:
 def order(
     what: str,
     predicted: float,
-    rates: Sequence[float],
-    errors: Sequence[float],
+    rates: Sequence[float] | np.ndarray,
+    errors: Sequence[float] | np.ndarray,
     tolerance: float = 0.15,
     *,
     control: bool = False,
