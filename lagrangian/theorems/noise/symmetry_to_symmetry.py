@@ -441,9 +441,13 @@ def _prove(setting: Setting) -> Evidence:
 
 def _derivation() -> tuple[str, ...]:
     _, moved = _flow()
-    spent = sp.integrate(sp.apart(1 / moved, s), (s, start, sigma / (2 * a)))
-    half = sp.latex(sp.simplify(spent))
-    return rf"\dot s = {sp.latex(moved)}", rf"t_{{1/2}} = {half}"
+    grown = sp.Symbol("grown", positive=True)
+    logistic = sigma * start * grown / (sigma + a * start * (grown - 1))
+    (half,) = sp.solve(logistic - sigma / (2 * a), grown)
+    return (
+        rf"\dot s = {sp.latex(moved)}",
+        rf"e^{{4\sigma t_{{1/2}}}} = {sp.latex(half)}",
+    )
 
 
 THEOREM = Theorem(
