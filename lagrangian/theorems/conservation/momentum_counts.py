@@ -3,8 +3,6 @@ r"""Which conservation laws survive momentum, how many, and those of mirror flow
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -12,16 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.learning.count_laws import Closure, lie_closure, row_space, unit_rows
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.mirror import MirrorDescent
-from lagrangian.lowering.evaluate import evaluate
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.calculus import total_derivative, variation
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Gradient, Loss
-from lagrangian.symbolic.algebra.matrices import matmul, transpose
-from lagrangian.symbolic.algebra.symmetry import GeneralLinear, Rescale, Symmetry
+from lagrangian.symbolic.algebra.matrices import transpose
+from lagrangian.symbolic.algebra.symmetry import Rescale
 from lagrangian.theorems.conservation.conserved import (
     angular_momentum,
     law_of,
@@ -29,12 +25,7 @@ from lagrangian.theorems.conservation.conserved import (
 )
 from lagrangian.theorems.conservation.counted_networks import unit_law
 from lagrangian.theorems.conservation.independent_laws import linear_laws
-from lagrangian.theorems.conservation.matrix_algebra import (
-    generated,
-    in_motion,
-    orbit,
-    products,
-)
+from lagrangian.theorems.conservation.mirror_counts import mirror_claims
 from lagrangian.theorems.conservation.momentum_runs import (
     FACTORS,
     RATES,
@@ -49,6 +40,15 @@ from lagrangian.theorems.conservation.momentum_runs import (
     grown,
     sums,
 )
+from lagrangian.theorems.conservation.phase_space_counts import (
+    FAMILIES,
+    FIRST,
+    FRICTIONS,
+    SECOND,
+    Counts,
+    count_claims,
+    momentum_laws,
+)
 from lagrangian.theorems.testbeds.symmetric_networks import EVEN, ODD
 from lagrangian.theorems.theorem import (
     Claim,
@@ -58,43 +58,9 @@ from lagrangian.theorems.theorem import (
     Setting,
     Theorem,
     below,
-    equal,
     identity,
     order,
 )
-
-_FIRST, _SECOND = Block("layer0"), Block("layer1")
-
-
-def turned(generator: Any) -> Symmetry:
-    """GL(h) between two linear layers."""
-    return GeneralLinear(_FIRST, _SECOND, generator)
-
-
-def swapped(generator: Any) -> Symmetry:
-    """(u, v) -> (A v, A u) at scalar input and output, which <u, v> allows for odd A.
-
-    The first layer, of shape (1, r), is v^T, and the second, of shape (r, 1), is u.
-    """
-    moved = {
-        _FIRST: matmul(transpose(_SECOND), transpose(generator)),
-        _SECOND: matmul(generator, transpose(_FIRST)),
-    }
-    return Symmetry(moved, name="swap")
-
-
-FAMILIES = {"turned": turned, "swapped": swapped}
-
-
-def momentum_laws(inputs: int, width: int, outputs: int) -> int:
-    """The number of laws in phase space of two linear layers."""
-    n = inputs + outputs
-    if n == 2:
-        return 0 if width == 1 else 4 * width - 6
-    if width <= 2 * n:
-        return width * (width - 1) // 2
-    return n * (2 * width - 2 * n - 1)
-
 
 # ------------------------------------------------------------------ exact
 
@@ -128,7 +94,7 @@ def _potentials() -> Iterator[Claim]:
 
 def exact_claims() -> Iterator[Claim]:
     """The generators and their charges, and the potentials."""
-    product = Inner(_FIRST, transpose(_SECOND))
+    product = Inner(FIRST, transpose(SECOND))
     for name, make in FAMILIES.items():
         odd, even = make(ODD), make(EVEN)
         if name == "swapped":
@@ -146,192 +112,44 @@ def exact_claims() -> Iterator[Claim]:
     yield from _potentials()
 
 
-# ------------------------------------------------------------------ counts
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The laws of two linear layers in phase space, by matrices and by gradients."""
-
-    sizes: tuple[int, int, int]
-    friction: float
-    seed: int
-
-    @cached_property
-    def x(self) -> np.ndarray:
-        """(U; V; U'; V') at a random point; shape (2n, r)."""
-        inputs, width, outputs = self.sizes
-        chance = np.random.default_rng([self.seed, *self.sizes])
-        return chance.normal(size=(2 * (inputs + outputs), width))
-
-    @cached_property
-    def reached(self) -> np.ndarray:
-        return orbit(_algebra(self.sizes[::2], self.friction), self.x)
-
-    @property
-    def counted(self) -> int:
-        return self.x.size + 1 - len(self.reached)
-
-    @cached_property
-    def gradients(self) -> np.ndarray:
-        """Of the laws that are written down, e^(friction t) times each charge."""
-        inputs, width, outputs = self.sizes
-        odd = [angular_momentum(turned(ODD))]
-        if inputs == outputs == 1:
-            odd.append(angular_momentum(swapped(ODD)))
-
-        def laws(x: Any) -> Any:
-            u, v, u_dot, v_dot = jnp.split(
-                x[:-1].reshape(self.x.shape),
-                np.cumsum([outputs, inputs, outputs]),
-            )
-            known = {_FIRST: v, _SECOND: u.T, _FIRST.dot: v_dot, _SECOND.dot: u_dot.T}
-            growth = jnp.exp(self.friction * x[-1])
-            above = np.triu_indices(width, 1)
-            return growth * jnp.concatenate([a[above] for a in evaluate(odd, known)])
-
-        with jax.enable_x64(True):
-            at = jnp.append(jnp.ravel(self.x), 0.0)
-            return unit_rows(np.asarray(jax.jit(jax.jacobian(laws))(at)))
-
-    @property
-    def leak(self) -> float:
-        cosines = self.gradients @ self.reached.T
-        return float(np.linalg.norm(cosines, axis=1).max(initial=0.0))
-
-
-@cache
-def _algebra(ends: tuple[int, int], friction: float) -> np.ndarray:
-    return generated(in_motion(products(*ends), friction))
-
-
-#: (inputs, units, outputs) with N = 3, with N = 4, and at scalar input and output.
-SIZES = (
-    *((2, r, 1) for r in range(1, 10)),
-    *((2, r, 2) for r in (7, 8)),
-    *((1, r, 1) for r in range(1, 6)),
-)
-QUICK_SIZES = ((2, 2, 1), (2, 7, 1), (1, 2, 1))
-FRICTIONS = (0.0, 0.7)
-ORTHOGONAL = 1e-9
-
-
-def count_claims(seed: int, quick: bool) -> list[Claim]:
-    """Two counts for each size and friction."""
-    claims, leaks = [], []
-    for sizes in QUICK_SIZES if quick else SIZES:
-        inputs, width, outputs = sizes
-        predicted = momentum_laws(*sizes)
-        for friction in FRICTIONS:
-            found = Counts(sizes, friction, seed)
-            name = f"{inputs}-{width}-{outputs}, friction {friction:g}"
-            claims.append(equal(f"{name}: laws", predicted, found.counted))
-            what = f"{name}: independent ones of the written laws"
-            claims.append(equal(what, predicted, len(row_space(found.gradients))))
-            leaks.append(found.leak)
-    what = "the largest cosine between a law's gradient and what losses reach"
-    claims.append(below(what, max(leaks), ORTHOGONAL))
-    for ends in ((2, 1), (2, 2)):
-        n = sum(ends)
-        what = f"{ends[0]} inputs, {ends[1]} outputs: dimension of sp(2N) and time"
-        algebra = len(_algebra(ends, FRICTIONS[-1]))
-        claims.append(equal(what, n * (2 * n + 1) + 1, algebra))
-    for sizes, what in (
-        ((2, 2, 1), "as many as gradient flow has"),
-        ((1, 2, 1), "turned laws alone"),
-    ):
-        width = sizes[1]
-        wrong = linear_laws(*sizes) if sizes[0] > 1 else width * (width - 1) // 2
-        name = f"{'-'.join(map(str, sizes))}: {what}"
-        found = Counts(sizes, FRICTIONS[-1], seed)
-        claims.append(equal(name, wrong, found.counted, control=True))
-    return claims
-
-
-# ------------------------------------------------------------------ mirror counts
-
-
-@cache
-def mirror_closure(
-    sizes: tuple[int, int, int], kind: str, seed: int
-) -> tuple[Closure, int]:
-    """Where mirror flows of two layers go, and D.
-
-    "factors": entropy on both factors of U V^T. "convex": a ReLU network with entropy
-    on the weights that go out, and squares elsewhere.
-    """
-    inputs, width, outputs = sizes
-    chance = np.random.default_rng([seed, *sizes])
-    x = chance.normal(size=(40, inputs))
-    cuts = np.cumsum([outputs * width, inputs * width])
-
-    def seen(w: Any) -> Any:
-        u, v, b = jnp.split(w, cuts)
-        u, v = u.reshape(outputs, width), v.reshape(inputs, width)
-        if kind == "factors":
-            return jnp.ravel(u @ v.T)
-        return jnp.ravel(jax.nn.relu(x @ v + b) @ u.T)
-
-    size = cuts[-1] + (width if kind == "convex" else 0)
-    start = 0.5 + chance.random(size)
-    if kind == "convex":
-        start[cuts[0] :] = chance.normal(size=size - cuts[0])
-    count = inputs * outputs if kind == "factors" else 40 * outputs
-    bent = np.arange(size) < (size if kind == "factors" else cuts[0])
-
-    def field(combination: Any, w: Any) -> Any:
-        slope = jax.grad(lambda w: combination @ seen(w))(w)
-        return jnp.where(bent, w, 1.0) * slope
-
-    return lie_closure(field, count, start, seed), size
-
-
-#: Directions reached by the factorisation 2-3-1.
-MIRROR_LEVELS = (2, 3, 5, 6, 6)
-
-
-def mirror_claims(seed: int, quick: bool) -> Iterator[Claim]:
-    """One law a factor; more for scalars; one a unit of an input-convex network."""
-    cases = [((2, r, 1), "factors", r) for r in (1, 2, 3)]
-    cases += [((1, r, 1), "factors", 2 * r - 1) for r in (1, 2, 3)]
-    cases += [((2, r, 1), "convex", r) for r in (1, 2)]
-    for sizes, kind, predicted in cases[1:5:3] if quick else cases:
-        found, _ = mirror_closure(sizes, kind, seed)
-        name = "mirror flow, {} {}".format(kind, "-".join(map(str, sizes)))
-        yield equal(f"{name}: laws", predicted, found.count.laws)
-    found, _ = mirror_closure((1, 2, 1), "factors", seed)
-    what = "mirror flow, factors 1-2-1: one law a factor"
-    yield equal(what, 2, found.count.laws, control=True)
-    if not quick:
-        found, _ = mirror_closure((2, 3, 1), "factors", seed)
-        what = "mirror flow, factors 2-3-1: directions with 0, 1, 2, 3, 4 brackets"
-        yield equal(what, MIRROR_LEVELS, found.levels)
-
-
 # ------------------------------------------------------------------ flows
 
 KEPT, TRAINED = 1e-9, 1e-11
 WIDTH = 3
 
 
-def motion_claims(seed: int) -> Iterator[Claim]:
-    """Along the second-order flow and in training, from a random velocity."""
+def motion_claims(seed: int, quick: bool) -> Iterator[Claim]:
+    """In training, and along the second-order flow, from a random velocity."""
     scalar, wide = (Moving((n, WIDTH, 1), seed) for n in (1, 2))
-    path, other = follow(scalar, "second"), follow(wide, "second")
-    q, v = scalar.trained()
     faded = RULE.momentum ** np.arange(STEPS)[:, None]
-    for name, make in FAMILIES.items():
-        charge = angular_momentum(make(ODD))
-        values = at_states(charge, path.q, path.v) * grown(path)[:, None]
-        what = f"1-{WIDTH}-1, {name}: relative change of e^(mu t/m) c along the flow"
-        yield below(what, farthest(values), KEPT)
-        what = f"1-{WIDTH}-1, {name}: relative change of beta^-k c in training"
-        yield below(what, farthest(at_states(charge, q, v) / faded), TRAINED)
-    # Between the first input and the output.
-    cut = [{**x, "layer0": x["layer0"][:, :1]} for x in (other.q, other.v)]
-    values = at_states(angular_momentum(swapped(ODD)), *cut) * grown(other)[:, None]
-    what = f"2-{WIDTH}-1, swapped: relative change of e^(mu t/m) c along the flow"
-    yield below(what, farthest(values), KEPT, control=True)
+    what = "{}: relative change of {} c {}"
+    for moving, name in ((scalar, "turned"), (scalar, "swapped"), (wide, "swapped")):
+        said = f"{moving.sizes[0]}-{WIDTH}-1, {name}"
+        charge, control = angular_momentum(FAMILIES[name](ODD)), moving is wide
+        # Of two inputs, between the first and the output.
+        q, v = (_first_input(x) for x in moving.trained())
+        changed = farthest(at_states(charge, q, v) / faded)
+        yield below(
+            what.format(said, "beta^-k", "in training"),
+            changed,
+            TRAINED,
+            control=control,
+        )
+        if quick:
+            continue
+        path = follow(moving, "second")
+        found = at_states(charge, _first_input(path.q), _first_input(path.v))
+        changed = farthest(found * grown(path)[:, None])
+        yield below(
+            what.format(said, "e^(mu t/m)", "along the flow"),
+            changed,
+            KEPT,
+            control=control,
+        )
+
+
+def _first_input(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {**state, "layer0": state["layer0"][:, :1]}
 
 
 def unit_claims(seed: int) -> Iterator[Claim]:
@@ -453,8 +271,8 @@ def _prove(setting: Setting) -> Evidence:
     claims = [*exact_claims()]
     setting.report("Counting laws in phase space, and of mirror flows.")
     claims += [*count_claims(seed, quick), *mirror_claims(seed, quick)]
-    setting.report("Following flows from a random velocity.")
-    claims += motion_claims(seed)
+    setting.report("Training, and following flows, from a random velocity.")
+    claims += motion_claims(seed, quick)
     if not quick:
         claims += unit_claims(seed)
     setting.report("Factorising digits.")
@@ -463,13 +281,10 @@ def _prove(setting: Setting) -> Evidence:
         rate: (factors.descended(rate), factors.with_inertia(rate)) for rate in RATES
     }
     claims += factor_claims(factors, runs)
-    panels = (
-        _width_panel(seed, (2, 1), quick),
-        _width_panel(seed, (1, 1), quick),
-        _motion_panel(seed),
-        _drift_panel(runs),
-    )
-    return Evidence(_derivation(), tuple(claims), panels)
+    panels = [_width_panel(seed, ends, quick) for ends in ((2, 1), (1, 1))]
+    panels += [] if quick else [_motion_panel(seed)]
+    panels.append(_drift_panel(runs))
+    return Evidence(_derivation(), tuple(claims), tuple(panels))
 
 
 THEOREM = Theorem(
