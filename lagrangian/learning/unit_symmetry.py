@@ -154,12 +154,10 @@ class UnitSymmetry:
 
     @staticmethod
     def _along(array: Any, matrix: np.ndarray, block: Block) -> Any:
-        array, axis = jnp.asarray(array), block.unit_axis
-        turned = jnp.asarray(matrix, array.dtype) @ jnp.moveaxis(
-            array, axis, 0
-        ).reshape(len(matrix), -1)
-        shape = jnp.moveaxis(array, axis, 0).shape
-        return jnp.moveaxis(turned.reshape(shape), 0, axis)
+        array, axis = jnp.asarray(array), _axis(block)
+        ahead = jnp.moveaxis(array, axis, 0)
+        turned = jnp.asarray(matrix, array.dtype) @ ahead.reshape(len(matrix), -1)
+        return jnp.moveaxis(turned.reshape(ahead.shape), 0, axis)
 
 
 class Reflection(UnitSymmetry):
@@ -279,7 +277,7 @@ class OddBlock:
                 dense = np.stack([turned(e) for e in np.eye(dimension)], axis=1)
                 values, vectors = np.linalg.eigh((dense + dense.T) / 2)
             else:
-                operator = LinearOperator((dimension, dimension), turned, dtype=float)
+                operator: Any = LinearOperator(shape=(dimension,) * 2, matvec=turned)
                 start = np.random.default_rng(seed).normal(size=dimension)
                 values, vectors = eigsh(operator, count, which="SA", v0=start)
         chosen = np.argsort(values)[:count]
@@ -324,7 +322,7 @@ class OddBlock:
         rows, columns, values = [], [], []
         for block in self.symmetry.blocks:
             place = np.asarray(places[block.name]).astype(int)
-            place = np.moveaxis(place, block.unit_axis, 0).reshape(len(kept), -1)
+            place = np.moveaxis(place, _axis(block), 0).reshape(len(kept), -1)
             for entries in place.T:
                 for vector in odd.T:
                     rows += entries.tolist()
@@ -352,6 +350,12 @@ def _walked(
 def _farthest(first: Any, second: Any) -> float:
     gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), first, second)
     return max(float(gap) for gap in jax.tree.leaves(gaps))
+
+
+def _axis(block: Block) -> int:
+    """The unit axis, which `_with_units` has seen to be one."""
+    assert block.unit_axis is not None
+    return block.unit_axis
 
 
 def _own_precision(arrays: Sequence[Any]) -> Any:

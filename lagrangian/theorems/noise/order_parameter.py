@@ -77,17 +77,14 @@ def _root(linear: Any) -> Any:
 
 def stated(layers: int) -> dict[str, Any]:
     """The formulas of the theorem."""
-    layers = sp.sympify(layers)
-    share = (layers - 1) / layers
+    d = sp.Integer(layers)
+    share = (d - 1) / d
     s_c = signal * share / curvature
-    power = 2 * layers / (layers + 1)
+    ended = (signal * share / (2 * curvature)) ** (2 * d / (d + 1))
     return {
-        "gamma_c": signal / layers * s_c ** ((layers - 1) / (layers + 1)),
+        "gamma_c": signal / d * s_c ** ((d - 1) / (d + 1)),
         "s_c": s_c,
-        "gamma_sp": curvature
-        * (layers + 1)
-        / (layers - 1)
-        * (signal * share / (2 * curvature)) ** power,
+        "gamma_sp": curvature * (d + 1) / (d - 1) * ended,
         "s_sp": s_c / 2,
     }
 
@@ -153,7 +150,7 @@ def _equal_layers() -> Iterator[Claim]:
 # ------------------------------------------------------------------ numbers
 
 
-def branch(sigma: np.ndarray, gamma: np.ndarray, layers: int, a: float = 1.0) -> Any:
+def branch(sigma: Any, gamma: Any, layers: int, a: float = 1.0) -> Any:
     """s of the minimum that training finds from above, zero where it has ended.
 
     Args:

@@ -202,7 +202,7 @@ def _order_of_the_transition(seed: int) -> Iterator[Claim]:
     """At D = 1 the second derivative of the least loss jumps, by any covariance."""
     data = digits(seed, whitened=False, parity=True).rotated()
     c = data.signal[0]
-    critical, n = np.linalg.norm(c), c / np.linalg.norm(c)
+    critical, n = float(np.linalg.norm(c)), c / np.linalg.norm(c)
     distances, h = np.array([0.1, 0.05, 0.025]), 0.005
     grid = critical * (1 - distances[:, None] + h * np.array([-1, 0, 1]))
     gamma = grid.ravel()
@@ -302,7 +302,7 @@ def _tanh(seed: int) -> Iterator[Claim]:
     """tanh units bend the order parameter by the third moment, and no more."""
     data = digits(seed, parity=True, rows=400)
     c = data.signal[0]
-    critical, n = np.linalg.norm(c), c / np.linalg.norm(c)
+    critical, n = float(np.linalg.norm(c)), c / np.linalg.norm(c)
     third = float((data.targets[:, 0] * (data.inputs @ n) ** 3).mean())
     distances = np.array([0.1, 0.05, 0.025])
     for units in (1, 4):
