@@ -107,6 +107,11 @@ def start(
     return [np.repeat(matrix[None], replicas, axis=0) for matrix in drawn]
 
 
+def repeated(network: Network, replicas: int) -> Network:
+    """The first replica, so many times."""
+    return [np.repeat(matrix[:1], replicas, axis=0) for matrix in network]
+
+
 def multiplied(network: Sequence[Any]) -> np.ndarray:
     """The product of the layers of a linear network, for every replica."""
     found = np.asarray(network[0])

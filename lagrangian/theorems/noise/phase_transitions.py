@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lagrangian.theorems.noise.decayed_networks import (
-    RELU,
-    TANH,
     Digits,
     Network,
     digits,
     imbalance,
     losses,
     multiplied,
+    repeated,
     settled,
     start,
 )
+from lagrangian.theorems.noise.nonlinear_units import nonlinear_claims
 from lagrangian.theorems.noise.order_parameter import (
     branch,
     derivation,
@@ -41,10 +41,6 @@ from lagrangian.theorems.theorem import (
 )
 
 MODES = 9
-
-
-def _repeated(network: Network, replicas: int) -> Network:
-    return [np.repeat(matrix[:1], replicas, axis=0) for matrix in network]
 
 
 def _trained(data: Digits, layers: int, gamma: float, seed: int, width: int) -> Network:
@@ -80,7 +76,7 @@ def cascade(
     chosen = between[np.linspace(0, MODES, gammas).astype(int)]
     # Without decay every mode is learned.
     before = _trained(data, layers, 0.0, seed, 10)
-    many = _repeated(before, gammas)
+    many = repeated(before, gammas)
     return chosen, sigma, settled(data, many, chosen, raised_from=0.0)
 
 
@@ -141,7 +137,7 @@ def _thresholds(seed: int, quick: bool) -> Iterator[Claim]:
     first = _trained(raw, 1, 0.5 * c, seed, 3)
 
     def learned(gamma: np.ndarray) -> np.ndarray:
-        found = multiplied(settled(raw, _repeated(first, count), gamma))
+        found = multiplied(settled(raw, repeated(first, count), gamma))
         return np.linalg.norm(found, axis=(1, 2)) > 1e-6
 
     found = onset(learned, 0.9 * c, 1.1 * c, count)
@@ -154,7 +150,7 @@ def _thresholds(seed: int, quick: bool) -> Iterator[Claim]:
     second = _trained(data, 2, low, seed, 3)
 
     def raised(gamma: np.ndarray) -> Network:
-        many = _repeated(second, len(gamma))
+        many = repeated(second, len(gamma))
         return settled(data, many, gamma, raised_from=low)
 
     def survives(gamma: np.ndarray) -> np.ndarray:
@@ -207,7 +203,7 @@ def _order_of_the_transition(seed: int) -> Iterator[Claim]:
     grid = critical * (1 - distances[:, None] + h * np.array([-1, 0, 1]))
     gamma = grid.ravel()
     before = _trained(data, 1, 0.5 * critical, seed, 3)
-    network = settled(data, _repeated(before, len(gamma)), gamma, steps=40_000)
+    network = settled(data, repeated(before, len(gamma)), gamma, steps=40_000)
     least = losses(data, network, gamma).reshape(grid.shape)
     step = h * critical
     second = (least[:, 0] - 2 * least[:, 1] + least[:, 2]) / step**2
@@ -295,59 +291,6 @@ def _hysteresis(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     yield Panel("one mode, up and down again", "weight decay", "s", tuple(curves))
 
 
-# ------------------------------------------------------------------ nonlinear units
-
-
-def _tanh(seed: int) -> Iterator[Claim]:
-    """tanh units bend the order parameter by the third moment, and no more."""
-    data = digits(seed, parity=True, rows=400)
-    c = data.signal[0]
-    critical, n = float(np.linalg.norm(c)), c / np.linalg.norm(c)
-    third = float((data.targets[:, 0] * (data.inputs @ n) ** 3).mean())
-    distances = np.array([0.1, 0.05, 0.025])
-    for units in (1, 4):
-        network = start([len(c), units, 1], len(distances), seed, 0.3)
-        gamma = critical * (1 - distances)
-        first, second = settled(data, network, gamma, TANH, steps=12_000)
-        size = np.abs(second @ first @ n)[:, 0]
-        slope = 1 / (1 + 2 * third / (3 * units))
-        predicted = slope * critical * distances
-        what = (
-            f"tanh, {units} unit{'s'[: units > 1]}: s/((gamma_c-gamma)/(a+2m/3h)) - 1"
-        )
-        yield order(what, 1, distances, np.abs(size / predicted - 1))
-        what = f"tanh, {units}: the slope of linear units"
-        ratio = float(size[-1] / (critical * distances[-1]))
-        yield close(what, 1.0, ratio, 0.05, control=True)
-
-
-def relu_threshold(data: Digits, seed: int) -> float:
-    """max |E y relu(w.x)| over unit vectors w: by ascent from 100 starts."""
-    generator = np.random.default_rng(seed)
-    best = 0.0
-    for sign in (1.0, -1.0):
-        w = generator.normal(size=(50, data.inputs.shape[1]))
-        for _ in range(500):
-            on = data.inputs @ w.T > 0
-            w = sign * (data.targets * on).T @ data.inputs / len(data.inputs)
-            sizes = np.linalg.norm(w, axis=1, keepdims=True)
-            w = w / sizes
-        best = max(best, float(sizes.max()))
-    return best
-
-
-def _relu(seed: int) -> Iterator[Claim]:
-    data = digits(seed, parity=True, rows=400)
-    critical = relu_threshold(data, seed)
-    before = start([data.inputs.shape[1], 8, 1], 1, seed, 0.5)
-    before = settled(data, before, [0.5 * critical], RELU, steps=4000)
-    gamma = critical * np.array([0.95, 1.02])
-    found = settled(data, _repeated(before, 2), gamma, RELU, steps=20_000)
-    alive, dead = np.sqrt(sum((m**2).sum(axis=(1, 2)) for m in found))
-    yield below("ReLU: |W| at 1.02 max |E y relu(w.x)|", dead, 1e-6)
-    yield below("ReLU: |W| at 0.95 of it", alive, 1e-6, control=True)
-
-
 # ------------------------------------------------------------------ the theorem
 
 
@@ -366,8 +309,7 @@ def _prove(setting: Setting) -> Evidence:
     if not quick:
         setting.report("Training close to the transition.")
         found += _order_of_the_transition(seed)
-        found += _tanh(seed)
-        found += _relu(seed)
+        found += nonlinear_claims(seed)
     return Evidence(
         derivation(),
         tuple(item for item in found if isinstance(item, Claim)),

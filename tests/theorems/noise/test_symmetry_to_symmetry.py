@@ -7,6 +7,7 @@ import pytest
 
 import lagrangian as lg
 from lagrangian.theorems.noise import symmetry_to_symmetry as module
+from lagrangian.theorems.noise import transverse
 from lagrangian.theorems.noise.decayed_networks import digits
 
 
@@ -32,7 +33,7 @@ def test_the_tangent_of_a_step_by_automatic_differentiation():
             jnp.hstack([np.zeros((4, 3)), u[:, None]]),
         )
         after, moved = jax.jvp(step, wide, tangent)
-        small = module._error_step(first, second, x, y, 0.1)
+        small = transverse.error_step(first, second, x, y, 0.1)
     np.testing.assert_allclose(after[0][:3], small[0], rtol=1e-12)
     np.testing.assert_allclose(after[1][:, :3], small[1], rtol=1e-12)
     push = np.asarray(small[2])
@@ -42,9 +43,9 @@ def test_the_tangent_of_a_step_by_automatic_differentiation():
 
 def test_the_least_loss_is_a_rest():
     data = digits(0)
-    found = module.modes(data)
-    first, second = module.least_loss(found, 4)
-    moved = module._error_step(first, second, data.inputs, data.targets, 0.1)
+    found = transverse.modes(data)
+    first, second = transverse.least_loss(found, 4)
+    moved = transverse.error_step(first, second, data.inputs, data.targets, 0.1)
     np.testing.assert_allclose(moved[0], first, atol=1e-12)
     np.testing.assert_allclose(moved[1], second, atol=1e-12)
 
