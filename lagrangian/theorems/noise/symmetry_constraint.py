@@ -236,13 +236,13 @@ def _bound(block: Any, direction: np.ndarray, data: Any) -> float:
 def _collapse(seed: int, near: Weights, bound: float) -> Iterator[Claim]:
     """Weight decay above the bound makes pairs equal; without it they part."""
     data = digits(seed)
-    rows = np.tile(np.arange(len(data[0])), (1500, 1))
+    rows = np.tile(np.arange(len(data[0])), (3000, 1))
     for share, control in ((3.0, False), (0.0, True)):
         rule = HeavyBall(0.2, 0.0, 2 * share * bound)
         _, distance = trained(
             near, tanh_loss, data, rule.optax(), rows, watch=PAIRS.distance
         )
-        what = f"gamma = {share:g} gamma_0: distance of pairs after 1500 steps"
+        what = f"gamma = {share:g} gamma_0: distance of pairs after 3000 steps"
         yield below(what, distance[-1], 1e-5, control=control)
 
 
