@@ -277,7 +277,11 @@ class OddBlock:
                 dense = np.stack([turned(e) for e in np.eye(dimension)], axis=1)
                 values, vectors = np.linalg.eigh((dense + dense.T) / 2)
             else:
-                operator: Any = LinearOperator(shape=(dimension,) * 2, matvec=turned)
+                operator = LinearOperator(
+                    (dimension, dimension),
+                    turned,
+                    dtype=float,  # ty: ignore[parameter-already-assigned]
+                )
                 start = np.random.default_rng(seed).normal(size=dimension)
                 values, vectors = eigsh(operator, count, which="SA", v0=start)
         chosen = np.argsort(values)[:count]
