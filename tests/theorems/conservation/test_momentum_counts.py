@@ -12,7 +12,7 @@ def test_it_is_verified_quickly(tmp_path):
     found = lg.verify("momentum-counts", quick=True)
     assert found.holds, str(found)
     controls = [c.what for c in found.evidence.claims if c.is_control]
-    for kind in ("symmetric", "any E", "gradient flow has", "Euclidean", "inertia"):
+    for kind in ("symmetric", "any E", "gradient flow has", "swapped", "inertia"):
         assert any(kind in what for what in controls), kind
     found.figure().savefig(tmp_path / "figure.png")
 
