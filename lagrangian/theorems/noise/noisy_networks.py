@@ -213,8 +213,9 @@ class Teacher:
         return [first, *middle, last]
 
 
-def teacher(seed: int) -> Teacher:
-    generator = np.random.default_rng(seed)
+def teacher() -> Teacher:
+    """The one of all runs, whatever their seed: the seed draws the samples."""
+    generator = np.random.default_rng(0)
     turn = [np.linalg.qr(generator.normal(size=(3, 3)))[0] for _ in range(2)]
     return Teacher(
         np.array([2.0, 1.0, 0.5]),

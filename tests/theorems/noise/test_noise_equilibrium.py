@@ -11,7 +11,7 @@ from lagrangian.theorems.noise import noisy_networks as networks
 @pytest.mark.parametrize("layers", [2, 3, 4])
 def test_the_stated_matrices_multiply_to_the_teacher_and_are_aligned(layers):
     """tr(B_(i+1)) H_i = tr(H_(i-1)) B_i, by matrices."""
-    given = networks.teacher(2)
+    given = networks.teacher()
     matrices = given.at_rest(layers)
     whole = np.eye(3)
     h = [np.diag(given.inputs)]
@@ -29,7 +29,7 @@ def test_the_stated_matrices_multiply_to_the_teacher_and_are_aligned(layers):
 
 
 def test_the_minimum_of_equal_norms_is_another():
-    given = networks.teacher(0)
+    given = networks.teacher()
     first, second = module._start(given)
     np.testing.assert_allclose(second @ first, given.whole, atol=1e-12)
     np.testing.assert_allclose(second.T @ second, first @ first.T, atol=1e-12)
