@@ -33,11 +33,6 @@ class Modes:
     outputs: np.ndarray
     inputs: np.ndarray
 
-    def singular_values(self, layers: Layers) -> np.ndarray:
-        """p_i^T W q_i of each mode."""
-        first, second = layers
-        return np.einsum("oi,oh,hk,ki->i", self.outputs, second, first, self.inputs)
-
 
 def modes(data: Digits) -> Modes:
     left, sizes, right = np.linalg.svd(data.signal, full_matrices=False)
