@@ -4,12 +4,16 @@ No other tool finds them, so the time is compared with that of the one thing whi
 cannot be saved: a gradient of the same loss in float64, of which `discover` samples
 some hundred.
 
-    python benchmarks/discovery.py
+    python benchmarks/discovery.py              # a million parameters
+    python benchmarks/discovery.py ten-million  # by itself, for its memory
+    python benchmarks/discovery.py observed     # the time until a run begins, with laws
 """
 
 from __future__ import annotations
 
 import platform
+import resource
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,19 +41,8 @@ def cases() -> dict[str, Case]:
     def vectors(size: int, rows: int = 64) -> Any:
         return generator.normal(size=(rows, size))
 
-    classes, tokens = generator.integers(0, 10, 64), (32, 32)
+    classes = generator.integers(0, 10, 64)
     linear = Perceptron([512] * 5, nnx.Rngs(0), activation=None, use_bias=False)
-    transformer = Transformer(
-        nnx.Rngs(0),
-        "layer",
-        "pre",
-        vocabulary=64,
-        length=32,
-        width=128,
-        heads=4,
-        hidden=512,
-        blocks=5,
-    )
     return {
         "ReLU perceptron 256-1024-700-64-10": (
             Perceptron([256, 1024, 700, 64, 10], nnx.Rngs(0)),
@@ -66,12 +59,25 @@ def cases() -> dict[str, Case]:
             mean_square,
             (vectors(512), vectors(512)),
         ),
-        "transformer, 5 blocks of width 128": (
-            transformer,
-            cross_entropy,
-            (generator.integers(0, 64, tokens), generator.integers(0, 64, tokens)),
-        ),
+        "transformer, 5 blocks of width 128": transformer(128, 5),
     }
+
+
+def transformer(width: int, blocks: int) -> Case:
+    generator, tokens = np.random.default_rng(0), (32, 32)
+    model = Transformer(
+        nnx.Rngs(0),
+        "layer",
+        "pre",
+        vocabulary=64,
+        length=32,
+        width=width,
+        heads=4,
+        hidden=4 * width,
+        blocks=blocks,
+    )
+    batch = (generator.integers(0, 64, tokens), generator.integers(0, 64, tokens))
+    return model, cross_entropy, batch
 
 
 def gradient_time(case: Case) -> float:
@@ -93,12 +99,10 @@ def gradient_time(case: Case) -> float:
     return min(times[1:])
 
 
-def main() -> None:
-    print(f"{jax.default_backend()}, Python {platform.python_version()}, ", end="")
-    print(f"jax {jax.__version__}; compilation included\n")
+def print_table(cases: dict[str, Case]) -> None:
     head = "network | parameters | generators | discover s | one gradient s | gradients"
     print(f"| {head} |\n|{' --- |' * 6}")
-    for name, case in cases().items():
+    for name, case in cases.items():
         start = time.perf_counter()
         found = lg.discover(*case)
         seconds = time.perf_counter() - start
@@ -110,5 +114,46 @@ def main() -> None:
         )
 
 
+def print_beginning() -> None:
+    """Runs of ten steps, all compiled anew: without laws and with them, in turns."""
+    model = Transformer(
+        nnx.Rngs(0), vocabulary=5, length=4, width=4, heads=2, hidden=6, blocks=1
+    )
+    generator, tokens = np.random.default_rng(0), (32, 4)
+    batch = generator.integers(0, 5, tokens), generator.integers(0, 5, tokens)
+    found = lg.discover(model, cross_entropy, batch)
+    rule = lg.HeavyBall(0.01, momentum=0.9, weight_decay=1e-3)
+    laws = [lg.noether(rule.lagrangian(s.loss), s) for s in found]
+    charges = sum(s.evidence.generators for s in found)
+
+    def seconds(observe: list[Any]) -> float:
+        jax.clear_caches()
+        start = time.perf_counter()
+        lg.train(model, cross_entropy, batch, rule, 10, observe=observe, batch_size=16)
+        return time.perf_counter() - start
+
+    seconds([])
+    pairs = [(seconds([]), seconds(laws)) for _ in range(3)]
+    without, observed = (min(column) for column in zip(*pairs, strict=True))
+    print(
+        f"{found.parameters} parameters, {len(laws)} laws of {charges} generators: "
+        f"{without:.2f} s without, {observed:.2f} s with laws, "
+        f"{observed / without:.2f} times"
+    )
+
+
+def main(what: str = "million") -> None:
+    print(f"{jax.default_backend()}, Python {platform.python_version()}, ", end="")
+    print(f"jax {jax.__version__}; compilation included\n")
+    if what == "observed":
+        print_beginning()
+    elif what == "ten-million":
+        print_table({"transformer, 6 blocks of width 384": transformer(384, 6)})
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"\n{peak / 2**20:.1f} GB at most")
+    else:
+        print_table(cases())
+
+
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

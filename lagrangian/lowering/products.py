@@ -10,11 +10,20 @@ import jax
 import jax.numpy as jnp
 
 from lagrangian.lowering.evaluate import evaluate, unit_axis
+from lagrangian.lowering.families import (
+    families_in,
+    family_products,
+    has_family,
+)
 from lagrangian.lowering.kernels.fused import fused, total
+from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.inner import Inner
 
 #: Entries of a block from which on its products are worth several threads.
 LARGE = 2**18
+#: Entries of a block up to which its products are summed as they are: the loops for
+#: larger ones take long to compile.
+SMALL = 128
 #: Rows that are added up in one turn of its loops, where they can be shared out so.
 _UNROLLED = 8
 #: Lanes side by side in a sum over everything, and over the last axes for each unit.
@@ -24,13 +33,49 @@ _LANES, _UNIT_LANES = 64, 16
 def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
     """The values of `products`: scalars, or vectors over a unit axis.
 
-    XLA's CPU backend runs every sum over a block as a kernel of its own, reads the
-    block for each of them again, and sums without vector registers down its columns.
-    Here one kernel makes all products of all but the largest blocks.
+    Those that contain a `Family` of linear maps are arrays of its shape.
 
     Args:
         products: of blocks, of linear maps and of elementwise functions of them.
         values: as `evaluate` takes them.
+    """
+    families = families_in(values)
+    several = [node for node in products if has_family(node, families)]
+    single = [node for node in products if not has_family(node, families)]
+    found = dict(zip(single, _summed(single, values), strict=True))
+    if several:
+        of_members = family_products(several, values, families)
+        found |= zip(several, of_members, strict=True)
+    return [found[node] for node in products]
+
+
+def product_shape(
+    node: Inner, arrays: Mapping[Any, tuple[int, ...]], values: Mapping[Any, Any]
+) -> tuple[int, ...]:
+    """The shape of what `inner_products` returns for a product, without tracing it.
+
+    Args:
+        node: the product.
+        arrays: the shape of each block.
+        values: families of linear maps may be among them.
+    """
+    families = families_in(values)
+    for base, family in families.items():
+        if has_family(node, {base: family}):
+            return family.shape
+    axis = unit_axis(node)
+    if axis is None:
+        return ()
+    shapes = (arrays[block] for block in node.atoms(Block))
+    return (max(shapes, key=len)[axis],)
+
+
+def _summed(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
+    """Sums over one pair of blocks each.
+
+    XLA's CPU backend runs every sum over a block as a kernel of its own, reads the
+    block for each of them again, and sums without vector registers down its columns.
+    Here one kernel makes all products of all but the largest blocks.
     """
     operands = evaluate([side for node in products for side in node.args], values)
     pairs = [
@@ -83,6 +128,9 @@ def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> lis
     none of them uses vector registers. Here rows of lanes are added to one another.
     """
     size = math.prod(shape)
+    if size <= SMALL:
+        axes = tuple(a for a in range(len(shape)) if a != kept)
+        return [jnp.sum(jnp.broadcast_to(x * y, shape), axis=axes) for x, y in pairs]
     # Units in the last axis are lanes themselves; any others come first.
     in_lanes = kept == len(shape) - 1
     first = None if in_lanes else kept
@@ -104,19 +152,20 @@ def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> lis
 
     distinct = {id(a): laid_out(a) for pair in pairs for a in pair}
 
+    def rows_from(array: Any, start: Any) -> list[Any]:
+        if array.ndim == 0:
+            return [array] * turn
+        part = jax.lax.dynamic_slice_in_dim(array, start, turn, len(units))
+        return [part[..., k, :] for k in range(turn)]
+
     def body(i: Any, sums: Any) -> Any:
-        here = {
-            key: array
-            if array.ndim == 0
-            else jax.lax.dynamic_slice_in_dim(array, i * turn, turn, len(units))
-            for key, array in distinct.items()
-        }
+        here = {key: rows_from(array, i * turn) for key, array in distinct.items()}
         return [
             # A turn's sum first: fewer roundings than one row after the other.
             so_far
             + sum(
-                (_row(here[id(x)], k) * _row(here[id(y)], k)).astype(so_far.dtype)
-                for k in range(turn)
+                (one * other).astype(so_far.dtype)
+                for one, other in zip(here[id(x)], here[id(y)], strict=True)
             )
             for so_far, (x, y) in zip(sums, pairs, strict=True)
         ]
@@ -129,7 +178,3 @@ def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> lis
     if not in_lanes:
         sums = [total(value, axis=len(units)) for value in sums]
     return [x.astype(dtype) for x, dtype in zip(sums, dtypes, strict=True)]
-
-
-def _row(array: Any, k: int) -> Any:
-    return array if array.ndim == 0 else array[..., k, :]

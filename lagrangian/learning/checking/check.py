@@ -46,7 +46,7 @@ class Row:
     Attributes:
         symmetry, block: what was checked; `units` charges side by side.
         discrete: residual of the exact discrete law, the largest over steps and units,
-            relative to the Cauchy-Schwarz bound of its terms.
+            relative to the Cauchy-Schwarz bound of its terms; `worst` is the unit.
         balance: the same with the measured <grad f, xi> put in: the rounding of the
             optimiser alone.
         defect: <grad f, xi> relative to |grad f| |xi|, root mean square over the run,
@@ -80,6 +80,7 @@ class Row:
     block: str
     units: int
     discrete: float
+    worst: int
     balance: float
     defect: float
     rounding: float
@@ -224,10 +225,13 @@ def _row(runs: Sequence[Run], law: Law, tolerance: float) -> Row:
     if len(runs) > 1 and smooth and law.oscillator is not None:
         order = measure_order(runs, law, rounding)
     verdict, reason = _judge(measures, rounding, order, tolerance, run)
+    units = run[law].units
+    if units > 1:
+        reason = f"worst of {law.symmetry.charges(units, measures.worst)}: {reason}"
     return Row(
         symmetry=law.symmetry.name,
         block=", ".join(q.name for q in law.symmetry.xi),
-        units=run[law].units,
+        units=units,
         rounding=rounding,
         order=order,
         verdict=verdict,

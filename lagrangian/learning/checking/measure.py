@@ -19,6 +19,7 @@ class Measures:
     """The numbers of a `Row` of the same names, which says what they are."""
 
     discrete: float
+    worst: int
     balance: float
     defect: float
     metric: float
@@ -98,6 +99,7 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
                 )
     return Measures(
         discrete=float(np.max(highest["discrete"])),
+        worst=int(np.argmax(highest["discrete"])),
         balance=float(np.max(highest["balance"])),
         defect=_root_of_share(total["defect"], total["defect_scale"]),
         metric=_root_of_share(total["metric"], total["metric_scale"]),

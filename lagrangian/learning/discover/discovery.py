@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from lagrangian.learning.discover.candidates import Candidate
 from lagrangian.learning.discover.counting import Count, census, dimension
-from lagrangian.learning.discover.explain import epsilons, explain
-from lagrangian.learning.discover.families import generators, sample
+from lagrangian.learning.discover.explain import epsilons, explain, implied
+from lagrangian.learning.discover.families import NEAR, generators, sample
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import (
     APPROXIMATE,
@@ -19,7 +20,6 @@ from lagrangian.learning.discover.measure import (
     OF_GRADIENT,
     OF_LOSS,
     UNEXERCISED,
-    Candidate,
     Evidence,
     Measured,
     measure,
@@ -46,7 +46,7 @@ class Discovery(Sequence[DiscoveredSymmetry]):
         of_gradient, of_loss: where training differentiates something else than the loss
             (`stop_gradient`), the symmetries of its gradient alone, whose laws hold in
             training, and those of the loss alone, whose laws do not.
-        tested: a row for each candidate that the caller named.
+        tested: a row for each of the `candidates` that the caller named.
         unexercised: a row for each array with entries that no example reaches: a token
             that never occurs, a unit that is always off. No symmetries.
         dimension: how many directions the exact and unused symmetries span at a random
@@ -64,6 +64,7 @@ class Discovery(Sequence[DiscoveredSymmetry]):
     unused: tuple[DiscoveredSymmetry, ...]
     of_gradient: tuple[DiscoveredSymmetry, ...]
     of_loss: tuple[DiscoveredSymmetry, ...]
+    candidates: tuple[Symmetry, ...]
     tested: tuple[Evidence, ...]
     unexercised: tuple[Evidence, ...]
     dimension: int
@@ -110,13 +111,21 @@ class Discovery(Sequence[DiscoveredSymmetry]):
     def explain(self, row: DiscoveredSymmetry | Evidence | int) -> str:
         """What a row means, in words, with the numbers that it rests on.
 
+        Of a candidate also the law that it has in every step of training.
+
         Args:
             row: a symmetry, or a row of the table or its place in `rows`.
         """
         if isinstance(row, int):
             row = self.rows[row]
         evidence = row.evidence if isinstance(row, DiscoveredSymmetry) else row
-        return explain(evidence, list(self.roots), self.short[0] if self.short else "")
+        short = self.short[0] if self.short else ""
+        text = explain(evidence, list(self.roots), short)
+        for candidate, tested in zip(self.candidates, self.tested, strict=True):
+            if tested is evidence:
+                exact = [s.evidence for s in (*self.exact, *self.unused)]
+                text += "\n" + implied(candidate, tested, exact)
+        return text
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [_HEADER, *(row.cells() for row in self.rows)]
@@ -134,6 +143,7 @@ class Discovery(Sequence[DiscoveredSymmetry]):
             text += ", since some of the loss cannot be evaluated in float64"
         elif self.short:
             text += f" in float64, while the loss itself rounds to {self.short[0]}"
+        text += f"; approximate below {NEAR:.0e}"
         return f"{text}.\n{self.census}"
 
     def __str__(self) -> str:
@@ -186,7 +196,8 @@ def discover(
             `variables["params"]`. Neither it nor its state is changed. Every
             `nnx.Param` counts as a parameter; an array that is used twice is one.
         loss: `loss(model, batch)`, a scalar: what the model is trained with.
-        batch: arrays with one leading axis, in any pytree; 16 rows are used at a time.
+        batch: arrays with one leading axis, in any pytree; 16 rows are used at a time,
+            of models with more than 500,000 parameters 4.
         candidates: symmetries to be judged whether they are found or not.
         seed: of parameters and rows.
 
@@ -236,6 +247,7 @@ def discover(
         unused=tuple(s for s in kinds[EXACT] if s.generator.unused),
         of_gradient=kinds[OF_GRADIENT],
         of_loss=kinds[OF_LOSS],
+        candidates=tuple(c.symmetry for c in known),
         tested=tuple(tested),
         unexercised=tuple(_unexercised(quiet)),
         dimension=rank,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,6 +21,10 @@ from lagrangian.learning.discover.measure import (
     Evidence,
 )
 from lagrangian.learning.discover.probe import Probe
+from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.symbolic.laws.discrete import Steps
+from lagrangian.symbolic.laws.noether import noether
 
 #: A constant below this that is added before a root is an epsilon.
 SMALL = 0.02
@@ -76,6 +81,33 @@ def explain(row: Evidence, roots: list[tuple[float, float]], short: str) -> str:
     return "\n".join(lines)
 
 
+def implied(symmetry: Symmetry, row: Evidence, exact: Sequence[Evidence]) -> str:
+    """What a candidate implies: its law in a step; and what an absent one leaves out.
+
+    Args:
+        symmetry: the candidate.
+        row: what was measured of it.
+        exact: rows that were found.
+    """
+    lines = []
+    if row.kind in (APPROXIMATE, ABSENT):
+        for other in exact:
+            left_out = [path for path in other.blocks if path not in row.blocks]
+            if left_out and set(row.blocks) < set(other.blocks):
+                lines.append(
+                    f"There is one that moves {', '.join(left_out)} as well:"
+                    f" {other.description}."
+                )
+    holds = row.kind in (EXACT, OF_GRADIENT)
+    loss = symmetry.loss if holds else Loss("f", symmetry.blocks)
+    lines.append(
+        "In every step, where the trace p becomes beta p + kappa (grad f + lambda q),"
+        " its charge changes by what follows"
+        + (":" if holds else ", of which `loss` is no rounding:")
+    )
+    return "\n".join([*lines, str(noether(Steps(loss), symmetry))])
+
+
 def _verdict(row: Evidence, roots: list[tuple[float, float]]) -> str:
     if row.kind == EXACT:
         return "That is rounding: it is exact, and so is its law in discrete training."
@@ -90,7 +122,10 @@ def _verdict(row: Evidence, roots: list[tuple[float, float]]) -> str:
             " by `stop_gradient`. Its law does not hold in training."
         )
     if row.kind == ABSENT:
-        return "It is no symmetry: its law has a source, which is this size."
+        return (
+            "It is no symmetry: what follows, or another path to the loss, sees the"
+            " motion. Its law has a source of this size."
+        )
     shares = {e: e / size for e, size in roots if size > 0}
     likely = [e for e, s in shares.items() if 1 / LIKELY < row.residual / s < LIKELY]
     if row.kind == APPROXIMATE and likely:

@@ -31,11 +31,11 @@ from lagrangian.learning.discover.units import View
 
 #: How many more equations than unknowns are sampled, as a share and as a number.
 SURPLUS, EXTRA = 1.25, 8
-#: Largest defect of what is called an approximate symmetry: of scales of units, of
-#: other scales, and of matrices. Where there are few units, sums are small by chance
-#: more often; and a matrix that mixes units which are nearly linear is no symmetry of
-#: theirs.
-NEAR_UNITS, NEAR, NEAR_MATRIX = 0.2, 0.03, 1e-3
+#: Largest defect of what is called an approximate symmetry: of scales, and of matrices.
+#: A law with a larger source predicts nothing: so it is with the rescales of units that
+#: are roughly homogeneous, as GELU and SiLU are. And a matrix that mixes units which
+#: are nearly linear is no symmetry of theirs.
+NEAR, NEAR_MATRIX = 0.03, 1e-3
 
 #: The gradient of one draw, by path, at parameters and rows of the batch.
 Gradient = Callable[[Mapping[str, Any], Any], dict[str, np.ndarray]]
@@ -46,7 +46,7 @@ class Samples:
     """Pairings of every term with the gradients of all draws.
 
     Attributes:
-        sums, squares: of each term, arrays (draws, units).
+        sums, squares: of each term, arrays (draws, sampled units).
         silent: the pieces whose gradient is zero throughout.
         quiet: by path, a mask of the entries elsewhere whose gradient is exactly zero.
         low, high: between them zeros are parted from the rest.
@@ -61,14 +61,9 @@ class Samples:
 
     def pairings(self, terms: Sequence[Term]) -> Pairings:
         """A level's terms as columns; each draw and unit is a row."""
-        units = self.sums[terms[0]].shape[1]
-        chosen = np.arange(units)
-        if units > MANY_UNITS:
-            generator = np.random.default_rng(units)
-            chosen = generator.choice(units, MANY_UNITS, replace=False)
         return Pairings(
             *(
-                np.stack([part[t][:, chosen].ravel() for t in terms], axis=1)
+                np.stack([part[t].ravel() for t in terms], axis=1)
                 for part in (self.sums, self.squares)
             )
         )
@@ -176,18 +171,14 @@ def _near(
     A solution of shifts alone is none: their gradients are small by chance.
     """
     scales = [i for i, t in enumerate(terms) if t.action == SCALE or t.is_matrix]
-    family, units = terms[0].level
+    family, _ = terms[0].level
     if not scales:
         return []
     found: list[Solution] = []
     limits = [(scales, NEAR_MATRIX)]
     if family == AFFINE:
-        whole = all(terms[i].view.has_whole_axes for i in scales)
         both = [i for i, t in enumerate(terms) if t.action in (SCALE, SHIFT)]
-        limits = [
-            (both, NEAR_MATRIX),
-            (scales, NEAR_UNITS if units and whole else NEAR),
-        ]
+        limits = [(both, NEAR_MATRIX), (scales, NEAR)]
     for chosen, limit in limits:
         pairings = samples.pairings([terms[i] for i in chosen])
         known = [*basis, *(s.coefficients for s in found)]

@@ -8,15 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lagrangian.errors import InvalidSymmetry
-from lagrangian.learning.discover.families import NEAR_UNITS
+from lagrangian.learning.discover.candidates import Candidate
+from lagrangian.learning.discover.families import NEAR
 from lagrangian.learning.discover.generator import Generator, flow
 from lagrangian.learning.discover.probe import Probe
 from lagrangian.learning.discover.stretches import Stretch
-from lagrangian.lowering.evaluate import evaluate
-from lagrangian.lowering.pytrees import pick
-from lagrangian.symbolic.algebra.blocks import LinearMap, ones
-from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 EXACT, APPROXIMATE, ABSENT = "exact", "approximate", "absent"
 #: Where training differentiates something else than its loss (`stop_gradient`): what
@@ -35,66 +31,6 @@ LOWEST = 1e-4
 DRAWS = 3
 #: Below this share of the loss, what random displacements change is no yardstick.
 UNMOVED = 1e-9
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A symmetry of the engine, with what `measure` needs of a generator."""
-
-    symmetry: Symmetry
-    shapes: dict[str, tuple[int, ...]]
-    gap: tuple[float, float] = (np.nan, np.nan)
-    defect: float = 0.0
-
-    @classmethod
-    def of(cls, symmetry: Symmetry, shapes: dict[str, tuple[int, ...]]) -> Candidate:
-        """Checks that the model has its blocks, and that they can be evaluated."""
-        if symmetry.tau != 0 or len(symmetry.blocks) != len(symmetry.xi):
-            raise InvalidSymmetry(
-                f"{symmetry!r} moves more than blocks of parameters. Pass candidates "
-                'such as `lg.Scale("dense.kernel")`.'
-            )
-        for direction in symmetry.xi.values():
-            if direction.has(LinearMap):
-                raise InvalidSymmetry(
-                    f"the linear map in {symmetry!r} has no function here. Pass "
-                    "candidates without linear maps."
-                )
-        pick(shapes, [block.name for block in symmetry.blocks], "the model")
-        return cls(symmetry, shapes)
-
-    @property
-    def count(self) -> int:
-        """Charges side by side."""
-        counts = {
-            1 if b.unit_axis is None else self.shapes[b.name][b.unit_axis]
-            for b in self.symmetry.blocks
-        }
-        if len(counts) > 1:
-            raise InvalidSymmetry(
-                f"the blocks of {self.symmetry!r} have {sorted(counts)} units along "
-                "their unit axes. Name axes of equal length."
-            )
-        return counts.pop()
-
-    def element(self, generator: np.random.Generator) -> np.ndarray:
-        """A random size of the motion for every unit."""
-        sizes = generator.uniform(0.3, 0.7, self.count)
-        return sizes * generator.choice([-1, 1], self.count)
-
-    def field(self, theta: Mapping[str, Any], chosen: np.ndarray) -> dict[str, Any]:
-        """xi at `theta`, every unit of a block by its own size."""
-        symmetry = self.symmetry
-        values = {b: theta[b.name] for b in symmetry.blocks} | {ones: np.ones(())}
-        directions = evaluate(symmetry.xi.values(), values)
-        field = {}
-        for block, direction in zip(symmetry.blocks, directions, strict=True):
-            shape = [1] * len(self.shapes[block.name])
-            if block.unit_axis is not None:
-                shape[block.unit_axis] = self.count
-            whole = np.broadcast_to(direction, self.shapes[block.name])
-            field[block.name] = whole * chosen.reshape(shape)
-        return field
 
 
 @dataclass(frozen=True)
@@ -139,7 +75,7 @@ class Evidence:
         rounding: float,
     ) -> Evidence:
         residual = max(generator.defect, measured.residual)
-        kind = APPROXIMATE if residual < NEAR_UNITS else ABSENT
+        kind = APPROXIMATE if residual < NEAR else ABSENT
         holds = measured.defect < FINITE * rounding
         # What lies beyond the gap is no zero, however small: an epsilon of 1e-11.
         zero, other = generator.gap

@@ -76,7 +76,7 @@ class Piece:
             array[self.index] = values
             return array.reshape(self.whole)
         array = jnp.zeros(prod(self.whole), values.dtype)
-        return array.at[self.index].set(values).reshape(self.whole)
+        return array.at[self.index].set(values, unique_indices=True).reshape(self.whole)
 
     def written(self, names: Mapping[int, str]) -> str:
         """How it is written, where these axes are numbered: `[..., k]`, `[4k:4k+4]`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,8 +16,9 @@ from lagrangian.learning.discover.in_double import evaluated
 from lagrangian.learning.discover.pieces import Piece, pieces_of
 from lagrangian.lowering.programs import equations
 
-#: Rows of the batch that one sample uses.
-ROWS = 16
+#: Rows of the batch that one sample uses; and of models with more parameters than
+#: `LARGE`, where a row is dear, and draws are many.
+ROWS, FEW_ROWS, LARGE = 16, 4, 500_000
 #: How far a draw is from the given parameters, relative to their root mean square,
 #: and what stands for that of an array that is zero.
 SPREAD, ZERO_ARRAY = 0.5, 0.3
@@ -164,8 +165,7 @@ class Probe:
         generator = np.random.default_rng(seed)
         for _ in range(count):
             theta = {
-                path: array
-                + SPREAD * self._sizes[path] * generator.standard_normal(array.shape)
+                path: _near(array, SPREAD * self._sizes[path], generator)
                 for path, array in self.parameters.items()
             }
             yield theta, self.rows(self.batch, generator)
@@ -175,8 +175,25 @@ class Probe:
         length = length_of(batch)
         if length is None:
             return batch
-        rows = generator.permutation(length)[:ROWS]
+        rows = generator.permutation(length)[: rows_of(self.parameters.values())]
         return [leaf[rows] for leaf in batch]
+
+
+def rows_of(arrays: Iterable[Any]) -> int:
+    """How many rows a sample of a model with these arrays uses."""
+    return FEW_ROWS if sum(a.size for a in arrays) > LARGE else ROWS
+
+
+def _near(array: np.ndarray, spread: float, chance: np.random.Generator) -> np.ndarray:
+    """Random numbers around an array's, with this standard deviation.
+
+    They are uniform: of 10^7 normal ones, each draw would take longer than a gradient.
+    """
+    drawn = chance.random(array.shape)
+    drawn -= 0.5
+    drawn *= spread * np.sqrt(12)
+    drawn += array
+    return drawn
 
 
 def length_of(leaves: list[Any]) -> int | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
 from math import prod
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.learning.discover.pieces import Piece
@@ -35,15 +36,17 @@ MATRICES = (SYMMETRIC, ANTISYMMETRIC, CENTRED)
 #: What a number a unit moves; these share levels, since a generator may have them all.
 AFFINE = "affine"
 
-#: Entries of a matrix, and units of a view with several axes, that are sampled.
+#: Entries of a matrix, and units of a view, that are sampled.
 MATRIX_ENTRIES, MANY_UNITS = 8, 48
+#: Entries of an array above which the squares of its products are sampled.
+LARGE = 2**15
 #: Biases are tried with kernels of other layers in models of at most so many pieces.
 FEW_PIECES = 12
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Parameters and the gradient there, by path, and what terms take of them."""
+    """Parameters and the gradient there, by path, and the pieces of them."""
 
     theta: Mapping[str, np.ndarray]
     gradient: Mapping[str, np.ndarray]
@@ -55,13 +58,6 @@ class Draw:
             arrays = self.theta[piece.path], self.gradient[piece.path]
             self._known[piece] = tuple(piece.take(a) for a in arrays)
         return self._known[piece]
-
-    def products(self, source: Piece, moved: Piece) -> tuple[np.ndarray, np.ndarray]:
-        """theta of one piece times g of another, and its square."""
-        if (source, moved) not in self._known:
-            values = self.piece(source)[0] * self.piece(moved)[1]
-            self._known[source, moved] = values, values**2
-        return self._known[source, moved]
 
 
 @dataclass(frozen=True)
@@ -113,19 +109,29 @@ class Term:
         view = self.view
         if self.is_matrix:
             return self._matrix_pairing(draw)
+        factors, axes, chosen = self._factors(draw), view.axes, _sample(view.units)
+        if axes and len(axes) == len(view.shape):
+            index = np.unravel_index(chosen, view.shape)
+            values = _product([np.broadcast_to(f, view.shape)[index] for f in factors])
+            return values, values**2
+        if len(axes) == 1 and len(chosen) < view.units[0]:
+            # Before the sums, which take as long as the rest is large.
+            factors, chosen = _taken(factors, chosen, axes[0]), np.arange(len(chosen))
+        elif not axes and view.size > LARGE:
+            return _of_whole(factors)
+        values = _product(factors)
+        rest = tuple(a for a in range(values.ndim) if a not in axes)
+        sums, squares = values.sum(rest), (values**2).sum(rest)
+        return sums.reshape(-1)[chosen], squares.reshape(-1)[chosen]
+
+    def _factors(self, draw: Draw) -> list[np.ndarray]:
+        """Whose products are summed up, with axes of length 1 where one is spread."""
+        gradient = draw.piece(self.moved)[1]
         if self.action == SHIFT:
-            values = draw.piece(view.piece)[1]
-            squares = values**2
-        elif self.action == ABSORB:
-            values = draw.piece(view.piece)[0] * self._spread(draw.piece(self.moved)[1])
-            squares = values**2
-        else:
-            values, squares = draw.products(view.piece, self.moved)
-        rest = tuple(a for a in range(values.ndim) if a not in view.axes)
-        chosen = _sample(view.units)
-        if rest:
-            values, squares = values.sum(rest), squares.sum(rest)
-        return values.reshape(-1)[chosen], squares.reshape(-1)[chosen]
+            return [gradient]
+        if self.action == ABSORB:
+            gradient = self._spread(gradient)
+        return [draw.piece(self.view.piece)[0], gradient]
 
     def _spread(self, values: Any) -> Any:
         """What has the kept axes of the view's piece, along its other axes."""
@@ -143,7 +149,7 @@ class Term:
         )
         if self.action == CENTRED:
             left, right = (a - a.mean(axis=1, keepdims=True) for a in (left, right))
-        above, below = np.triu_indices(left.shape[1], 1)
+        above, below = _above(left.shape[1])
         outer = left @ right.swapaxes(1, 2)
         squares = left**2 @ (right**2).swapaxes(1, 2)
         sums = outer[:, above, below] + sign * outer[:, below, above]
@@ -174,7 +180,7 @@ class Term:
 
         Args:
             array: NumPy or JAX.
-            chosen: the element of the family, of `element_shape`.
+            chosen: the element of the family, of `element_shape`; NumPy or JAX.
         """
         view = self.view
         if self.is_matrix:
@@ -182,7 +188,8 @@ class Term:
                 chosen = chosen - chosen.mean(axis=-1, keepdims=True)
                 chosen = chosen - chosen.mean(axis=-2, keepdims=True)
             return view.fold(chosen.swapaxes(-1, -2) @ view.unfold(array))
-        spread = np.broadcast_to(chosen[..., None], (*view.units, view.size))
+        numbers = np if isinstance(chosen, np.ndarray) else jnp
+        spread = numbers.broadcast_to(chosen[..., None], (*view.units, view.size))
         if self.action == SHIFT:
             return view.fold(spread)
         values = view.fold_piece(spread) * view.piece.take(array)
@@ -240,10 +247,43 @@ def _companions(terms: Iterable[Term]) -> list[Term]:
     ]
 
 
-def _sample(units: tuple[int, ...]) -> Any:
-    """Units that are sampled: all along one axis, some of those along several."""
+def _product(factors: Sequence[np.ndarray]) -> np.ndarray:
+    return factors[0] if len(factors) == 1 else factors[0] * factors[1]
+
+
+def _taken(
+    factors: Sequence[np.ndarray], chosen: np.ndarray, axis: int
+) -> list[np.ndarray]:
+    """The factors at some places along an axis."""
+    return [f if f.shape[axis] == 1 else f.take(chosen, axis) for f in factors]
+
+
+def _of_whole(factors: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of a large product, and the sum of its squares as a sample has it."""
+    first, last = factors[0], factors[-1]
+    if len(factors) == 1:
+        total = first.sum()
+    else:
+        spread = tuple(a for a, n in enumerate(last.shape) if n < first.shape[a])
+        total = np.vdot(first.sum(spread) if spread else first, last)
+    axis = int(np.argmax(first.shape))
+    chosen = _sample(first.shape[axis : axis + 1])
+    values = _product(_taken(factors, chosen, axis))
+    share = len(chosen) / first.shape[axis]
+    return np.array([total]), np.array([np.vdot(values, values) / share])
+
+
+@cache
+def _above(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the entries above the diagonal are."""
+    return np.triu_indices(size, 1)
+
+
+@cache
+def _sample(units: tuple[int, ...]) -> np.ndarray:
+    """Units that are sampled."""
     total = prod(units)
-    if len(units) < 2 or total <= MANY_UNITS:
+    if total <= MANY_UNITS:
         return np.arange(total)
     return np.random.default_rng(total).choice(total, MANY_UNITS, replace=False)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from fractions import Fraction
 from math import prod
 from typing import Any
@@ -13,6 +12,7 @@ import sympy as sp
 
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import Evidence
+from lagrangian.learning.discover.members import Members
 from lagrangian.learning.discover.stretches import Stretch
 from lagrangian.learning.discover.terms import (
     ABSORB,
@@ -24,14 +24,14 @@ from lagrangian.learning.discover.terms import (
     Term,
 )
 from lagrangian.symbolic.algebra.blocks import Block, LinearMap, ones
-from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.symmetry import Symmetry
-
-Function = Callable[[Any], Any]
 
 
 class DiscoveredSymmetry(Symmetry):
     """A symmetry that `discover` found, with what it rests on.
+
+    A run observes a charge for each generator. Those of matrices are arrays (..., k, k)
+    of them, head by head: the entries of a matrix such as W1^T W1 - W2 W2^T.
 
     Attributes:
         maps: a function for each linear map in its generator, for `train(maps=...)`;
@@ -43,7 +43,7 @@ class DiscoveredSymmetry(Symmetry):
     def __init__(
         self,
         xi: Mapping[Any, Any],
-        maps: Mapping[LinearMap, Function],
+        maps: Mapping[LinearMap, Members],
         evidence: Evidence,
         generator: Generator,
     ):
@@ -53,32 +53,10 @@ class DiscoveredSymmetry(Symmetry):
     def _content(self) -> tuple[Any, ...]:
         return (*super()._content(), frozenset(self.maps.items()))
 
-
-@dataclass(frozen=True, eq=False)
-class Moved(ByContent):
-    """What terms move by, as a linear map of one array, or of the number 1.
-
-    Attributes:
-        terms: with their coefficients; all take the same array, or all are shifts.
-        chosen: the element of the family.
-    """
-
-    terms: tuple[tuple[Term, float], ...]
-    chosen: np.ndarray
-
-    def _content(self) -> tuple[Any, ...]:
-        return Moved, self.terms, self.chosen.shape, self.chosen.tobytes()
-
-    @property
-    def domain(self) -> tuple[int, ...]:
-        """The shape of what it takes."""
-        term = self.terms[0][0]
-        return () if term.action == SHIFT else term.view.piece.whole
-
-    def __call__(self, array: Any) -> Any:
-        element = self.chosen.astype(array.dtype)
-        moved = sum(c * term.field(array, element) for term, c in self.terms)
-        return moved * array if self.domain == () else moved
+    def charges(self, count: int, number: int) -> str:
+        if not self.generator.is_matrix:
+            return super().charges(count, number)
+        return next(iter(self.maps.values())).written(number)
 
 
 def to_symmetry(
@@ -88,22 +66,20 @@ def to_symmetry(
 
     Scales and shifts of whole units become one symmetry with a charge for each unit.
     Where the units of a block are no axis of its array (the groups of a normalisation,
-    the pixels of a flattened channel) all units move together. What acts by matrices
-    becomes linear maps, for one element drawn at random from the family.
+    the heads of a fused kernel), and where matrices mix them, the generator has linear
+    maps, whose functions are `Members`: also then there is a charge for each generator.
 
     Args:
         generator: what was found.
         evidence: kept with the symmetry.
-        number: makes the names of the linear maps unique, and their elements.
+        number: makes the names of the linear maps unique.
     """
     if isinstance(generator, Stretch):
         return DiscoveredSymmetry(generator.directions(), {}, evidence, generator)
     axes = _unit_axes(generator)
-    maps: dict[LinearMap, Function] = {}
+    maps: dict[LinearMap, Members] = {}
     xi: dict[Any, Any] = {}
     chosen = generator.element(np.random.default_rng(number))
-    if axes is None and not generator.is_matrix:
-        chosen = np.ones(generator.units)
     for path in dict.fromkeys(term.path for term, _ in generator.terms):
         terms = [(t, c) for t, c in generator.terms if t.path == path]
         block = Block(path, unit_axis=(axes or {}).get(path))
@@ -112,12 +88,12 @@ def to_symmetry(
             continue
         xi[block] = 0
         for i, (source, parts) in enumerate(_by_source(terms).items()):
-            if source is None and all(_is_plain(t, chosen) for t, _ in parts):
+            if source is None and all(_is_plain(t) for t, _ in parts):
                 xi[block] += sum(_exact(c) for _, c in parts) * ones
                 continue
             name = f"A{number}_{path}" + (f"_{i}" if i else "")
             linear_map = LinearMap(name, _parity(parts, path == source))
-            maps[linear_map] = Moved(tuple(parts), chosen)
+            maps[linear_map] = Members(tuple(parts), chosen)
             argument = ones if source is None else Block(source)
             xi[block] += linear_map(argument)
             if source is not None:
@@ -183,9 +159,9 @@ def _parity(terms: list[tuple[Term, float]], own: bool) -> int:
     return signs.pop() if len(signs) == 1 and (alone or 1 in signs) else 0
 
 
-def _is_plain(term: Term, chosen: np.ndarray) -> bool:
+def _is_plain(term: Term) -> bool:
     """Whether a shift moves all entries of an array by the same."""
-    return term.view.piece.is_all and bool((chosen == 1).all())
+    return term.view.piece.is_all and not term.view.units
 
 
 def _by_source(

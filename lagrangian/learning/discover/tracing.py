@@ -12,7 +12,7 @@ from jax.extend.core import ClosedJaxpr
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.discover.in_double import evaluated
-from lagrangian.learning.discover.probe import ROWS, Probe, length_of
+from lagrangian.learning.discover.probe import Probe, length_of, rows_of
 from lagrangian.learning.model import split, traced_loss
 from lagrangian.lowering.programs import equations
 from lagrangian.lowering.pytrees import named_leaves
@@ -47,7 +47,7 @@ def make_probe(model: Any, loss: Callable[[Any, Any], Any], batch: Any) -> Probe
     long = any(leaf.dtype == np.float64 for leaf in named.values())
     with jax.enable_x64(long), traced_loss():
         kept = length_of(arrays)
-        rows = [a if kept is None else a[:ROWS] for a in arrays]
+        rows = [a if kept is None else a[: rows_of(named.values())] for a in arrays]
         example = (
             [jnp.asarray(leaf) for leaf in named.values()],
             [jnp.asarray(row) for row in rows],

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
@@ -21,7 +20,7 @@ from lagrangian.learning.training.groups import Group, group_of
 from lagrangian.learning.training.run import Record, step_rate
 from lagrangian.learning.training.terms import continuous_terms, discrete_terms
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
-from lagrangian.lowering.products import inner_products
+from lagrangian.lowering.products import inner_products, product_shape
 from lagrangian.symbolic.algebra.blocks import Block, ones
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
@@ -56,7 +55,9 @@ class Observation:
         self.maps: dict[Any, Any] = {}
         for law in self.laws:
             self.maps |= getattr(law.symmetry, "maps", {})
-        self.maps |= maps or {}
+        #: Those that the caller gave.
+        self.given = dict(maps or {})
+        self.maps |= self.given
         self.blocks = list(
             dict.fromkeys(w for law in laws for w in law.lagrangian.coordinates)
         )
@@ -140,14 +141,12 @@ class Observation:
         """The carried products of a state, as a vector; `states` has its "trace"."""
         return _joined(self._values(self.carried, q, states, jnp.ones(())))
 
-    def shapes(
-        self, q: Mapping[str, Any], states: States, rate: Any
-    ) -> list[tuple[int, ...]]:
-        """The shape of each of the products."""
-        values = jax.eval_shape(
-            lambda *at: self._values(self.products, *at), q, states, rate
-        )
-        return [tuple(v.shape) for v in values]
+    def shapes(self, q: Mapping[str, Any]) -> list[tuple[int, ...]]:
+        """The shape of each of the products, for such arrays."""
+        arrays = {w: q[w.name].shape for w in self.blocks}
+        arrays |= {role(w, name): arrays[w] for w in self.blocks for name in ROLES}
+        arrays |= {metric_block(w): arrays[w] for w in self.blocks}
+        return [product_shape(node, arrays, self.maps) for node in self.products]
 
     def _values(
         self, products: Sequence[Any], q: Mapping[str, Any], states: States, rate: Any

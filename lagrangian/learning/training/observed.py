@@ -20,7 +20,6 @@ from lagrangian.learning.training.unread import Unread
 from lagrangian.lowering.kernels.fused import computed_after
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.algebra.symmetry import Symmetry
-from lagrangian.symbolic.laws.discrete import ROLES
 from lagrangian.symbolic.laws.noether import Law, noether
 
 #: Of the records in a state, unless its capacity is given.
@@ -183,11 +182,11 @@ class Watch:
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
         check_units(self.observation.blocks, leaves)
         observation = self.observation
-        check_maps(observation.laws, observation.maps, leaves)
+        check_maps(observation.laws, observation.given, leaves)
         if groups := groups_of(self.rule, params):
-            laws, maps = observation.laws, observation.maps
+            laws, maps = observation.laws, observation.given
             observation = Observation(laws, self.rule, maps, groups)
-        shapes, dtype = self._shapes(observation, leaves), coarsest(leaves)
+        shapes, dtype = tuple(observation.shapes(leaves)), coarsest(leaves)
         sizes = tuple((name, leaf.size) for name, leaf in leaves.items())
         wide = jnp.promote_types(dtype, jnp.float32)  # for loss and learning rate
         width = 2 + sum(int(np.prod(shape)) for shape in shapes)
@@ -247,14 +246,6 @@ class Watch:
             "trace": self.rule.trace(before),
             "metric": self.rule.metric(after, gradient, before),
         }
-
-    def _shapes(
-        self, observation: Observation, leaves: dict[str, Any]
-    ) -> tuple[tuple[int, ...], ...]:
-        """Of the products, found without computing them."""
-        states = {name: leaves for name in (*ROLES, "metric")}
-        rate = jnp.asarray(self.rule.rate(jnp.zeros([], jnp.int32)))
-        return tuple(observation.shapes(leaves, states, rate))
 
 
 def _row(

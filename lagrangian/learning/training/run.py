@@ -33,6 +33,8 @@ def _recorded(name: str) -> cached_property[np.ndarray]:
 class Record:
     """What was recorded of one law: float64 arrays of shape (steps,) or (steps, units).
 
+    Those of a group of matrices have the shape (steps, k, k), or (steps, heads, k, k).
+
     Computed from the recorded inner products when an attribute is first read:
 
     - `quantity`: x of the law's oscillator (its charge where it is none), before the

@@ -84,6 +84,10 @@ class Symmetry(ByContent):
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(str(q) for q in self.xi)})"
 
+    def charges(self, count: int, number: int) -> str:
+        """How a report calls one of several charges side by side."""
+        return f"{count} charges, number {number}"
+
     @property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks that it moves."""

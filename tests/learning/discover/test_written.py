@@ -170,3 +170,53 @@ def test_the_types_that_a_loss_rounds_to_are_said():
         x = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
         discovery = discover(double, lambda p, x: jnp.mean((x @ p["w"]) ** 2), x)
     assert discovery.short == () and "rounds" not in str(discovery)
+
+
+def test_a_centred_stream_turns_around_the_vector_of_ones():
+    """R^T A R for antisymmetric A with A 1 = 0: (D-1)(D-2)/2 of them."""
+    width, hidden, tokens, outputs = 5, 4, 7, 3
+    x = np.random.default_rng(0).integers(0, tokens, (64, 2))
+
+    def forward(p, x, centred=True):
+        norm = written.layer_norm if centred else lambda h: h + 0.1 * h**3
+        h = p["tokens"][x]
+        h = h + jax.nn.relu(norm(h) @ p["up"]) @ p["down"]
+        return jnp.tanh(norm(h) @ p["head"]).mean(1)
+
+    parameters = written.arrays(
+        tokens=(tokens, width),
+        up=(width, hidden),
+        down=(hidden, width),
+        head=(width, outputs),
+    )
+    case = written.regression(forward, parameters, x, (64, outputs))
+    discovery = discover(*case)
+    turns = [s for s in discovery if s.name == "rotation"]
+    (turn,) = (s.evidence for s in turns)
+    assert turn.generators == (width - 1) * (width - 2) // 2
+    assert "rotation that keeps the mean" in turn.description
+    assert set(turn.blocks) == set(parameters)
+    # What is written into the stream may shift, what is read from it as well.
+    shifts = tokens + hidden + hidden + outputs
+    assert discovery.dimension == turn.generators + shifts + hidden
+    # A control: units that are not read by their size alone do not turn.
+    other = case._replace(
+        loss=lambda p, b: written.squares(forward(p, b[0], False), b[1])
+    )
+    assert not any(s.name == "rotation" for s in discover(*other))
+
+
+def test_rows_and_columns_of_one_array_shift_once_together():
+    """Eight rows and eight columns span 15 directions: both as a whole are the same."""
+
+    def forward(p, x):
+        m = p["m"] - p["m"].mean(0) - p["m"].mean(1, keepdims=True)
+        return jnp.tanh(x @ m)
+
+    x = written.numbers(64, 8)
+    discovery = discover(
+        *written.regression(forward, written.arrays(m=(8, 8)), x, (64, 8))
+    )
+    assert sum(s.evidence.generators for s in discovery) == 16
+    assert discovery.dimension == 15 and "(of 16 listed" in str(discovery)
+    assert discovery.census.missing == 0

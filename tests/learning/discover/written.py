@@ -78,8 +78,13 @@ def rotated(x, pairs="halves"):
 D, H, W, T = 8, 2, 3, 4
 
 
-def attention(cut="separate", bias=False, rotary=None, heads=H, groups=H, width=W):
-    """One layer of attention; its weights cut as one codebase or another does."""
+def attention(
+    cut="separate", bias=False, rotary=None, heads=H, groups=H, width=W, cosine=False
+):
+    """One layer of attention; its weights cut as one codebase or another does.
+
+    With `cosine` the temperature of the softmax is the length of the query.
+    """
     inputs = numbers(32, T, D)
     own, shared = heads * width, groups * width
 
@@ -104,6 +109,8 @@ def attention(cut="separate", bias=False, rotary=None, heads=H, groups=H, width=
             q, k, v = (y[..., i, :] for i in range(3))
         if rotary:
             q, k = rotated(q, rotary), rotated(k, rotary)
+        if cosine:
+            q = q / jnp.sqrt((q**2).sum(-1, keepdims=True) + 1e-3)
         if groups != heads:
             k, v = (jnp.repeat(z, heads // groups, axis=2) for z in (k, v))
         z = attend(q, k, v)
