@@ -64,6 +64,10 @@ from .learning.discover.discovery import (
     Discovery as Discovery,
     discover as discover,
 )
+from .learning.gradient_noise import (
+    GradientNoise as GradientNoise,
+    gradient_noise as gradient_noise,
+)
 from .learning.network_flow import (
     NetworkFlow as NetworkFlow,
     NetworkPath as NetworkPath,
@@ -89,6 +93,9 @@ from .learning.rules.rule import (
     friction as friction,
     mass as mass,
 )
+from .learning.training.imported import (
+    imported as imported,
+)
 from .learning.training.observed import (
     observed as observed,
 )
@@ -101,6 +108,12 @@ from .learning.training.run import (
 )
 from .learning.training.train import (
     train as train,
+)
+from .learning.unit_symmetry import (
+    OddBlock as OddBlock,
+    Permutation as Permutation,
+    Reflection as Reflection,
+    UnitSymmetry as UnitSymmetry,
 )
 from .lowering.cache import (
     cache as cache,

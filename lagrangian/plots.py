@@ -12,6 +12,7 @@ PREDICTED = {"linewidth": 1.0, "linestyle": "--"}
 _STYLES = {
     "measured": MEASURED | {"marker": ".", "markersize": 4},
     "predicted": PREDICTED,
+    "points": {"color": "0.15", "linestyle": "none", "marker": "o", "markersize": 3.5},
     "control": {"color": "C3", "linewidth": 1.0, "linestyle": ":", "marker": "x"},
 }
 

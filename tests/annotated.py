@@ -29,6 +29,7 @@ def mechanics(lg, sp):
 
 
 def learning(lg):
+    import optax
     from flax import nnx
 
     model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
@@ -40,11 +41,16 @@ def learning(lg):
         out = model(batch)
         return ((out[:, 0] - out[:, 1]) ** 2).mean()
 
-    data = [[0.0, 1.0], [1.0, 0.5], [0.3, 0.2], [0.7, 0.1]]
-    run = lg.train(
-        model, loss, np.array(data, np.float32), rule, steps=6, observe=[law]
-    )
+    data = np.array([[0.0, 1.0], [1.0, 0.5], [0.3, 0.2], [0.7, 0.1]], np.float32)
+    run = lg.train(model, loss, data, rule, steps=6, observe=[law])
     assert lg.check(run, [law]).holds
+    chain = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-2))
+    read = lg.train(
+        model, loss, data, chain, 6, observe=[scale], callback=lg.check, every=3
+    )
+    assert lg.check(read).holds
+    still = {"parameters/w": np.ones((4, 2)), "gradients/w": np.zeros((3, 2))}
+    assert lg.check(lg.imported(still, [lg.Scale("w")], lg.HeavyBall(0.1))).holds
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ class Parts:
         """The model with these parameters and this state."""
         if self.graph is None:
             return parameters
-        return nnx.merge(self.graph, parameters, rest)
+        # Copied: what is done to the model is not done to a state that goes on.
+        return nnx.merge(self.graph, parameters, rest, copy=True)
 
     def bind(self, loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:
         """`loss` as (parameters, rest, batch) -> (loss, (parameters, rest)).
@@ -161,7 +162,10 @@ def _check(named: Mapping[str, Any], model: Any) -> None:
         raise LagrangianError(
             "`model` has batch statistics beside its parameters, and would train both. "
             'Pass `variables["params"]`, and let the loss call `module.apply` with '
-            '`{"params": ..., "batch_stats": ...}`.'
+            '`{"params": ..., "batch_stats": ...}`; or have them carried along, and '
+            "random keys as well: `nnx.bridge.lazy_init(nnx.bridge.ToNNX(module, "
+            "nnx.Rngs(0)), inputs)` is a module for `model`, to be called with "
+            '`mutable=["batch_stats"]`.'
         )
     is_tree = bool(named) and any(hasattr(leaf, "dtype") for leaf in named.values())
     if not is_tree:

@@ -75,7 +75,7 @@ def _summed(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
 
     XLA's CPU backend runs every sum over a block as a kernel of its own, reads the
     block for each of them again, and sums without vector registers down its columns.
-    Here one kernel makes all products of all but the largest blocks.
+    Here, on one device, one kernel makes all products of all but the largest blocks.
     """
     operands = evaluate([side for node in products for side in node.args], values)
     pairs = [
@@ -86,7 +86,8 @@ def _summed(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
         shape, axis = jnp.broadcast_shapes(x.shape, y.shape), unit_axis(node)
         kept = None if axis is None else axis % len(shape)
         groups.setdefault((shape, kept), []).append(index)
-    on_cpu = jax.default_backend() == "cpu"
+    # Blocks that are cut among devices need sums that XLA knows for such.
+    on_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
     results: list[Any] = [None] * len(products)
     small: dict[Any, list[int]] = {}
     for (shape, kept), members in groups.items():

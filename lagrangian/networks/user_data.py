@@ -68,6 +68,22 @@ def load_data(path: str | os.PathLike[str]) -> Dataset:
     return from_arrays(*arrays.values(), name=_title(path), called=called)
 
 
+def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz` file by name, 4 GiB at most; pickles are never loaded.
+
+    Raises:
+        LagrangianError: no such file, a damaged one, or one with other things in it.
+    """
+    path = Path(path)
+    with (
+        _plain(path, open_regular, path) as file,
+        _plain(path, zipfile.ZipFile, file) as archive,
+    ):
+        names = [m.removesuffix(".npy") for m in archive.namelist()]
+        _check_size(path, [_plain(path, _member, archive, n, _size) for n in names])
+        return {n: _plain(path, _member, archive, n, _array) for n in names}
+
+
 def _title(path: Path) -> str:
     return path.absolute().name.removesuffix(".npz")
 

@@ -27,6 +27,11 @@ _CHAPTERS = {
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
     "discrete-noether": "dynamics",
+    "phase-transitions": "noise",
+    "law-of-balance": "noise",
+    "symmetry-constraint": "noise",
+    "noise-equilibrium": "noise",
+    "symmetry-to-symmetry": "noise",
 }
 NAMES = tuple(_CHAPTERS)
 

@@ -76,8 +76,8 @@ def identity(what: str, residual: Any, *, control: bool = False) -> Claim:
 def order(
     what: str,
     predicted: float,
-    rates: Sequence[float],
-    errors: Sequence[float],
+    rates: Sequence[float] | np.ndarray,
+    errors: Sequence[float] | np.ndarray,
     tolerance: float = 0.15,
     *,
     control: bool = False,
@@ -94,7 +94,10 @@ def order(
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel: `style` is "measured", "predicted" or "control"."""
+    """One line of a panel.
+
+    `style` is "measured", "predicted", "control", or "points" without a line.
+    """
 
     label: str
     x: np.ndarray

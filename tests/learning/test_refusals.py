@@ -83,7 +83,7 @@ STATE = TrainState.create(apply_fn=None, params={"w": jnp.ones(3)}, tx=optax.ide
         ({"batch_size": 0}, "`batch_size` is 0; pass a whole number above 0"),
         ({"batch_size": -3}, "`batch_size` is -3"),
         ({"steps": 2.5}, "`steps` is 2.5"),
-        ({"rule": optax.sgd(0.1)}, "Pass a learning rule, such as `lg.HeavyBall"),
+        ({"rule": 0.1}, "`rule` is a float. Pass an optax transformation"),
         ({"observe": [3.0]}, "`observe` has .* Pass laws"),
         ({"observe": [law_of(WRONG_AXIS)]}, r"`unit_axis` is 5 .* from -2 to 1"),
         ({"loss": by_numpy}, "a function of NumPy"),

@@ -16,6 +16,7 @@ from lagrangian.learning.checking.convergence import (
     measure_order,
 )
 from lagrangian.learning.checking.measure import Measures, measure
+from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.unread import Unread
@@ -221,11 +222,13 @@ def _row(runs: Sequence[Run], law: Law, tolerance: float) -> Row:
     rounding = ROUNDING * float(jnp.finfo(run.dtype).eps)
     measures = measure(run, law, rounding)
     order = None
-    smooth = run.rule.is_euclidean and not run[law].mixed
+    record = run[law]
+    rule = record.rule or run.rule
+    smooth = rule.is_euclidean and not record.mixed
     if len(runs) > 1 and smooth and law.oscillator is not None:
         order = measure_order(runs, law, rounding)
-    verdict, reason = _judge(measures, rounding, order, tolerance, run)
-    units = run[law].units
+    verdict, reason = _judge(measures, rounding, order, tolerance, run, rule)
+    units = record.units
     if units > 1:
         reason = f"worst of {law.symmetry.charges(units, measures.worst)}: {reason}"
     return Row(
@@ -246,6 +249,7 @@ def _judge(
     order: Order | None,
     tolerance: float,
     run: Run,
+    rule: Rule,
 ) -> tuple[str, str]:
     discrete, continuous = measures.discrete, measures.continuous
     level = f"{run.dtype} rounding ({rounding:.1e})"
@@ -259,7 +263,8 @@ def _judge(
         return FAILS, (
             f"even with the measured <grad f, xi> the update misses the rule by "
             f"{measures.balance:.1e}, above {level}: the run was not made by "
-            f"{run.rule}, or the parameters were changed between its steps"
+            f"{run.rule}, or its hyperparameters or the parameters were changed "
+            "between its steps"
         )
     if measures.defect > PRESENT:
         return ABSENT, f"{share}: the loss is not invariant, and no law follows"
@@ -269,20 +274,19 @@ def _judge(
             "something small breaks the symmetry, such as the epsilon inside a "
             "normalisation"
         )
-    if isinstance(run.rule, Unread):
+    if isinstance(rule, Unread):
         return HOLDS, (
             f"residual {discrete:.1e} is within {level}; it is the discrete law alone, "
-            "which holds for every update: of an optax transformation by itself no "
-            "continuous law is known"
+            f"which holds for every update: {rule.reason}"
         )
-    if continuous is None and run.rule.is_euclidean:
+    if continuous is None and rule.is_euclidean:
         return HOLDS, (
             f"residual {discrete:.1e} is within {level}, with the decay and the rate "
             "of each block; these differ, so there is no continuous law with one"
         )
     if continuous is None:
         return HOLDS, (
-            f"residual {discrete:.1e} is within {level}; {run.rule.unsolved}, so there "
+            f"residual {discrete:.1e} is within {level}; {rule.unsolved}, so there "
             "is no continuous law"
         )
     noisy = _noise(measures)

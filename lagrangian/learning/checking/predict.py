@@ -43,9 +43,10 @@ def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
         LagrangianError: there is no continuous law: the rule's metric moves, or the
             law's blocks have decays or learning rates of their own.
     """
-    if not run.rule.is_euclidean:
+    rule = run[law].rule or run.rule
+    if not rule.is_euclidean:
         raise LagrangianError(
-            f"{type(run.rule).__name__} has no continuous law to predict a charge by: "
+            f"{type(rule).__name__} has no continuous law to predict a charge by: "
             "its metric changes along the run. Its discrete law is exact; see `check`."
         )
     if run[law].mixed:

@@ -55,9 +55,38 @@ def _written(function: Callable[[Any], Any], symbol: Any) -> Elementwise:
     return Elementwise(sp.sympify(function(symbol)), symbol)
 
 
+class GeometricRule(Rule):
+    """A gradient step in the geometry of a metric of q, element by element."""
+
+    @abstractmethod
+    def _metric_of(self, w: Any) -> Any:
+        """The metric of a block."""
+
+    def _pull(self, loss: Loss, w: Any) -> Any:
+        return loss.gradient(w) + weight_decay * w
+
+    def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
+        """The first-order flow: qdot = -grad F / D(q), element by element."""
+        return {w: -self._pull(loss, w) / self._metric_of(w) for w in loss.blocks}
+
+    def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
+        """That of the first-order flow: without momentum there is no rest to leave."""
+        decay = {weight_decay: sp.sympify(self.coupled_decay)}
+        return {w: v.xreplace(decay) for w, v in self.gradient_flow(loss).items()}
+
+    def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
+        return {
+            rate_symbol: self._eta(learning_rate),
+            weight_decay: self.coupled_decay,
+        }
+
+
 @dataclass(frozen=True)
-class PotentialRule(Rule):
-    """What the rules of this file share: a strictly convex potential, elementwise."""
+class PotentialRule(GeometricRule):
+    """What the rules of this file share: a strictly convex potential, elementwise.
+
+    The metric is its second derivative.
+    """
 
     potential: Callable[[Any], Any]
     weight_decay: float = 0.0
@@ -79,19 +108,8 @@ class PotentialRule(Rule):
     def _derivative(self, order: int, at: Any) -> Any:
         return sp.diff(self.potential(_x), _x, order).xreplace({_x: at})
 
-    def _pull(self, loss: Loss, w: Any) -> Any:
-        return loss.gradient(w) + weight_decay * w
-
-    def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
-        """The first-order flow: qdot = -grad F / h''(q), element by element."""
-        return {w: -self._pull(loss, w) / self._derivative(2, w) for w in loss.blocks}
-
-    def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
-        """That of the first-order flow: without momentum there is no rest to leave."""
-        return {
-            w: v.xreplace({weight_decay: sp.sympify(self.weight_decay)})
-            for w, v in self.gradient_flow(loss).items()
-        }
+    def _metric_of(self, w: Any) -> Any:
+        return self._derivative(2, w)
 
     @abstractmethod
     def _moved(self, q: Any, step: Any) -> Any:
@@ -110,12 +128,6 @@ class PotentialRule(Rule):
                 for w in loss.blocks
             }
         )
-
-    def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
-        return {
-            rate_symbol: self._eta(learning_rate),
-            weight_decay: self.weight_decay,
-        }
 
     def optax(self) -> GradientTransformation:
         """A transformation of this project's own: optax has none of this kind."""
@@ -242,7 +254,7 @@ class NaturalGradient(PotentialRule):
     def lagrangian(self, loss: Loss) -> Lagrangian:
         """The Lagrangian of the metric, with its force, in eta and lambda."""
         return geometric_lagrangian(
-            loss, lambda w: self._derivative(2, w), lambda w: self._derivative(3, w)
+            loss, self._metric_of, lambda w: self._derivative(3, w)
         )
 
 

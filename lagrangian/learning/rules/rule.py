@@ -42,6 +42,29 @@ class Rule(ABC):
     What it makes of p' to get its update is its metric (the heavy ball's is
     Euclidean: -eta p'). The exact discrete law needs no more than that.
 
+    A rule of your own is rarely needed, as `lg.rule` reads any optax chain. One that
+    changes what a rule of the library does to single blocks writes `optax` anew; which
+    decay and learning rate each block then has is read from it:
+
+    >>> import jax
+    >>> import optax
+    >>> import lagrangian as lg
+    >>> class DecaysMatrices(lg.HeavyBall):
+    ...     def optax(self):
+    ...         def matrices(tree):
+    ...             return jax.tree.map(lambda a: a.ndim > 1, tree)
+    ...
+    ...         return optax.chain(
+    ...             optax.add_decayed_weights(self.weight_decay, matrices),
+    ...             optax.trace(self.momentum),
+    ...             optax.scale_by_learning_rate(self.learning_rate),
+    ...         )
+    >>> DecaysMatrices(0.1, momentum=0.9, weight_decay=1e-3).memory
+    0.9
+
+    One that states everything itself, in another way for single blocks, says so by
+    `of`.
+
     Attributes:
         learning_rate: eta > 0, or a schedule: a function from the step to eta.
         memory: the share of the covector that a step keeps.

@@ -16,7 +16,7 @@ from lagrangian.lowering.pytrees import named_leaves
 
 def locate(step: TrainingStep, carry: Any, batch: Any) -> str:
     """What is not finite first in the step that starts from `carry`, in words."""
-    parameters, rest, state = carry
+    parameters, rest, _ = carry
     if bad := _not_finite(parameters):
         return f"the parameters {bad} are not finite"
     if (layer := _first_layer(step, parameters, rest, batch)) is not None:
@@ -25,7 +25,7 @@ def locate(step: TrainingStep, carry: Any, batch: Any) -> str:
     if bad := _not_finite(gradient):
         return f"the gradient of {bad} is not finite"
     value, _ = step.value(parameters, rest, batch)
-    updates, _ = step.watch.update(gradient, state, parameters, value=value)
+    updates, _ = step.update(gradient, carry, batch, value)
     if bad := _not_finite(updates):
         return f"the update of {bad} is not finite"
     return (

@@ -1,13 +1,14 @@
-"""Decays and learning rates that a rule's own transformation gives to single blocks.
+"""The rules of single blocks, where a rule does not treat all of them alike.
 
-A subclass of a rule may mask its decay, or give groups of parameters their own rates,
-where it writes `optax()`. What it then does to each block is found by trying it.
+A rule says how it treats a block by `of`: one that was read from an optax chain knows
+of masks and of groups. A subclass that writes `optax()` anew, and masks the decay of
+its class there or gives blocks a learning rate of their own, is read as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import jax
@@ -15,96 +16,117 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.learning.training.unread import Unread
 from lagrangian.lowering.pytrees import named_leaves
 from lagrangian.symbolic.algebra.blocks import Block
-from lagrangian.symbolic.laws.discrete import role
 
-#: By how much two numbers may differ that are the same but for rounding.
-_ROUNDING = 1e-3
-
-
-@dataclass(frozen=True)
-class Group:
-    """The rule with the decay of one block, and its rate as a share of the rule's."""
-
-    rule: Rule
-    share: float = 1.0
+#: Steps at which the rates of two schedules are compared, and by how much they may
+#: differ that are the same but for rounding.
+_SAMPLED, _ROUNDING = (0, 1, 10, 1000), 1e-5
 
 
-def groups_of(rule: Rule, params: Any) -> dict[str, Group]:
-    """For each block that is not moved as the rule says: how it is moved.
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """A rule, and what it is to the blocks that it does not treat as it says.
 
-    Only for Euclidean rules, whose first step from rest is linear in the gradient and
-    the parameters; of others the update itself is measured.
+    Attributes:
+        whole: the rule that makes the updates.
+        own: by the name of a block; the same object for all that are treated alike.
     """
-    ours = type(rule).optax.__module__.startswith("lagrangian.learning.rules.")
-    has_decay = any(field.name == "weight_decay" for field in fields(rule))
-    if ours or not rule.is_euclidean or not has_decay:
-        return {}
+
+    whole: Rule
+    own: Mapping[str, Rule] = field(default_factory=dict)
+
+    def of(self, block: Block) -> Rule:
+        return self.own.get(block.name, self.whole)
+
+    def alone(self, blocks: Iterable[Block]) -> Rule | None:
+        """The one rule of all these blocks; None if there are several."""
+        found = {id(rule): rule for rule in map(self.of, blocks)}
+        return found.popitem()[1] if len(found) == 1 else None
+
+    @property
+    def all(self) -> list[Rule]:
+        """Each of the rules once, the whole one first."""
+        found = {id(rule): rule for rule in (self.whole, *self.own.values())}
+        return list(found.values())
+
+    def trace(self, state: Any) -> dict[str, Any]:
+        """`Rule.trace` of each block, by name; without those that keep none."""
+        return self._each(lambda rule: rule.trace(state))
+
+    def covector(self, after: Any, gradient: Any, params: Any) -> dict[str, Any]:
+        """`Rule.covector` of each block, by name."""
+        return self._each(lambda rule: rule.covector(after, gradient, params))
+
+    def metric(self, after: Any, gradient: Any, before: Any) -> dict[str, Any]:
+        """`Rule.metric` of each block, by name; without those that have none."""
+        return self._each(lambda rule: rule.metric(after, gradient, before))
+
+    def _each(self, ask: Any) -> dict[str, Any]:
+        told = {id(rule): _named(ask(rule)) for rule in self.all}
+        found = {n: a for n, a in told[id(self.whole)].items() if n not in self.own}
+        for name, rule in self.own.items():
+            if name in told[id(rule)]:
+                found[name] = told[id(rule)][name]
+        return found
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    return {} if tree is None else named_leaves(tree)
+
+
+def rules_of(rule: Rule, params: Any) -> Rules:
+    """How a rule treats each of these parameters."""
+    names = named_leaves(params)
+    if _is_written_anew(rule):
+        return Rules(rule, _read(rule, params, names))
+    own = {name: rule.of(Block(name)) for name in names}
+    return Rules(rule, {n: other for n, other in own.items() if other is not rule})
+
+
+def _is_written_anew(rule: Rule) -> bool:
+    """Whether a subclass wrote `optax()`, and left what its class says of itself."""
+    for kind in type(rule).__mro__:
+        if "memory" in vars(kind):
+            return False
+        if "optax" in vars(kind):
+            decays = any(f.name == "weight_decay" for f in fields(rule))
+            return rule.is_euclidean and decays
+    return False
+
+
+def _read(rule: Any, params: Any, names: Iterable[str]) -> dict[str, Rule]:
+    """The rule with the decay and the learning rate that blocks are found to have.
+
+    What is read of momentum or gain is not taken over: that the updates are those of
+    the rule is what a check is to find out.
+    """
+    whole = Unread.made_by(rule.optax()).read(params)
+    decoupled = replace(rule, weight_decay=1.0).decoupled_decay
+    decay_of = "decoupled_decay" if decoupled else "coupled_decay"
+    found: dict[Any, Rule] = {}
+    own = {}
+    for name in names:
+        read = whole.of(Block(name))
+        if not read.is_euclidean:
+            continue
+        key = decay, rate = getattr(read, decay_of), _rate(rule, read)
+        gap = abs(decay - rule.weight_decay)
+        if rate is rule.learning_rate and gap <= _ROUNDING * rule.weight_decay:
+            continue
+        if key not in found:
+            found[key] = replace(rule, weight_decay=decay, learning_rate=rate)
+        own[name] = found[key]
+    return own
+
+
+def _rate(rule: Rule, read: Rule) -> Any:
+    """The learning rate that was read; the rule's own if the two are the same."""
     with jax.ensure_compile_time_eval():
-        return _tried(rule, params)
-
-
-def _tried(rule: Any, params: Any) -> dict[str, Group]:
-    if callable(rule.learning_rate) and not float(rule.rate(jnp.asarray(0))) > 0:
-        # A warm-up: its first step says nothing.
-        rule_now = replace(rule, learning_rate=1.0)
-    else:
-        rule_now = rule
-    generator = np.random.default_rng(0)
-    drawn = jax.tree.map(
-        lambda leaf: jnp.asarray(generator.uniform(0.5, 1.5, leaf.shape), leaf.dtype),
-        params,
-    )
-    zero = jax.tree.map(jnp.zeros_like, drawn)
-    tx = rule_now.optax()
-    pushed, _ = tx.update(drawn, tx.init(zero), zero)
-    shrunk, _ = tx.update(zero, tx.init(drawn), drawn)
-    rate = float(rule_now.rate(jnp.asarray(0)))
-    by_gradient, by_decay = _first_moves(rule)
-    values = named_leaves(drawn)
-    pushed, shrunk = named_leaves(pushed), named_leaves(shrunk)
-    found = {}
-    for name, leaf in values.items():
-        push = _factor(pushed[name], leaf)
-        shrink = _factor(shrunk[name], leaf)
-        if push is None or shrink is None or push == 0:
-            continue  # no one number: the check will say that the rule is another
-        share = _near(push / (by_gradient * rate), 1.0)
-        decay = _near(shrink / (by_decay * rate * share), rule.weight_decay)
-        if (share, decay) != (1.0, rule.weight_decay):
-            found[name] = Group(replace(rule, weight_decay=decay), share)
-    return found
-
-
-def _first_moves(rule: Any) -> tuple[float, float]:
-    """The first velocity from rest, over the gradient and over weight decay times q."""
-    w, unit = Block("w"), replace(rule, weight_decay=1.0)
-
-    def velocity(gradient: float, q: float) -> float:
-        covector = unit.gain * (gradient + unit.coupled_decay * q)
-        values = {w: q, role(w, "gradient"): gradient, role(w, "next trace"): covector}
-        return float(unit.velocity(w).xreplace(values))
-
-    return velocity(1.0, 0.0), velocity(0.0, 1.0)
-
-
-def _factor(moved: Any, leaf: Any) -> float | None:
-    """The number by which every entry was multiplied, if it is one number."""
-    shares = np.asarray(moved, np.float64) / np.asarray(leaf, np.float64)
-    middle = float(np.median(shares))
-    alike = np.max(np.abs(shares - middle)) <= _ROUNDING * abs(middle)
-    return middle if alike else None
-
-
-def _near(value: float, expected: float) -> float:
-    """The number that was meant: `expected`, or the rounding of an inexact one."""
-    if abs(value - expected) <= _ROUNDING * abs(expected):
-        return expected
-    return float(f"{value:.4g}")
-
-
-def group_of(law_blocks: Any, groups: Mapping[str, Group], rule: Rule) -> Group | None:
-    """The one group that all blocks of a law are in; None if there are several."""
-    found = {groups.get(w.name, Group(rule)) for w in law_blocks}
-    return found.pop() if len(found) == 1 else None
+        said, found = (
+            np.array([float(r.rate(jnp.asarray(k))) for k in _SAMPLED])
+            for r in (rule, read)
+        )
+    alike = np.all(np.abs(said - found) <= _ROUNDING * np.abs(said))
+    return rule.learning_rate if alike else read.learning_rate

@@ -92,7 +92,8 @@ class Identity:
 
 def identity(step: TrainingStep, batches: Batches, seed: int, devices: int) -> Identity:
     """What a run is that takes `step`s over `batches`."""
-    parts, rule, observation = step.parts, step.watch.rule, step.watch.observation
+    parts, rule = step.parts, step.watch.rule
+    observation = step.start[2].layout.observation
     return Identity(
         {
             "rule": in_words(rule),

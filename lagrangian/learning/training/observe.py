@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
 from lagrangian.learning.rules.rule import Rule, metric_block
-from lagrangian.learning.training.groups import Group, group_of
+from lagrangian.learning.training.groups import Rules
 from lagrangian.learning.training.run import Record, step_rate
 from lagrangian.learning.training.terms import continuous_terms, discrete_terms
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
@@ -46,11 +47,10 @@ class Observation:
     def __init__(
         self,
         laws: Sequence[Law],
-        rule: Rule,
+        rules: Rules,
         maps: Mapping[Any, Any] | None = None,
-        groups: Mapping[str, Group] | None = None,
     ):
-        self.laws, self.rule, self.groups = tuple(laws), rule, dict(groups or {})
+        self.laws, self.rules, self.rule = tuple(laws), rules, rules.whole
         # Symmetries that were discovered bring the functions of their maps along.
         self.maps: dict[Any, Any] = {}
         for law in self.laws:
@@ -75,23 +75,40 @@ class Observation:
         self.others = [n for n in dict.fromkeys(found) if n not in self.carried]
 
     def _terms_of(self, law: Law) -> dict[str, Any]:
-        group = self._group(law)
-        own = self.rule if group is None else group.rule
-        # A law of one group has its rate in its time, one of several in its terms.
-        groups = self.groups if group is None else {}
-        terms = continuous_terms(law, own) | discrete_terms(law, own, groups)
+        rules = {w: self.rules.of(w) for w in law.lagrangian.coordinates}
+        # A law of one rule has its rate in its time, one of several in its terms.
+        alone = self._alone(law) is not None
+        rates = {w: step_rate if alone else self._rate_of(r) for w, r in rules.items()}
+        terms = continuous_terms(law, self._alone(law) or self.rule)
+        terms |= discrete_terms(law, rules, rates)
         roles = [role(w, name) for w in self.blocks for name in ROLES]
         metrics = [metric_block(w) for w in self.blocks]
         check_lowerable(
             {f"observed {name}": e for name, e in terms.items()},
             [*self.blocks, *roles, *metrics, time, learning_rate, step_rate]
-            + [*self.rule.parameters(1.0), *self.maps],
+            + [*self._parameters(1.0), *self.maps, *rates.values()],
         )
         forward = self._forward()
         return {name: self._rolled(e, forward) for name, e in terms.items()}
 
-    def _group(self, law: Law) -> Group | None:
-        return group_of(law.symmetry.xi, self.groups, self.rule)
+    def _alone(self, law: Law) -> Rule | None:
+        """The one rule of a law's blocks, if the law is one of its Lagrangian."""
+        rule = self.rules.alone(law.lagrangian.coordinates)
+        if rule is None or rule is self.rule:
+            return rule
+        return rule if law.lagrangian == rule.lagrangian(law.symmetry.loss) else None
+
+    def _parameters(self, rate: Any) -> dict[Any, Any]:
+        """Values for the symbols of all rules; those of the whole come first."""
+        values: dict[Any, Any] = {}
+        for rule in reversed(self.rules.all):
+            values |= rule.parameters(rate)
+        return values
+
+    def _rate_of(self, rule: Rule) -> EngineSymbol:
+        """The learning rate of a step, where the blocks of a law have several."""
+        number = [id(r) for r in self.rules.all].index(id(rule))
+        return EngineSymbol(f"eta of rule {number}", nonnegative=True)
 
     def _forward(self) -> dict[Any, Any]:
         """What the blocks after a step are called before the next one.
@@ -99,8 +116,9 @@ class Observation:
         A rule without a memory may call anything its trace before a step.
         """
         names = {role(w, "next"): w for w in self.blocks}
-        if self.rule.memory:
-            names |= {role(w, "next trace"): role(w, "trace") for w in self.blocks}
+        for w in self.blocks:
+            if self.rules.of(w).memory:
+                names[role(w, "next trace")] = role(w, "trace")
         return names
 
     def _rolled(self, expression: Any, forward: dict[Any, Any]) -> Any:
@@ -159,10 +177,11 @@ class Observation:
             values[w] = q[w.name]
             for name, arrays in states.items():
                 symbol = metric_block(w) if name == "metric" else role(w, name)
-                values[symbol] = arrays[w.name]
+                if w.name in arrays:  # not every block has a memory, or a metric
+                    values[symbol] = arrays[w.name]
         # Where the rate is zero nothing moves, and any rate gives the velocity zero.
         shown = jnp.where(rate > 0, rate, 1.0)
-        values |= {learning_rate: shown, **self.rule.parameters(shown)}
+        values |= {learning_rate: shown, **self._parameters(shown)}
         return inner_products(products, values)
 
     def record(
@@ -171,6 +190,7 @@ class Observation:
         column: Callable[[Any], np.ndarray],
         rates: np.ndarray,
         sizes: Mapping[str, int],
+        start: int = 0,
     ) -> Record:
         """What the recorded products say of one law.
 
@@ -180,11 +200,16 @@ class Observation:
                 carried one.
             rates: the learning rates, shape (steps,).
             sizes: how many entries each block has.
+            start: the number of the first step.
         """
-        terms, steps, group = self.terms[law], len(rates), self._group(law)
-        if group is not None:
-            rates = rates * group.share
-        own = self.rule if group is None else group.rule
+        terms, steps, alone = self.terms[law], len(rates), self._alone(law)
+        own = alone or self.rule
+        if own is not self.rule:
+            rates = _rates(own, start, steps)
+        mixed = {}
+        for rule in map(self.rules.of, () if alone else law.lagrangian.coordinates):
+            made = rates if rule is own else _rates(rule, start, steps)
+            mixed[self._rate_of(rule)] = made
         arrays: dict[Any, np.ndarray] = {}
         for node in {n for e in terms.values() for n in e.atoms(Inner, sp.Symbol)}:
             if node in self._after:
@@ -192,10 +217,12 @@ class Observation:
             elif isinstance(node, Inner) and node != _ENTRIES:
                 arrays[node] = column(node)[:steps]
         shape = max((a.shape[1:] for a in arrays.values()), key=len, default=())
-        units = int(np.prod(shape))
         blocks = law.lagrangian.coordinates
-        entries = sum(sizes[w.name] for w in blocks) / len(blocks) / units
-        rates = rates.reshape(steps, *[1] * len(shape))
+        whole = sum(sizes[w.name] for w in blocks)
+        entries = whole / len(blocks) / int(np.prod(shape))
+        units = [1] * len(shape)
+        mixed = {s: a.reshape(steps, *units) for s, a in mixed.items()}
+        rates = rates.reshape(steps, *units)
         shown = np.where(rates > 0, rates, 1.0)
         return Record(
             terms,
@@ -204,11 +231,21 @@ class Observation:
                 for n, a in arrays.items()
             },
             {step_rate: rates, learning_rate: shown, _ENTRIES: entries}
+            | mixed
             | own.parameters(shown),
             (steps, *shape),
             None if own is self.rule else own,
-            group is None,
+            alone is None,
         )
+
+
+def _rates(rule: Rule, start: int, steps: int) -> np.ndarray:
+    """The learning rates of some steps, in float64."""
+    if not callable(rule.learning_rate):
+        return np.full(steps, float(rule.learning_rate))
+    with jax.enable_x64(True):
+        found = jax.vmap(rule.rate)(jnp.arange(start, start + steps))
+        return np.asarray(found, np.float64)
 
 
 #: <1, 1>, the one product that is not recorded: it counts the entries of a block.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -13,14 +14,15 @@ import optax
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
-from lagrangian.learning.training.groups import groups_of
+from lagrangian.learning.training.claims import as_laws, read_for
+from lagrangian.learning.training.groups import Rules, rules_of
 from lagrangian.learning.training.maps import check_maps
 from lagrangian.learning.training.observe import Observation
 from lagrangian.learning.training.unread import Unread
 from lagrangian.lowering.kernels.fused import computed_after
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.algebra.symmetry import Symmetry
-from lagrangian.symbolic.laws.noether import Law, noether
+from lagrangian.symbolic.laws.noether import Law
 
 #: Of the records in a state, unless its capacity is given.
 _BYTES = 2**18
@@ -35,6 +37,11 @@ class Layout:
     shapes: tuple[tuple[int, ...], ...]
     sizes: tuple[tuple[str, int], ...]
     dtype: np.dtype
+
+    @property
+    def width(self) -> int:
+        """Of a row: the loss, the learning rate, and the products."""
+        return 2 + sum(int(np.prod(shape)) for shape in self.shapes)
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,10 @@ def observed(
     True
 
     Args:
-        tx: a learning rule; or any optax transformation, of which the exact discrete
-            law is recorded, that holds for every update. A transformation of which the
-            rule is known, `lg.HeavyBall(0.1, 0.9)` say, has a continuous law as well.
+        tx: any optax transformation, whose rule is read from its code by `lg.rule` when
+            it is initialised; or a learning rule, `lg.HeavyBall(0.1, 0.9)` say. Of what
+            cannot be read the exact discrete law is recorded, that holds for every
+            update, and `lg.check` says why it is that alone.
         laws: laws, or symmetries, such as `lg.discover` finds, whose laws are those of
             the rule. Blocks are named by the paths of the parameters.
         maps: a function for each linear map in the laws, and an array for each constant
@@ -108,11 +116,12 @@ def observed(
             `capacity` is no whole number above 0.
         UnknownBlock: when it is initialised, for a block that the parameters lack.
     """
-    rule = tx if isinstance(tx, Rule) else Unread.made_by(tx)
     is_whole = capacity is None or isinstance(capacity, int | np.integer)
     if not is_whole or (capacity is not None and capacity < 1):
         raise LagrangianError(f"`capacity` is {capacity}; pass a whole number above 0.")
-    watch = watching(rule, laws, maps, capacity)
+    watch = watching(
+        tx if isinstance(tx, Rule) else Unread.made_by(tx), laws, maps, capacity
+    )
     return optax.GradientTransformationExtraArgs(watch.init, watch.update)
 
 
@@ -120,30 +129,27 @@ def watching(
     rule: Rule, laws: Any, maps: Mapping[Any, Any] | None, capacity: int | None
 ) -> Watch:
     """What observes `laws` under a rule."""
-    observation = Observation(as_laws(laws, rule), rule, maps)
-    inner = optax.with_extra_args_support(rule.optax())
-    return Watch(rule, observation, inner, capacity)
+    laws = (laws,) if isinstance(laws, Law | Symmetry) else tuple(laws)
+    rules = Rules(rule)
+    observation = Observation(as_laws(laws, rules), rules, maps)
+    inner = _with_any_arguments(rule.optax())
+    return Watch(rule, laws, observation, inner, capacity)
 
 
-def as_laws(laws: Any, rule: Rule) -> tuple[Law, ...]:
-    """`laws`, with the law under `rule` in the place of each symmetry.
+def _with_any_arguments(
+    tx: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+    """One that is told nothing which it would refuse, as optax's `sam` does."""
+    tx = optax.with_extra_args_support(tx)
+    known = inspect.signature(tx.update).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return tx
 
-    Raises:
-        LagrangianError: something in it is neither.
-    """
-    single = isinstance(laws, Law | Symmetry)
-    listed = (laws,) if single else tuple(laws)
-    for law in listed:
-        if not isinstance(law, Law | Symmetry):
-            raise LagrangianError(
-                f"`observe` has {law!r} in it, a {type(law).__name__}. Pass laws, as "
-                "`lg.noether(rule.lagrangian(symmetry.loss), symmetry)` is, or "
-                "symmetries, such as those of `lg.discover`."
-            )
-    return tuple(
-        law if isinstance(law, Law) else noether(rule.lagrangian(law.loss), law)
-        for law in listed
-    )
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        told = {name: value for name, value in extra.items() if name in known}
+        return tx.update(updates, state, params, **told)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +157,7 @@ class Watch:
     """The two functions of an observed transformation."""
 
     rule: Rule
+    laws: tuple[Law | Symmetry, ...]
     observation: Observation
     inner: optax.GradientTransformationExtraArgs
     capacity: int | None
@@ -179,26 +186,37 @@ class Watch:
 
     def _start(self, params: Any, inner_state: Any, steps: Any) -> ObservedState:
         leaves = named_leaves(params)
-        pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
-        check_units(self.observation.blocks, leaves)
-        observation = self.observation
-        check_maps(observation.laws, observation.given, leaves)
-        if groups := groups_of(self.rule, params):
-            laws, maps = observation.laws, observation.given
-            observation = Observation(laws, self.rule, maps, groups)
-        shapes, dtype = tuple(observation.shapes(leaves)), coarsest(leaves)
-        sizes = tuple((name, leaf.size) for name, leaf in leaves.items())
-        wide = jnp.promote_types(dtype, jnp.float32)  # for loss and learning rate
-        width = 2 + sum(int(np.prod(shape)) for shape in shapes)
-        capacity = self.capacity or max(16, _BYTES // (wide.itemsize * max(width, 64)))
-        key = capacity, shapes, sizes, dtype
-        layout = self.layouts.setdefault(key, Layout(observation, *key))
+        form = tuple((name, a.shape, np.dtype(a.dtype)) for name, a in leaves.items())
+        if form not in self.layouts:
+            self.layouts[form] = self._layout(params, leaves)
+        layout = self.layouts[form]
+        wide = jnp.promote_types(layout.dtype, jnp.float32)  # for loss, learning rate
         return ObservedState(
             inner_state,
             jnp.asarray(steps, jnp.int32),  # as optax counts
-            jnp.zeros((capacity, width), wide),
+            jnp.zeros((layout.capacity, layout.width), wide),
             layout,
         )
+
+    def _layout(self, params: Any, leaves: dict[str, Any]) -> Layout:
+        pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
+        check_units(self.observation.blocks, leaves)
+        observation = self._observing(params)
+        check_maps(observation.laws, observation.given, leaves)
+        shapes, dtype = tuple(observation.shapes(leaves)), coarsest(leaves)
+        sizes = tuple((name, leaf.size) for name, leaf in leaves.items())
+        layout = Layout(observation, self.capacity or 0, shapes, sizes, dtype)
+        if self.capacity:
+            return layout
+        size = jnp.promote_types(dtype, jnp.float32).itemsize * max(layout.width, 64)
+        return replace(layout, capacity=max(16, _BYTES // size))
+
+    def _observing(self, params: Any) -> Observation:
+        """The laws under the rule as it treats these parameters."""
+        rules = rules_of(read_for(self.rule, params, self.laws), params)
+        if rules.whole is self.rule and not rules.own:
+            return self.observation
+        return Observation(as_laws(self.laws, rules), rules, self.observation.given)
 
     def update(
         self, updates: Any, state: Any, params: Any = None, **extra: Any
@@ -208,20 +226,27 @@ class Watch:
                 "an observed transformation needs the parameters. Call "
                 "`tx.update(gradient, state, params)`."
             )
-        gradient, steps, observation = updates, state.steps, state.layout.observation
-        rate = jnp.asarray(self.rule.rate(steps))
+        steps, observation = state.steps, state.layout.observation
+        gradient = updates
+        if isinstance(params, optax.LookaheadParams):  # that of its fast half
+            still = jax.tree.map(jnp.zeros_like, params.slow)
+            gradient = optax.LookaheadParams(updates, still)
+        rules = observation.rules
+        rate = jnp.asarray(observation.rule.rate(steps))
         if observation.precedes_update:
             # Then the update can take the place of what it was computed from.
-            before = {"gradient": gradient, "trace": self.rule.trace(state.inner_state)}
+            before = {"gradient": gradient, "trace": rules.trace(state.inner_state)}
             row = _row(observation, params, before, rate)
             kept = state.inner_state, params
             kept = computed_after(row, kept, never=steps < 0)
-            moved, inner_state = self.inner.update(gradient, *kept, **extra)
+            moved, inner_state = self.inner.update(updates, *kept, **extra)
         else:
             moved, inner_state = self.inner.update(
-                gradient, state.inner_state, params, **extra
+                updates, state.inner_state, params, **extra
             )
-            made = self._made(gradient, state.inner_state, params, moved, inner_state)
+            made = _made(
+                *(rules, gradient, state.inner_state, params, moved, inner_state)
+            )
             row = _row(observation, params, made, rate)
         value = jnp.asarray(extra.get("value", jnp.nan))
         whole = jnp.concatenate(
@@ -234,18 +259,19 @@ class Watch:
             state.layout,
         )
 
-    def _made(
-        self, gradient: Any, before: Any, params: Any, moved: Any, after: Any
-    ) -> dict[str, Any]:
-        """What there is to be seen of a step, by role."""
-        return {
-            "gradient": gradient,
-            "next": optax.apply_updates(params, moved),
-            "next trace": self.rule.covector(after, gradient, params),
-            "update": moved,
-            "trace": self.rule.trace(before),
-            "metric": self.rule.metric(after, gradient, before),
-        }
+
+def _made(
+    rules: Rules, gradient: Any, before: Any, params: Any, moved: Any, after: Any
+) -> dict[str, Any]:
+    """What there is to be seen of a step, by role."""
+    return {
+        "gradient": gradient,
+        "next": optax.apply_updates(params, moved),
+        "next trace": rules.covector(after, gradient, params),
+        "update": moved,
+        "trace": rules.trace(before),
+        "metric": rules.metric(after, gradient, before),
+    }
 
 
 def _row(
@@ -262,7 +288,7 @@ def newest(state: ObservedState) -> Any:
 def closing(layout: Layout, params: Any, inner_state: Any) -> Any:
     """What a run that ends here records of its last state."""
     observation = layout.observation
-    states = _named({"trace": observation.rule.trace(inner_state)})
+    states = _named({"trace": observation.rules.trace(inner_state)})
     return observation.closing(named_leaves(params), states)
 
 
@@ -273,8 +299,8 @@ def coarsest(leaves: Mapping[str, Any]) -> np.dtype:
 
 
 def _named(states: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of those that the rule has, the arrays by name."""
-    return {k: named_leaves(tree) for k, tree in states.items() if tree is not None}
+    """The arrays by name."""
+    return {role: named_leaves(tree) for role, tree in states.items()}
 
 
 def check_units(blocks: Iterable[Any], leaves: Mapping[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,7 +14,8 @@ from flax import nnx
 from jaxtyping import PyTree
 
 from lagrangian.errors import LagrangianError, TrainingStopped
-from lagrangian.learning.training.observed import ObservedState, closing
+from lagrangian.learning.training.folder import Folder, kind_of, one_folder
+from lagrangian.learning.training.observed import Layout, ObservedState, closing
 from lagrangian.learning.training.recorder import Recorder
 from lagrangian.learning.training.run import Run
 from lagrangian.lowering.pytrees import named_leaves, pick
@@ -41,6 +45,13 @@ class Rows:
         products = self.products
         return {"loss": self.losses, "rate": self.rates, "products": products}
 
+    def until(self, count: int) -> Rows:
+        """The first of them."""
+        some = slice(count)
+        return Rows(
+            self.start, self.losses[some], self.rates[some], self.products[some]
+        )
+
     def followed_by(self, other: Rows) -> Rows:
         return Rows(
             self.start,
@@ -57,7 +68,11 @@ def rows_since(state: ObservedState, start: int) -> Rows:
 
 
 def recorded(
-    source: PyTree, model: PyTree | None = None, *, after: Run | None = None
+    source: PyTree,
+    model: PyTree | None = None,
+    *,
+    after: Run | None = None,
+    folder: str | os.PathLike[str] | None = None,
 ) -> Run:
     """The run in the state of an `lg.observed` transformation, for `lg.check`.
 
@@ -70,6 +85,10 @@ def recorded(
             if step % 50 == 49:
                 run = lg.recorded(optimizer, model, after=run)
 
+    With `folder="records"` in the place of `after=run` the steps are added to files
+    there, so that a run of any length needs no more memory than one of `capacity`
+    steps; and the same loop, restored from a checkpoint of its own, goes on there.
+
     Args:
         source: a state of the optimiser; or what has one as `opt_state`, such as an
             `nnx.Optimizer` or a `TrainState`. Of a replicated one, that of one device.
@@ -77,6 +96,9 @@ def recorded(
             has it) the last step is not yet in the run, since what it led to is not
             known.
         after: the run until then.
+        folder: where the records are streamed to: a new or an empty one, or that of the
+            calls before. Steps that it has beyond the state's, of a loop that was
+            killed, are made anew.
 
     Returns:
         A run whose `start` is its first step, and whose losses are nan where `update`
@@ -84,79 +106,149 @@ def recorded(
 
     Raises:
         LagrangianError: there is no observed state, or more than one; nothing was
-            recorded yet; or steps after `after` were overwritten.
+            recorded yet; steps after `after`, or those in the folder, were overwritten;
+            or the folder has other files, or the records of another run.
+        CannotSave: the operating system refuses to write to the folder.
         TrainingStopped: a step was not finite; the run until then is in the error.
     """
     state = _observed_state(source)
-    layout, steps = state.layout, int(jax.device_get(state.steps))
-    held = max(0, steps - layout.capacity)
-    before = None if after is None else after.rows
-    if before is None:
-        rows = rows_since(state, held)
-    elif not before.end >= held:
-        raise LagrangianError(
-            f"the steps {before.end} to {held - 1} were overwritten: the state holds "
-            f"the last {layout.capacity}. Call `lg.recorded` more often, or pass a "
-            "larger `capacity` to `lg.observed`."
-        )
-    elif before.end > steps:
-        raise LagrangianError(
-            f"`after` has {before.end} steps, and the state {steps}: it is of another "
-            "run. Leave `after` out."
-        )
-    else:
-        rows = before.followed_by(rows_since(state, before.end))
     if model is None:
         model = getattr(source, "params", None)
-    return _run(state, rows, model)
-
-
-def _run(state: ObservedState, rows: Rows, model: Any) -> Run:
-    layout = state.layout
-    observation = layout.observation
-    carried = sum(
-        int(np.prod(shape))
-        for shape, _ in zip(layout.shapes, observation.carried, strict=False)
-    )
-    if model is None:
-        end, last = len(rows.losses) - 1, rows.products[-1:, :carried]
-    else:
-        end, last = len(rows.losses), _closing(state, model)
-    if end < 1:
+    if folder is not None:
+        if after is not None:
+            raise LagrangianError(
+                "`folder` and `after` are two ways to go on. Leave `after` out: the "
+                "folder has the steps until then."
+            )
+        with one_folder(folder) as known:
+            return _streamed(state, model, known)
+    steps = int(jax.device_get(state.steps))
+    held = max(0, steps - state.layout.capacity)
+    before = None if after is None else after.rows
+    if after is not None and before is None:
         raise LagrangianError(
-            "no step was recorded yet"
-            + (", or the last one only. Pass the model as well." if end == 0 else ".")
+            "`after` is no run that `lg.recorded` took into memory. Pass one, or the "
+            "`folder` that it was streamed to."
         )
-    recorder = Recorder(
-        observation,
+    if before is None:
+        rows = rows_since(state, held)
+    else:
+        _check_follows(before.end, held, state)
+        if before.end > steps:
+            raise LagrangianError(
+                f"`after` has {before.end} steps, and the state {steps}: it is of "
+                "another run. Leave `after` out."
+            )
+        rows = before.followed_by(rows_since(state, before.end))
+    end, last = _last(state, rows, model)
+    recorder = _recorder(state.layout, end, rows.start, rows.losses.dtype)
+    good = recorder.extend(rows.until(end).records, last, silent=True)
+    _check_any(recorder)
+    run = replace(recorder.run(model), start=rows.start, rows=rows)
+    return _unless_stopped(run, good)
+
+
+def _streamed(state: ObservedState, model: Any, known: Folder) -> Run:
+    """Add to the records in a folder what the state has beyond them."""
+    layout, steps = state.layout, int(jax.device_get(state.steps))
+    held = max(0, steps - layout.capacity)
+    kind = kind_of(layout)
+    known.check(kind)
+    start = held if known.about is None else known.about["start"]
+    recorder = _recorder(layout, 0, start, state.rows.dtype, known.path)
+    with ExitStack() as stack:
+        stack.callback(recorder.close)
+        if known.about is None:
+            recorder.open(None)
+        else:
+            recorder.reopen()
+        end = start + recorder.steps
+        _check_follows(end, held, state)
+        # Without a model the last step is left for the next call.
+        end = min(end, steps if model is not None else max(start, steps - 1))
+        _check_same(recorder, rows_since(state, max(held, start)), start, end, known)
+        recorder.steps = end - start
+        rows = rows_since(state, end)
+        count, last = _last(state, rows, model)
+        good = recorder.extend(rows.until(count).records, last, silent=True)
+        _check_any(recorder)
+        run = replace(recorder.run(model), start=start)
+        known.write(start, kind)
+    return _unless_stopped(run, good)
+
+
+def _check_same(
+    recorder: Recorder, rows: Rows, start: int, end: int, known: Folder
+) -> None:
+    """Raise unless what the state and the folder both have is the same."""
+    count = end - rows.start
+    if not count:
+        return
+    there = recorder.records(rows.start - start, end - start)
+    ours = rows.until(count).records
+    if any((there[name] != ours[name]).any() for name in ("rate", "products")):
+        raise LagrangianError(
+            f"`folder`: {known.path} has the records of another run: its steps "
+            f"{rows.start} to {end - 1} are not those of this state. Pass another one."
+        )
+
+
+def _check_follows(end: int, held: int, state: ObservedState) -> None:
+    """Raise if steps behind the recorded ones are gone."""
+    if end < held:
+        raise LagrangianError(
+            f"the steps {end} to {held - 1} were overwritten: the state holds the last "
+            f"{state.layout.capacity}. Call `lg.recorded` more often, or pass a larger "
+            "`capacity` to `lg.observed`."
+        )
+
+
+def _last(state: ObservedState, rows: Rows, model: Any) -> tuple[int, np.ndarray]:
+    """How many of the rows have an end, and the carried products there."""
+    if model is not None:
+        return len(rows.losses), np.reshape(_closing(state, model), -1)
+    shapes = zip(state.layout.shapes, state.layout.observation.carried, strict=False)
+    carried = sum(int(np.prod(shape)) for shape, _ in shapes)
+    return max(0, len(rows.losses) - 1), np.reshape(rows.products[-1:, :carried], -1)
+
+
+def _check_any(recorder: Recorder) -> None:
+    if not recorder.steps:
+        raise LagrangianError(
+            "no step was recorded yet, or the last one only. After a step, pass the "
+            "model as well."
+        )
+
+
+def _recorder(
+    layout: Layout, steps: int, start: int, dtype: Any, folder: Path | None = None
+) -> Recorder:
+    return Recorder(
+        layout.observation,
         layout.shapes,
         dict(layout.sizes),
-        end,
-        (rows.losses.dtype, layout.dtype),
-        None,
-        rule=observation.rule,
+        steps,
+        (dtype, layout.dtype),
+        folder,
+        start,
+        "folder",
+        rule=layout.observation.rule,
         dtype=layout.dtype,
         seed=None,
         batch_size=None,
     )
-    records = {
-        # A loss that nobody told is no sign of a failure.
-        "loss": np.nan_to_num(rows.losses[:end], posinf=np.inf, neginf=-np.inf),
-        "rate": rows.rates[:end],
-        "products": rows.products[:end],
-    }
-    good = recorder.extend(records, np.reshape(last, -1))
-    told = rows.losses[: recorder.steps]
-    run = replace(recorder.run(model), losses=told, start=rows.start, rows=rows)
-    if good is not None:
-        step = rows.start + good
-        raise TrainingStopped(
-            f"training was not finite from step {step} on. Everything until then is in "
-            "this error's `run`. Lower the learning rate, or check the data.",
-            step,
-            run,
-        )
-    return run
+
+
+def _unless_stopped(run: Run, good: int | None) -> Run:
+    if good is None:
+        return run
+    step = run.start + run.steps
+    raise TrainingStopped(
+        f"training was not finite from step {step} on. Everything until then is in "
+        "this error's `run`. Lower the learning rate, or check the data.",
+        step,
+        run,
+    )
 
 
 _compiled = jax.jit(closing, static_argnums=0)

@@ -43,6 +43,8 @@ class Recorder:
         steps: how many there will be.
         dtypes: of the loss and of the products.
         folder: where to stream to; None for memory.
+        start: the number of the first step, as the rule's schedules count.
+        argument: by which the user named the folder.
         about: what `Run` is told besides.
     """
 
@@ -54,10 +56,12 @@ class Recorder:
         steps: int,
         dtypes: tuple[Any, Any],
         folder: Path | None,
+        start: int = 0,
+        argument: str = "checkpoint",
         **about: Any,
     ):
         self.observation, self.sizes, self.about = observation, sizes, about
-        self.steps = 0
+        self.steps, self._start = 0, start
         widths = [int(np.prod(shape)) for shape in shapes]
         ends = np.cumsum([0, *widths])
         self._columns = {
@@ -72,7 +76,7 @@ class Recorder:
         def rows(name: str, count: int, shape: tuple[int, ...], dtype: Any) -> Any:
             if folder is None:
                 return MemoryRows(count, shape, dtype)
-            return FileRows(folder / f"{name}.npy", shape, dtype)
+            return FileRows(folder / f"{name}.npy", shape, dtype, argument)
 
         self._losses = rows("losses", steps, (), dtypes[0])
         self._rates = rows("learning_rates", steps, (), np.float64)
@@ -104,29 +108,55 @@ class Recorder:
         if mark is not None:
             self.steps, self._closing = mark.steps, mark.closing
 
+    def reopen(self) -> int:
+        """Go on in the folder, without digests; returns how many steps are there.
+
+        Raises:
+            LagrangianError: a record is missing, cut off, or another run's.
+        """
+        found = [rows.reopen() for rows in self._files]
+        # The products have one row more: what the last step led to.
+        self.steps = min(*found[:2], max(0, found[2] - 1))
+        return self.steps
+
+    def records(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """What the folder has of some steps, as `extend` took it."""
+        names = ("loss", "rate", "products")
+        return {
+            name: rows.read(start, stop)
+            for name, rows in zip(names, self._files, strict=True)
+        }
+
     def mark(self) -> Mark:
         """How far the records go, for a state that is as far."""
         digests = {rows.path.name: rows.digest for rows in self._files}
         return Mark(self.steps, digests, self._closing)
 
-    def extend(self, records: Mapping[str, Any], closing: np.ndarray) -> int | None:
+    def extend(
+        self, records: Mapping[str, Any], closing: np.ndarray, *, silent: bool = False
+    ) -> int | None:
         """Add one chunk, up to its first step that is not finite.
 
         Args:
             records: of the steps of a chunk, stacked.
             closing: the carried products after its last step.
+            silent: whether a loss may be nan because nobody told it.
 
         Returns:
             How many of its steps are finite if not all of them are, else None.
         """
-        products, carried = records["products"], self._carried
+        products, losses, carried = records["products"], records["loss"], self._carried
+        if not len(losses):
+            self._closing = closing
+            return None
         known = np.isfinite(products)
-        finite = np.isfinite(records["loss"]) & known.all(axis=1)
+        finite = np.isfinite(losses) | (silent & np.isnan(losses))
+        finite &= known.all(axis=1)
         # A step is finite if what it leads to is.
         finite[:-1] &= known[1:, :carried].all(axis=1)
         finite[-1] &= np.isfinite(closing).all()
         good = len(finite) if finite.all() else int(np.argmin(finite))
-        self._losses.put(self.steps, records["loss"][:good])
+        self._losses.put(self.steps, losses[:good])
         self._rates.put(self.steps, records["rate"][:good])
         self._products.put(self.steps, products[:good])
         self.steps += good
@@ -163,7 +193,9 @@ class Recorder:
             losses=self._losses.array(steps),
             learning_rates=rates,
             records={
-                law: self.observation.record(law, column, rates, self.sizes)
+                law: self.observation.record(
+                    law, column, rates, self.sizes, self._start
+                )
                 for law in self.observation.laws
             },
             **self.about,

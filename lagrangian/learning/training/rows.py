@@ -45,10 +45,18 @@ class FileRows:
         path: of the file.
         shape: of a row.
         dtype: of its entries.
+        argument: by which the user named its folder.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: Any):
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: Any,
+        argument: str = "checkpoint",
+    ):
         self.path, self._shape, self._dtype = path, shape, _storable(dtype)
+        self._argument = argument
         self._bytes = int(np.prod(shape)) * self._dtype.itemsize
         self._offset = len(self._header(0))
         self._digest = hashlib.sha256()
@@ -107,6 +115,30 @@ class FileRows:
         if self._digest.hexdigest() != digest:
             raise self._refused("was altered: its rows are not those that were written")
 
+    def reopen(self) -> int:
+        """Go on behind the rows that `finish` left; returns how many those are.
+
+        Raises:
+            LagrangianError: the file is missing, damaged, or that of other rows.
+        """
+        if not self.path.is_file():
+            raise self._refused("is missing, or no file")
+        with naming(self.path):
+            self._file = opened(self.path, new=False)
+            size = self.path.stat().st_size
+        rows = self._check_kind(self._file)
+        if rows is None or size < self._offset + rows * self._bytes:
+            raise self._refused("is cut off, or no file of NumPy")
+        return rows
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Some of the rows, which must have been written."""
+        assert self._file is not None, "create, resume or reopen comes first"
+        with naming(self.path):
+            self._file.seek(self._offset + start * self._bytes)
+            data = self._file.read((stop - start) * self._bytes)
+        return np.frombuffer(data, self._dtype).reshape(stop - start, *self._shape)
+
     def finish(self, rows: int) -> None:
         """Write the header for so many rows, and have them on the disk."""
         file = self._write(0, self._header(rows))
@@ -139,24 +171,29 @@ class FileRows:
         np.lib.format.write_array_header_1_0(header, about)
         return header.getvalue()
 
-    def _check_kind(self, file: BinaryIO) -> None:
-        """Raise if the header is that of other rows; a torn one is written anew."""
+    def _check_kind(self, file: BinaryIO) -> int | None:
+        """How many rows the header says there are; None if it is torn.
+
+        Raises:
+            LagrangianError: it is that of other rows.
+        """
         try:
             np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         # What a torn header ends in: tokenize and ast have errors of their own.
         except Exception:
-            return
+            return None
         if (shape[1:], dtype) != (self._shape, self._dtype):
             raise self._refused(
                 f"is foreign: its rows are {dtype} of shape {shape[1:]}, and this "
                 f"run's are {self._dtype} of shape {self._shape}"
             )
+        return int(shape[0])
 
     def _refused(self, what: str) -> LagrangianError:
         return LagrangianError(
-            f"`checkpoint`: {self.path} {what}. Put the file back, or begin anew in "
-            "another folder."
+            f"`{self._argument}`: {self.path} {what}. Put the file back, or begin "
+            "anew in another folder."
         )
 
 

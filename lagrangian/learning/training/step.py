@@ -40,8 +40,33 @@ class TrainingStep:
 
     def __call__(self, carry: Any, batch: Any) -> Any:
         result, gradient, parameters, rest = self._differentiate(carry, batch)
-        updates, state = self.watch.update(gradient, carry[2], parameters, value=result)
+        updates, state = self.update(gradient, (parameters, *carry[1:]), batch, result)
         return optax.apply_updates(parameters, updates), rest, state
+
+    def update(self, gradient: Any, carry: Any, batch: Any, value: Any) -> Any:
+        """What the optimiser makes of a gradient, and its next state.
+
+        It is told the loss, too, and how to compute it elsewhere (line searches,
+        Hessians, sharpness): of this batch, with the random draws of this step.
+        """
+        parameters, rest, state = carry
+
+        # A line search of optax refuses what its `value_fn` does not take.
+        def loss(q: Any, obj_fn: Any = None, grad_fn: Any = None) -> Any:
+            return self.value(q, rest, batch)[0]
+
+        # The slow half of a lookahead's parameters has no gradient.
+        is_pair = isinstance(parameters, optax.LookaheadParams)
+        return self.watch.update(
+            gradient.fast if is_pair else gradient,
+            state,
+            parameters,
+            value=value,
+            grad=gradient,
+            value_fn=loss,
+            obj_fn=loss,
+            grad_fn=lambda q, _: jax.grad(loss)(q),
+        )
 
     def _differentiate(self, carry: Any, batch: Any) -> tuple[Any, ...]:
         """The loss, its gradient, and what its call made of parameters and rest."""

@@ -7,9 +7,8 @@ from typing import Any
 
 import sympy as sp
 
+from lagrangian.learning.rules.read.rules import ReadSchedule
 from lagrangian.learning.rules.rule import Rule, friction, mass
-from lagrangian.learning.training.groups import Group
-from lagrangian.learning.training.run import step_rate
 from lagrangian.learning.training.unread import Unread
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.calculus import pairing
@@ -19,7 +18,6 @@ from lagrangian.symbolic.laws.discrete import (
     gain,
     learning_rate,
     linear_part,
-    momentum,
     role,
     step,
 )
@@ -121,73 +119,90 @@ def _reach(law: Law, rule: Rule) -> Any:
     return sp.sqrt(size) * sp.sqrt(length) * mass / oscillator.mass
 
 
-def discrete_terms(law: Law, rule: Rule, groups: Mapping[str, Group]) -> dict[str, Any]:
-    """What a record has of the discrete law; each block has the decay of its group."""
+def discrete_terms(
+    law: Law, rules: Mapping[Any, Rule], rates: Mapping[Any, Any]
+) -> dict[str, Any]:
+    """What a record has of the discrete law, each block with its own numbers.
+
+    With p' = beta p + kappa (grad f + lambda q) in each block, the charge is
+    <p/kappa, xi>, in the unit kappa if all have the same: then the gradients' share of
+    it is <grad f, xi>, which the symmetry makes zero.
+
+    Args:
+        rules: of each block.
+        rates: the learning rate of its step.
+    """
     xi = law.symmetry.xi
-    group = {w: groups.get(w.name, Group(rule)) for w in law.lagrangian.coordinates}
+    blocks = law.lagrangian.coordinates
+    memory, gains, decays = (
+        {w: sp.sympify(getattr(rules[w], name)) for w in blocks}
+        for name in ("memory", "gain", "coupled_decay")
+    )
+    alike = len(set(gains.values())) == 1
+    unit = gains[blocks[0]] if alike else sp.S.One
+    share = {w: unit / gains[w] for w in blocks}
     # A loss that has no symmetry for certain: its part of the law is measured.
     loss = Loss("f", law.symmetry.blocks)
     steps = Steps(loss)
     discrete = noether(steps, law.symmetry)
-    measured = {loss.gradient(q): role(q, "gradient") for q in xi}
+    measured = {loss.gradient(q): role(q, "gradient") for q in xi} | {gain: unit}
     driven = discrete.changes["loss"].xreplace(measured)
-    decay = gain * sp.Add(
-        *(
-            sp.sympify(group[w].rule.coupled_decay) * pairing(w, direction)
-            for w, direction in xi.items()
-        )
+    after = {role(w, "next trace"): share[w] * role(w, "next trace") for w in blocks}
+    kept = {role(w, "trace"): memory[w] * share[w] * role(w, "trace") for w in blocks}
+    charge = discrete.charge
+    later = steps.total_derivative(step, charge) + charge
+    kinetic = discrete.kinetic.xreplace(after)
+    decay = unit * sp.Add(*(decays[w] * pairing(w, xi[w]) for w in xi))
+    residual = sp.expand_mul(
+        later.xreplace(after) - charge.xreplace(kept) - kinetic - decay
     )
-    claimed = discrete.kinetic + decay + discrete.friction
-    change = steps.total_derivative(step, discrete.charge)
-    residual = sp.expand_mul(change - claimed)
     terms = {
         "discrete": residual,
-        "defect": driven / gain,
+        "defect": driven / unit,
         "balance": residual - driven,
-        "kinetic": discrete.kinetic,
+        "kinetic": kinetic,
         "decay": decay,
-        **_scales(law),
+        **_scales(law, unit, after, kept),
+        **_metric_terms(law, rules),
     }
-    values = {
-        momentum: sp.sympify(rule.memory),
-        gain: sp.sympify(rule.gain),
+    # The update is what the rule says; that it was made shows in <p', xi(q')>.
+    # Where a schedule was read, it is exact, and optax's own may be rounded to float32
+    # (its counts are int32, in 64-bit mode too): there the update is measured.
+    velocities = {
+        w: rules[w].velocity(w)
+        for w in blocks
+        if rules[w].is_euclidean
+        and not isinstance(rules[w].learning_rate, ReadSchedule)
     }
-    terms |= _metric_terms(law, rule)
-    if rule.is_euclidean:
-        # The update is what the rule says; that it was made shows in <p', xi(q')>.
-        values |= {
-            role(w, "update"): step_rate
-            * sp.sympify(group[w].share)
-            * group[w].rule.velocity(w)
-            for w in law.lagrangian.coordinates
-        }
-    return {name: sp.sympify(e).xreplace(values) for name, e in terms.items()}
+    updates = {
+        role(w, "update"): rates[w] * velocity
+        for w, velocity in velocities.items()
+        if role(w, "update") not in velocity.free_symbols  # else it is measured
+    }
+    return {name: sp.sympify(e).xreplace(updates) for name, e in terms.items()}
 
 
-def _scales(law: Law) -> dict[str, Any]:
+def _scales(law: Law, unit: Any, after: Any, kept: Any) -> dict[str, Any]:
     """The bounds of Cauchy and Schwarz, beside which `defect` and all are small."""
     xi = law.symmetry.xi
     later = {q: role(q, "next") for q in xi}
 
-    def bound(name: str, at: Mapping[Any, Any]) -> Any:
-        left = {q: role(q, name) for q in xi}
+    def bound(name: str, at: Mapping[Any, Any], weighed: Mapping[Any, Any]) -> Any:
+        left = {q: role(q, name).xreplace(dict(weighed)) for q in xi}
         right = {q: direction.xreplace(dict(at)) for q, direction in xi.items()}
         squares = (
             sp.Add(*(pairing(side[q], side[q]) for q in xi)) for side in (left, right)
         )
         return sp.Mul(*map(sp.sqrt, squares))
 
-    defect, before = bound("gradient", {}), bound("trace", {})
-    after = bound("next trace", later)
-    return {
-        "defect_scale": defect,
-        "scale": gain * defect + after + momentum * before,
-    }
+    defect = bound("gradient", {}, {})
+    before, now = bound("trace", {}, kept), bound("next trace", later, after)
+    return {"defect_scale": defect, "scale": unit * defect + now + before}
 
 
-def _metric_terms(law: Law, rule: Rule) -> dict[str, Any]:
+def _metric_terms(law: Law, rules: Mapping[Any, Rule]) -> dict[str, Any]:
     """<u, xi> |p'|^2 - <u, p'> <p', xi>: zero if the update u is along p'."""
-    if rule.is_euclidean:
+    if all(rule.is_euclidean for rule in rules.values()):
         return {"metric": sp.S.Zero, "metric_scale": sp.S.One}
     xi = law.symmetry.xi
 

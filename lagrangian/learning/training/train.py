@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
+from optax import GradientTransformation
 from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError
@@ -21,6 +22,7 @@ from lagrangian.learning.model import split
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.training.batches import batches_of
 from lagrangian.learning.training.checkpoint import Checkpoint
+from lagrangian.learning.training.claims import read_for
 from lagrangian.learning.training.identity import identity
 from lagrangian.learning.training.loop import Loop
 from lagrangian.learning.training.observed import coarsest, watching
@@ -28,6 +30,7 @@ from lagrangian.learning.training.recorder import Recorder
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.signals import ending_in_order
 from lagrangian.learning.training.step import TrainingStep
+from lagrangian.learning.training.unread import Unread
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
@@ -40,17 +43,20 @@ def train(
     model: PyTree,
     loss: Callable[[Any, Any], Any],
     data: PyTree | Iterable[PyTree],
-    rule: Rule,
+    rule: Rule | GradientTransformation,
     steps: int,
     *,
     observe: Iterable[Law | Symmetry] = (),
     maps: Mapping[Any, Any] | None = None,
     batch_size: int | None = 128,
+    replacement: bool = False,
     seed: int = 0,
     save: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     state: PyTree | None = None,
     mesh: Mesh | None = None,
+    callback: Callable[[Run], Any] | None = None,
+    every: int = 100,
     progress: bool = True,
 ) -> Run:
     """Train a copy of `model` by minibatches and record the laws in `observe`.
@@ -66,7 +72,8 @@ def train(
         data: arrays with one leading axis, in any pytree; a batch has its structure. Or
             an iterator of batches: a generator, a loader of grain, PyTorch or
             TensorFlow, anything that yields pytrees of arrays.
-        rule: the learning rule.
+        rule: the learning rule; or any optax transformation, whose rule is read from
+            its code by `lg.rule`.
         steps: how many updates. An iterator that ends before ends the run, with a
             warning.
         observe: laws, or symmetries, whose laws are those of the rule; of blocks that
@@ -76,6 +83,8 @@ def train(
             symmetries that `discover` found are known.
         batch_size: examples a step, drawn without replacement in each epoch; None for
             all of the data in every step. An iterator has its own.
+        replacement: whether the examples are drawn with replacement instead, so that
+            all batches are independent, as theories of gradient noise take them to be.
         seed: of the order of the examples, where they are drawn.
         save: a `.npz` file for the records, written at the end and also when the
             training stops early.
@@ -88,6 +97,10 @@ def train(
             what is survived stands in docs/faults.md.
         state: of the optimiser, `rule.optax()`, to start from; at rest if None.
         mesh: devices to share every batch among; the gradient is the mean over all.
+        callback: is given the run until now, with its model, after every `every` steps:
+            for validation, logging, averages of the parameters. `True` ends the run;
+            nothing else that it returns, or does to the model, changes the training.
+        every: how many steps lie between two calls.
         progress: whether a terminal shows a progress bar (after two seconds).
 
     Raises:
@@ -102,19 +115,19 @@ def train(
         UserWarning: a damaged state was skipped for an older one, or the run was begun
             with other versions.
     """
-    _check_counts(steps, batch_size)
-    if not isinstance(rule, Rule):
-        raise LagrangianError(
-            f"`rule` is a {type(rule).__name__}. Pass a learning rule, such as "
-            "`lg.HeavyBall(0.1, momentum=0.9)`, which is its optax twin as well."
-        )
+    _check_counts(steps=steps, every=every)
+    if batch_size is not None:
+        _check_counts(batch_size=batch_size)
+    rule = rule if isinstance(rule, Rule) else Unread.made_by(rule, "rule")
     if save is not None:
         check_writable(save, "save")
     parts = split(model)
     leaves = named_leaves(parts.parameters)
     dtype = _dtype(leaves)
     with jax.enable_x64(dtype == np.float64), ExitStack() as stack:
-        batches = batches_of(data, batch_size, seed)
+        batches = batches_of(data, batch_size, seed, replacement)
+        observe = (observe,) if isinstance(observe, Law | Symmetry) else tuple(observe)
+        rule = read_for(rule, parts.parameters, observe)
         # Each step hands its row to the scan, so that the state holds one.
         watch = watching(rule, observe, maps, 1)
         pick(leaves, [w.name for w in watch.observation.blocks], parts.name)
@@ -131,12 +144,13 @@ def train(
                     f"`steps` is {steps}, and the run in {states.folder} has done "
                     f"{mark.steps} already. Pass at least that."
                 )
-        about = {"rule": rule, "dtype": dtype, "seed": seed, "batch_size": batches.size}
+        about: dict[str, Any] = {"rule": rule, "dtype": dtype, "seed": seed}
+        about["batch_size"] = batches.size
         layout, kinds = step.start[2].layout, (loss_dtype, dtype)
         folder = states.folder if states else None
         recorder = Recorder(
             *(layout.observation, layout.shapes, dict(layout.sizes)),
-            *(steps, kinds, folder),
+            *(steps, kinds, folder, int(step.start[2].steps)),
             **about,
         )
         stack.callback(recorder.close)
@@ -148,6 +162,8 @@ def train(
             *(step, batches, share, constant),
             *(recorder, states, carry, recorder.mark()),
         )
+        length = _chunk_length(steps) if callback is None else _divisor(every)
+        is_done = False
         try:
             # tqdm's `disable=None` is silence where the output is no terminal.
             with tqdm(
@@ -158,11 +174,18 @@ def train(
                 disable=None if progress else True,
             ) as bar:
                 # A chunk runs while the records of the one before are looked at.
-                for chunk in _one_ahead(loop.chunks(steps, _chunk_length(steps))):
+                for chunk in _one_ahead(loop.chunks(steps, length)):
+                    before = recorder.steps
                     bar.update(loop.take(chunk))
+                    if callback and recorder.steps // every > before // every:
+                        told = callback(loop.run())
+                        # Many functions return something, and mean nothing by it.
+                        is_done = isinstance(told, bool | np.bool_) and bool(told)
+                        if is_done:
+                            break
         finally:
             loop.keep(save)
-        if recorder.steps < steps:
+        if recorder.steps < steps and not is_done:
             warnings.warn(
                 f"`data` ended after {recorder.steps} of the {steps} `steps`: so did "
                 "the run.",
@@ -171,10 +194,8 @@ def train(
         return loop.run()
 
 
-def _check_counts(steps: int, batch_size: int | None) -> None:
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if name == "batch_size" and value is None:
-            continue
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
         if not isinstance(value, int | np.integer) or value < 1:
             raise LagrangianError(f"`{name}` is {value}; pass a whole number above 0.")
 
@@ -220,3 +241,8 @@ def _chunk_length(steps: int) -> int:
     """
     divisors = [n for n in range(10, min(steps, _LONGEST) + 1) if steps % n == 0]
     return min(divisors, key=lambda n: abs(n - 50), default=min(steps, 100))
+
+
+def _divisor(every: int) -> int:
+    """The longest chunk of which a whole number makes `every` steps."""
+    return max(n for n in range(1, min(every, _LONGEST) + 1) if every % n == 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optax
@@ -10,6 +10,7 @@ import sympy as sp
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
+from lagrangian.learning.rules.read.read import rule as read_rule
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Loss
@@ -23,23 +24,42 @@ class Unread(Rule):
 
     The exact discrete law, <g, xi(q')> = <g, A u> for the update u, holds whatever the
     rule is. Its Lagrangian is that of free motion, whose charge is <u, xi>.
+
+    Attributes:
+        transformation: the optax transformation.
+        reason: why no more is known of it, in words.
     """
 
     transformation: GradientTransformation
+    reason: str = "its rule was not read"
 
     @classmethod
-    def made_by(cls, tx: Any) -> Unread:
-        """The rule of a transformation.
+    def made_by(cls, tx: Any, name: str = "tx") -> Unread:
+        """The rule of a transformation, the argument `name`.
 
         Raises:
             LagrangianError: it is none.
         """
         if not (hasattr(tx, "init") and hasattr(tx, "update")):
             raise LagrangianError(
-                f"`tx` is a {type(tx).__name__}. Pass an optax transformation, such as "
-                "`optax.adam(1e-3)`, or a learning rule, such as `lg.Adam(1e-3)`."
+                f"`{name}` is a {type(tx).__name__}. Pass an optax transformation, "
+                "such as `optax.adam(1e-3)`, or a rule, such as `lg.Adam(1e-3)`."
             )
         return cls(1.0, tx)
+
+    def read(self, parameters: Any) -> Rule:
+        """The rule that the transformation is of these parameters, by `lg.rule`.
+
+        This rule, with the reason, where it cannot be read: no training is refused for
+        what its laws could have said.
+        """
+        try:
+            return read_rule(self.transformation, parameters)
+        except Exception as error:
+            first = str(error).strip().partition("\n")[0]
+            if not isinstance(error, LagrangianError):
+                first = f"{type(error).__name__}: {first}"
+            return replace(self, reason=f"its rule could not be read ({first})")
 
     def __repr__(self) -> str:
         return "an optax transformation"
@@ -62,6 +82,6 @@ class Unread(Rule):
 
     def _unknown(self, what: str) -> LagrangianError:
         return LagrangianError(
-            f"no {what} is known of an optax transformation by itself. Pass the "
-            "learning rule that it is, such as `lg.HeavyBall(0.1, momentum=0.9)`."
+            f"no {what} is known of this optax transformation: {self.reason}. Its "
+            "discrete law is exact all the same."
         )

@@ -1,6 +1,6 @@
 """Decays by a mask, and groups with rates of their own: each block has its balance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -122,3 +122,98 @@ def test_a_subclass_without_groups_is_the_rule_itself(decay):
         for kind in (Same, lg.HeavyBall)
     )
     assert ours.continuous == theirs.continuous is not None
+
+
+# ------------------------------------------------------------------ optax chains
+
+
+def is_kernel(tree):
+    return {name: name in ("kernel", "out") for name in tree}
+
+
+def labels(tree):
+    return {name: name if name == "out" else "others" for name in tree}
+
+
+WARM = optax.linear_schedule(0.0, 0.02, 30)
+#: Each with blocks of a law in several groups.
+CHAINS = {
+    "decay of kernels": lambda decay=0.1: optax.chain(
+        optax.add_decayed_weights(decay, is_kernel), optax.sgd(0.01, momentum=0.8)
+    ),
+    "decoupled decay of kernels": lambda decay=0.1: optax.chain(
+        optax.trace(0.8),
+        optax.add_decayed_weights(decay, is_kernel),
+        optax.scale(-0.01),
+    ),
+    "rates, momenta and decays": lambda decay=0.1: optax.multi_transform(
+        {
+            "out": optax.chain(
+                optax.add_decayed_weights(decay), optax.sgd(0.03, momentum=0.5)
+            ),
+            "others": optax.sgd(0.01, momentum=0.8, nesterov=True),
+        },
+        labels,
+    ),
+    "gains and schedules": lambda decay=0.1: optax.multi_transform(
+        {
+            "out": optax.chain(
+                optax.add_decayed_weights(decay),
+                optax.ema(0.9, debias=False),
+                optax.scale_by_learning_rate(WARM),
+            ),
+            "others": optax.sgd(optax.cosine_decay_schedule(0.01, 200), momentum=0.8),
+        },
+        labels,
+    ),
+    "a metric beside a ball": lambda decay=0.1: optax.multi_transform(
+        {
+            "out": optax.adamw(1e-3, weight_decay=decay),
+            "others": optax.sgd(0.01, momentum=0.8),
+        },
+        labels,
+    ),
+}
+
+
+def assert_each_has_its_own_balance(name):
+    rescale, shift, out = report(CHAINS[name](), [RESCALE, SHIFT, OUT_SHIFT])
+    assert rescale.holds and rescale.discrete < 1e-13, rescale
+    assert rescale.continuous is None and rescale.kinetic > 1e-3
+    # One group each: the continuous law of the rule that the block has.
+    assert shift.holds and shift.continuous < 0.02, shift
+    assert out.holds and (out.continuous is None or out.continuous < 0.02), out
+
+
+QUICK = "rates, momenta and decays"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n == QUICK else pytest.mark.slow) for n in CHAINS],
+)
+def test_a_chain_has_the_balance_of_each_block(name):
+    assert_each_has_its_own_balance(name)
+
+
+@pytest.mark.parametrize("name", ["decay of kernels", "rates, momenta and decays"])
+def test_another_decay_of_one_group_is_refuted(name):
+    """What was read of one chain, run with another."""
+    with jax.enable_x64(True):
+        read = lg.rule(CHAINS[name](), parameters())
+    pretending = replace(read, transformation=CHAINS[name](0.3))
+    (rescale,) = report(pretending, [RESCALE], 40)
+    assert rescale.verdict == "law fails" and "was not made by" in rescale.reason
+
+
+@pytest.mark.parametrize("make", [optax.adamw, optax.lion, optax.sgd])
+def test_a_warm_up_from_zero(make):
+    """In whose first step nothing moves, clipped or not."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 0.01, 10, 40)
+    for tx in (
+        make(schedule),
+        optax.chain(optax.clip_by_global_norm(1.0), make(schedule)),
+    ):
+        rescale, shift = report(tx, [RESCALE, OUT_SHIFT], 40)
+        assert rescale.discrete < 1e-13 and shift.discrete < 1e-13
+        assert rescale.defect < 1e-12 and rescale.kinetic > 1e-9

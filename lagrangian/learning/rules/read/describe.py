@@ -37,13 +37,14 @@ Kinds = Mapping[str, Kind]
 def groups(reading: Reading, kinds: Kinds) -> list[tuple[list[str], Part, Kind]]:
     """The arrays that are updated alike, with what was read and derived of them."""
     found: list[tuple[list[str], Part, Kind]] = []
-    for leaf, part in reading.parts.items():
+    for leaf, kind in kinds.items():
+        part = reading.parts[leaf]
         for leaves, known, _ in found:
             if known.form == part.form:
                 leaves.append(leaf)
                 break
         else:
-            found.append(([leaf], part, kinds[leaf]))
+            found.append(([leaf], part, kind))
     return found
 
 

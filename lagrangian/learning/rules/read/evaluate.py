@@ -109,7 +109,7 @@ class Evaluation:
         name, parameters = equation.primitive.name, equation.params
         if name in RANDOM or _draws(equation):
             return self._random(equation)
-        inner = _inner(parameters)
+        inner = inner_jaxpr(parameters)
         try:
             if name in CONTROL:
                 found = CONTROL[name](self, inputs, parameters)
@@ -299,7 +299,7 @@ def _filled(shape: tuple[int, ...], make: Callable[[], Any]) -> Any:
     return out
 
 
-def _inner(parameters: Any) -> ClosedJaxpr | None:
+def inner_jaxpr(parameters: Any) -> ClosedJaxpr | None:
     """The one jaxpr that an equation only wraps (jit, custom_jvp, remat)."""
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         found = parameters.get(name)
@@ -312,7 +312,7 @@ def _inner(parameters: Any) -> ClosedJaxpr | None:
 
 def _draws(equation: Any) -> bool:
     """Whether a wrapped function does nothing but draw random numbers."""
-    inner = _inner(equation.params)
+    inner = inner_jaxpr(equation.params)
     if inner is None or equation.primitive.name in CONTROL:
         return False
     return _has_random(inner.jaxpr) and all(
@@ -323,7 +323,7 @@ def _draws(equation: Any) -> bool:
 def _has_random(jaxpr: Jaxpr) -> bool:
     return any(
         e.primitive.name in RANDOM
-        or ((inner := _inner(e.params)) is not None and _has_random(inner.jaxpr))
+        or ((inner := inner_jaxpr(e.params)) is not None and _has_random(inner.jaxpr))
         for e in jaxpr.eqns
     )
 

@@ -306,8 +306,8 @@ def factored(expression: Any) -> tuple[Any, Any]:
     What makes up for averages that start at zero, (1 - beta^k), stays with the rest.
     """
     rate, rest = sp.S.One, sp.S.One
-    expression = sp.Mul(*_apart(expression), evaluate=False)
-    for factor in sp.Mul.make_args(expression):
+    number, product = _apart(expression)
+    for factor in (number, *sp.Mul.make_args(product)):
         own = factor.free_symbols <= {count}
         # A power by itself is a rate that decays.
         inside = factor.atoms(sp.Pow) - {factor}

@@ -107,10 +107,14 @@ class ReadMetric(ReadRule, AdaptiveRule):
         gradients = named_leaves(gradient)
         parts = {name: self._part_of(name) for name in gradients}
         step = Step(self.reading, parts, gradients, state, new_state)
-        return {
+        others = set(self.reading.parts) - set(self.kinds)  # of other groups
+        found = {
             name: jnp.broadcast_to(step(name, self.kind.metric), leaf.shape)
             for name, leaf in gradients.items()
+            if name not in others
         }
+        # A schedule that starts from zero moves nothing then, by whichever metric.
+        return {n: jnp.where(jnp.isfinite(d), d, 1.0) for n, d in found.items()}
 
     def _part_of(self, name: str) -> Part:
         return self.reading.parts.get(name, self.part)

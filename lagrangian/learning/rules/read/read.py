@@ -9,14 +9,15 @@ from flax import nnx
 
 from lagrangian.learning.model import split
 from lagrangian.learning.pickled import packed, unpacked
-from lagrangian.learning.rules.read.elements import read_elements
+from lagrangian.learning.rules.read.alike import read_alike
 from lagrangian.learning.rules.read.euclidean import ReadEuclidean
 from lagrangian.learning.rules.read.geometry import ReadGeometry
 from lagrangian.learning.rules.read.kinds import kind_of
 from lagrangian.learning.rules.read.metric import ReadMetric
 from lagrangian.learning.rules.read.read_rule import ReadRule
-from lagrangian.learning.rules.read.rules import AnyRule, alone, made
-from lagrangian.learning.rules.read.trace import trace
+from lagrangian.learning.rules.read.rules import AnyRule, made
+from lagrangian.learning.rules.rule import Rule
+from lagrangian.symbolic.algebra.blocks import Block
 
 
 def rule(tx: Any, parameters: Any = None) -> ReadRule:
@@ -68,8 +69,7 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
     """
     if isinstance(parameters, nnx.Module):
         parameters = split(parameters).parameters
-    traced = trace(tx, parameters)
-    reading = read_elements(traced)
+    reading = read_alike(tx, parameters)
     known: dict[Any, Any] = {}  # arrays that are updated alike are of one kind
     kinds = {}
     for leaf, part in reading.parts.items():
@@ -82,14 +82,14 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
 def _reduced(read: ReadRule) -> Any:
     """For pickle: what it was read from. In the other process it is read again."""
     reading = read.reading
-    leaf = None if set(reading.parts) == set(reading.traced.leaves) else read.part.leaf
+    leaf = None if set(reading.parts) == set(read.kinds) else next(iter(read.kinds))
     source = {"tx": read.transformation, "parameters": reading.traced.like}
     return _read_again, (packed(source, read), leaf)
 
 
-def _read_again(source: dict[str, Any] | bytes, leaf: str | None) -> ReadRule:
+def _read_again(source: dict[str, Any] | bytes, leaf: str | None) -> Rule:
     found = rule(**unpacked(source))
-    return found if leaf is None else alone(found, leaf)
+    return found if leaf is None else found.of(Block(leaf))
 
 
 for _kind in (AnyRule, ReadEuclidean, ReadGeometry, ReadMetric):

@@ -104,8 +104,10 @@ class ReadRule(Rule):
 
     @property
     def unsolved(self) -> str:
-        if len({part.form for part in self.reading.parts.values()}) > 1:
+        if len({self.reading.parts[name].form for name in self.kinds}) > 1:
             return "its arrays are updated by rules of their own (`rule.of(block)`)"
+        if self.part.noise:
+            return "random numbers move it, which a law of the loss knows nothing of"
         return self.kind.reason or "its metric moves"
 
     def _no(self, what: str) -> NoReturn:

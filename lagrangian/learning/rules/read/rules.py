@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -43,9 +44,25 @@ class AnyRule(ReadRule):
         return Covector(None, sp.S.Zero, sp.S.One, sp.S.Zero)
 
     def of(self, block: Block) -> Rule:
-        if block.name not in self.kinds:
-            return self
-        return alone(self, block.name)
+        return self._groups.get(block.name, self)
+
+    @cached_property
+    def _groups(self) -> dict[str, ReadRule]:
+        """The rule of each array, one for all that are updated alike.
+
+        None where all are, or where the arrays are not those that were read.
+        """
+        known: dict[Any, list[str]] = {}
+        for name in self.kinds:
+            known.setdefault(self.reading.parts[name].form, []).append(name)
+        if len(known) < 2:
+            return {}
+        return {
+            name: rule
+            for names in known.values()
+            for rule in [_alone(self, names)]
+            for name in names
+        }
 
     def lagrangian(self, loss: Loss) -> Lagrangian:
         kinetic = sp.Add(*(Inner(w.dot, w.dot) for w in loss.blocks))
@@ -65,7 +82,8 @@ def made(tx: Any, reading: Reading, kinds: dict[str, Kind]) -> ReadRule:
     """The rule of these arrays."""
     forms = {part.form for leaf, part in reading.parts.items() if leaf in kinds}
     kind = next(iter(kinds.values()))
-    if len(forms) > 1 or not reading.traced.scales:
+    noisy = any(reading.parts[leaf].noise for leaf in kinds)
+    if len(forms) > 1 or not reading.traced.scales or noisy:
         return AnyRule(_common_rate(kinds), tx, reading, kinds)
     if kind.name == "euclidean" and not kind.runs_away:
         return ReadEuclidean(rate_of(kind), tx, reading, kinds)
@@ -100,14 +118,10 @@ def _common_rate(kinds: dict[str, Kind]) -> Any:
     return rate_of(moved[0]) if moved else 1.0
 
 
-def alone(rule: ReadRule, leaf: str) -> ReadRule:
-    """The rule as it treats one array."""
-    part = rule.reading.parts[leaf]
-    alike = [name for name, p in rule.reading.parts.items() if p.form == part.form]
-    parts = {name: rule.reading.parts[name] for name in alike}
-    kinds = {name: rule.kinds[name] for name in alike}
-    reading = replace(rule.reading, parts=parts)
-    return made(rule.transformation, reading, kinds)
+def _alone(rule: ReadRule, leaves: list[str]) -> ReadRule:
+    """The rule as it treats arrays that are updated alike."""
+    kinds = {name: rule.kinds[name] for name in leaves}
+    return made(rule.transformation, rule.reading, kinds)
 
 
 @dataclass(frozen=True)

@@ -241,9 +241,12 @@ def _fields(state: Any, q: Any) -> tuple[Field, ...]:
 def _owner(
     keys: tuple[str, ...], shape: Any, paths: Any, shapes: Any
 ) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
-    """The path before the one of a parameter in it, that parameter, and the rest."""
-    for start in range(len(keys) + 1):
-        for end in range(len(keys), start - 1, -1):
+    """The path before the one of a parameter in it, that parameter, and the rest.
+
+    The one that stands last, since a group may be called as a parameter is.
+    """
+    for end in range(len(keys), -1, -1):
+        for start in range(end + 1):
             found = paths.get(keys[start:end])
             if found is not None and (end > start or shapes[found] == shape):
                 return keys[:start], found, keys[end:]
