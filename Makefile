@@ -56,7 +56,7 @@ bench:  ## run every benchmark
 		echo "There are no benchmarks in benchmarks/: nothing to run."; \
 	fi
 
-theorems:  ## verify every theorem, and write docs/theorems.md anew
+theorems:  ## verify every theorem, and write docs/theorems.md and its pages anew
 	$(setup) demo
 	@$(python) scripts/document_theorems.py
 

@@ -56,9 +56,17 @@ from .learning.checking.check import (
 from .learning.checking.predict import (
     predict as predict,
 )
+from .learning.count_laws import (
+    LawCount as LawCount,
+    count_laws as count_laws,
+)
 from .learning.discover.discovery import (
     Discovery as Discovery,
     discover as discover,
+)
+from .learning.gradient_noise import (
+    GradientNoise as GradientNoise,
+    gradient_noise as gradient_noise,
 )
 from .learning.network_flow import (
     NetworkFlow as NetworkFlow,
@@ -100,6 +108,12 @@ from .learning.training.run import (
 )
 from .learning.training.train import (
     train as train,
+)
+from .learning.unit_symmetry import (
+    OddBlock as OddBlock,
+    Permutation as Permutation,
+    Reflection as Reflection,
+    UnitSymmetry as UnitSymmetry,
 )
 from .lowering.cache import (
     cache as cache,

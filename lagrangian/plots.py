@@ -12,6 +12,7 @@ PREDICTED = {"linewidth": 1.0, "linestyle": "--"}
 _STYLES = {
     "measured": MEASURED | {"marker": ".", "markersize": 4},
     "predicted": PREDICTED,
+    "points": {"color": "0.15", "linestyle": "none", "marker": "o", "markersize": 3.5},
     "control": {"color": "C3", "linewidth": 1.0, "linestyle": ":", "marker": "x"},
 }
 
@@ -141,19 +142,32 @@ def plot_panels(panels: Sequence[Any], title: str) -> Any:
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     for axis, panel in zip(axes, panels, strict=False):
-        predicted = 0
-        for curve in panel.curves:
-            style = dict(_STYLES[curve.style])
-            if curve.style == "predicted":
-                style["color"] = f"C{predicted}"
-                predicted += 1
-            axis.plot(curve.x, curve.y, label=curve.label, **style)
+        _panel(axis, panel)
         axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
-        axis.set_xscale("log" if panel.xlog else "linear")
-        axis.set_yscale("log" if panel.ylog else "linear")
         axis.legend()
     figure.suptitle(title)
     return figure
+
+
+def plot_thumbnail(panel: Any) -> Any:
+    """A `Panel` without words, small enough for a list of theorems."""
+    figure, (axis,) = _figure(1, 1, (2.4, 1.5))
+    _panel(axis, panel)
+    axis.tick_params(which="both", labelbottom=False, labelleft=False)
+    return figure
+
+
+def _panel(axis: Any, panel: Any) -> None:
+    """The curves of a theorem's `Panel`."""
+    predicted = 0
+    for curve in panel.curves:
+        style = dict(_STYLES[curve.style])
+        if curve.style == "predicted":
+            style["color"] = f"C{predicted}"
+            predicted += 1
+        axis.plot(curve.x, curve.y, label=curve.label, **style)
+    axis.set_xscale("log" if panel.xlog else "linear")
+    axis.set_yscale("log" if panel.ylog else "linear")
 
 
 def _charges(axes: Any, charges: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:

@@ -1,62 +1,74 @@
-"""Write docs/theorems.md and its figures from a verification of every theorem.
+"""Write docs/theorems.md and a page for each theorem, by verifying it.
 
 python scripts/document_theorems.py [NAME ...]
 
-With names, only the figures and tables of these are made anew; the text of the others
-is kept as the page has it.
+With names, only the pages and pictures of these are made anew; the index always is.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
+from typing import Any
 
 from lagrangian.files import write_atomically
-from lagrangian.theorems.catalogue import NAMES, verify
+from lagrangian.theorems.catalogue import NAMES, title_and_source, verify
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = DOCS / "theorems.md"
 PREAMBLE = """\
 # The theorems
 
 What `lagrangian verify NAME` shows. Each theorem is derived by the engine, predicts
 numbers, measures them, and is tried where a hypothesis is broken: a *control*, which
-must fail. It is *verified* if every claim holds and every control fails. This page is
-written by `make theorems`; your own run prints the same table, and writes it with every
-number in full to `results/NAME.json`, the figure beside it.
+must fail. It is *verified* if every claim holds and every control fails. These pages
+are written by `make theorems`; your own run prints the same table, and writes it with
+every number in full to `results/NAME.json`, the figure beside it. In the pictures
+coloured dashes are predicted, grey is measured, and dotted red is a control.
 
 """
 
 
-def section(name: str) -> str:
-    """Verify a theorem, draw its figure, and return its part of the page."""
+def index() -> str:
+    """A line and a small picture for every theorem."""
+    lines = ["| | theorem | |", "| --- | --- | --- |"]
+    for name in NAMES:
+        title, _ = title_and_source(name)
+        page = f"theorems/{name}.md"
+        picture = f"[![{name}](theorems/{name}-small.png)]({page})"
+        lines.append(f"| {picture} | [{name}]({page}) | {title} |")
+    return PREAMBLE + "\n".join(lines) + "\n"
+
+
+def write_page(name: str) -> None:
+    """Verify a theorem, and write its page with both pictures."""
     found = verify(name, report=lambda sentence: print(f"{name}: {sentence}"))
     if not found.holds:
         raise SystemExit(f"{name} is {found.verdict}:\n{found}")
-    figure = found.figure()
-    picture = DOCS / "theorems" / f"{name}.png"
-    write_atomically(picture, lambda file: figure.savefig(file, format="png", dpi=70))
-    return (
-        f"## {name}\n\n{found._repr_markdown_()}\n\n"
-        f"![{found.theorem.title}](theorems/{name}.png)\n\n"
+    _write_picture(name, found.figure(), 70)
+    _write_picture(f"{name}-small", found.thumbnail(), 80)
+    _write(
+        f"theorems/{name}.md",
+        f"# {name}\n\n{found._repr_markdown_()}\n\n"
+        f"![{found.theorem.title}]({name}.png)\n\n"
+        f"Run it: `lagrangian verify {name}`. [All theorems](../theorems.md)\n",
     )
+
+
+def _write_picture(name: str, figure: Any, dpi: int) -> None:
+    path = DOCS / "theorems" / f"{name}.png"
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=dpi))
+
+
+def _write(name: str, text: str) -> None:
+    write_atomically(DOCS / name, lambda file: file.write(text.encode()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=NAMES)
-    chosen = parser.parse_args().names
-    text = PAGE.read_text() if PAGE.exists() else ""
-    kept = dict(re.findall(r"^(## (?:.*)\n)((?:(?!^## ).*\n)*)", text, re.MULTILINE))
-    parts = [
-        section(name)
-        if name in chosen
-        else f"## {name}\n" + kept.get(f"## {name}\n", "")
-        for name in NAMES
-    ]
-    page = PREAMBLE + "".join(parts).rstrip() + "\n"
-    write_atomically(PAGE, lambda file: file.write(page.encode()))
+    for name in parser.parse_args().names:
+        write_page(name)
+    _write("theorems.md", index())
 
 
 if __name__ == "__main__":

@@ -31,6 +31,11 @@ def add(commands: Any) -> None:
     verify.add_argument("--all", action="store_true", help="every theorem, in turn")
     verify.add_argument("--seed", type=seed, default=0)
     verify.add_argument(
+        "--quick",
+        action="store_true",
+        help="in ten seconds: fewer sizes, shorter runs; of the theorems that have it",
+    )
+    verify.add_argument(
         "--data",
         metavar="PATH",
         help="your own: an .npz file, a folder of .npy files or of images; or the name "
@@ -96,7 +101,8 @@ def _verify_one(name: str, options: argparse.Namespace, subject: Any) -> bool:
     from lagrangian.theorems.catalogue import verify
 
     with tqdm(bar_format="{elapsed} {desc}", disable=None, leave=False) as bar:
-        found = verify(name, options.seed, subject, bar.set_description_str)
+        report = bar.set_description_str
+        found = verify(name, options.seed, subject, report, options.quick)
     print(found)
     _write(found, options.out)
     return found.holds

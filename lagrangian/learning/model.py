@@ -87,8 +87,11 @@ def split(model: Any) -> Parts:
 
 
 @contextmanager
-def traced_loss() -> Generator[None, None, None]:
+def traced_loss(name: str = "loss") -> Generator[None, None, None]:
     """Where a user's loss is traced: what JAX cannot do with it, in other words.
+
+    Args:
+        name: what messages call it.
 
     Raises:
         LagrangianError: a loss that computes outside of JAX, or is no real number; that
@@ -99,7 +102,7 @@ def traced_loss() -> Generator[None, None, None]:
     except TraceContextError as error:
         first = str(error).split(" (http")[0]
         raise LagrangianError(
-            "`loss` changes an `nnx.Variable` that is not the model's, such as the "
+            f"`{name}` changes an `nnx.Variable` that is not the model's, such as the "
             "counts of an `nnx.Rngs` from outside. Keep it in the model, as in "
             "`self.rngs = rngs` or `nnx.Dropout(0.1, rngs=rngs)`: what is in there is "
             f"carried from step to step. ({first})"
@@ -118,14 +121,14 @@ def traced_loss() -> Generator[None, None, None]:
         first = str(error).strip().splitlines()[0]
         if isinstance(error, _OUTSIDE):
             raise LagrangianError(
-                "`loss` does something that JAX cannot differentiate: a function of "
+                f"`{name}` does something that JAX cannot differentiate: a function of "
                 "NumPy, `float()`, or a Python `if` on a value. Supported are those "
                 f"of `jax.numpy`, with `jnp.where` in the place of `if`. ({first})"
             ) from error
         if "real-valued outputs" in first:
             raise LagrangianError(
-                "`loss` returns whole numbers, which have no gradient. Return a real "
-                f"number that can be differentiated, such as a cross entropy. ({first})"
+                f"`{name}` returns whole numbers, which have no gradient. Return real "
+                f"ones that can be differentiated, such as a cross entropy. ({first})"
             ) from error
         raise
 

@@ -19,10 +19,19 @@ _CHAPTERS = {
     "kinetic-symmetry-breaking": "dynamics",
     "noether-learning-dynamics": "dynamics",
     "conservation-laws": "conservation",
+    "counting-laws": "conservation",
+    "momentum-counts": "conservation",
+    "architecture-laws": "conservation",
+    "embedding-charges": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
     "discrete-noether": "dynamics",
+    "phase-transitions": "noise",
+    "law-of-balance": "noise",
+    "symmetry-constraint": "noise",
+    "noise-equilibrium": "noise",
+    "symmetry-to-symmetry": "noise",
 }
 NAMES = tuple(_CHAPTERS)
 
@@ -70,6 +79,7 @@ def verify(
     seed: int = 0,
     subject: tuple[Any, Any, Any] | None = None,
     report: Callable[[str], None] | None = None,
+    quick: bool = False,
 ) -> Verification:
     """Verify a catalogued theorem end to end: derive, predict, measure, and control.
 
@@ -79,6 +89,9 @@ def verify(
         subject: (model, loss, data) of your own, as `train` takes them, for the
             theorems that can be verified on any network.
         report: is called with a sentence when a part begins.
+        quick: at most ten seconds: fewer sizes and shorter runs, with a claim and a
+            control of each kind. A theorem that has no such version runs whole, and
+            the verification says so.
 
     Raises:
         LagrangianError: an unknown name, or a theorem that takes no subject.
@@ -91,7 +104,8 @@ def verify(
             f"`{name}` is about systems of its own and takes no `subject`. "
             "`discrete-noether` can be verified on your network and data."
         )
-    setting = Setting(seed, report or (lambda sentence: None), subject)
+    quick = quick and found.has_quick
+    setting = Setting(seed, quick, report or (lambda sentence: None), subject)
     start = time.perf_counter()
     evidence = found.prove(setting)
-    return Verification(found, evidence, seed, time.perf_counter() - start)
+    return Verification(found, evidence, seed, time.perf_counter() - start, quick)

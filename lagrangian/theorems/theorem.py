@@ -61,6 +61,12 @@ def below(what: str, measured: float, bound: float, *, control: bool = False) ->
     return Claim(what, 0.0, float(measured), f"below {bound:.1e}", holds, control)
 
 
+def equal(what: str, predicted: Any, measured: Any, *, control: bool = False) -> Claim:
+    """Two whole numbers, or rows of them, are the same."""
+    holds = predicted == measured
+    return Claim(what, str(predicted), str(measured), "equal", holds, control)
+
+
 def identity(what: str, residual: Any, *, control: bool = False) -> Claim:
     """A SymPy expression is zero for every value of its symbols."""
     residual = sp.simplify(sp.sympify(residual))
@@ -70,8 +76,8 @@ def identity(what: str, residual: Any, *, control: bool = False) -> Claim:
 def order(
     what: str,
     predicted: float,
-    rates: Sequence[float],
-    errors: Sequence[float],
+    rates: Sequence[float] | np.ndarray,
+    errors: Sequence[float] | np.ndarray,
     tolerance: float = 0.15,
     *,
     control: bool = False,
@@ -88,7 +94,10 @@ def order(
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel: `style` is "measured", "predicted" or "control"."""
+    """One line of a panel.
+
+    `style` is "measured", "predicted", "control", or "points" without a line.
+    """
 
     label: str
     x: np.ndarray
@@ -129,11 +138,14 @@ class Setting:
 
     Attributes:
         seed: of everything random.
+        quick: for at most ten seconds: fewer sizes and shorter runs, with a claim and a
+            control of each kind.
         report: is told what is being done, a sentence at a time.
         subject: a user's own (model, loss, data), for theorems that take one.
     """
 
     seed: int = 0
+    quick: bool = False
     report: Callable[[str], None] = lambda sentence: None
     subject: tuple[Any, Any, Any] | None = None
 
@@ -149,6 +161,7 @@ class Theorem:
         source: the paper.
         prove: (setting) -> evidence.
         takes_subject: whether it can be verified on a user's own network and data.
+        has_quick: whether `prove` heeds `setting.quick`.
     """
 
     name: str
@@ -157,6 +170,7 @@ class Theorem:
     source: str
     prove: Callable[[Setting], Evidence]
     takes_subject: bool = False
+    has_quick: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,12 +181,14 @@ class Verification:
         theorem, evidence: what was verified, and what was found.
         seed: of everything random.
         seconds: how long it took.
+        quick: whether it was the shorter version.
     """
 
     theorem: Theorem
     evidence: Evidence
     seed: int
     seconds: float
+    quick: bool = False
     versions: dict[str, str] = field(
         default_factory=lambda: (
             {name: version(name) for name in _PACKAGES}
@@ -205,7 +221,8 @@ class Verification:
         return cells
 
     def _ending(self) -> str:
-        return f"{self.theorem.name}: {self.verdict} (seed {self.seed})"
+        how = f"seed {self.seed}, quick" if self.quick else f"seed {self.seed}"
+        return f"{self.theorem.name}: {self.verdict} ({how})"
 
     def __str__(self) -> str:
         theorem = self.theorem
@@ -235,6 +252,7 @@ class Verification:
                 "derivation": list(self.evidence.derivation),
                 "claims": [asdict(claim) for claim in self.evidence.claims],
                 "seed": self.seed,
+                "quick": self.quick,
                 "seconds": round(self.seconds, 2),
                 "versions": self.versions,
             },
@@ -246,6 +264,12 @@ class Verification:
         from lagrangian.plots import plot_panels
 
         return plot_panels(self.evidence.panels, self.theorem.title)
+
+    def thumbnail(self) -> Any:
+        """The first panel, small and without words, as a matplotlib figure."""
+        from lagrangian.plots import plot_thumbnail
+
+        return plot_thumbnail(self.evidence.panels[0])
 
 
 def _number(value: float | str) -> str:

@@ -97,7 +97,9 @@ def _rate(run: Run) -> float:
     return float(np.mean(run.learning_rates))
 
 
-def regression(rates: Sequence[float], errors: Sequence[float]) -> Order:
+def regression(
+    rates: Sequence[float] | np.ndarray, errors: Sequence[float] | np.ndarray
+) -> Order:
     """The slope of log error on log rate, from three points or more."""
     x, y = np.log(rates), np.log(errors)
     slope, offset = np.polyfit(x, y, 1)

@@ -26,6 +26,7 @@ from lagrangian.learning.discover.measure import (
 )
 from lagrangian.learning.discover.naming import describe, family
 from lagrangian.learning.discover.probe import COARSE, Probe
+from lagrangian.learning.discover.stretches import stretches
 from lagrangian.learning.discover.to_symmetry import DiscoveredSymmetry, to_symmetry
 from lagrangian.learning.discover.tracing import make_probe
 from lagrangian.learning.tables import markdown_table, text_table
@@ -182,6 +183,10 @@ def discover(
     slope are counted at a random point, so that the table ends with what was missed
     (for models with up to 600 parameters).
 
+    One kind of generator is nonlinear: where tanh or a sigmoid acts on the entries of
+    an array by themselves, as on those of an embedding, it grows by what the array
+    shrinks that reads the result.
+
     What no example of the batch reaches is listed apart (a token that never occurs, a
     unit that is always off); what the batch cannot distinguish otherwise counts as a
     symmetry (an input that is always zero): pass a batch that is like the data.
@@ -220,6 +225,7 @@ def discover(
         probe = make_probe(model, loss, batch)
         known = [Candidate.of(symmetry, probe.shapes) for symmetry in candidates]
         found, quiet = _search(probe, seed)
+        found += stretches(probe, seed + 4)
         measured = measure(probe, [*found, *known], seed + 1)
         symmetries = _symmetries(probe, found, measured)
         kinds = {

@@ -12,6 +12,7 @@ from lagrangian.learning.discover.candidates import Candidate
 from lagrangian.learning.discover.families import NEAR
 from lagrangian.learning.discover.generator import Generator, flow
 from lagrangian.learning.discover.probe import Probe
+from lagrangian.learning.discover.stretches import Stretch
 
 EXACT, APPROXIMATE, ABSENT = "exact", "approximate", "absent"
 #: Where training differentiates something else than its loss (`stop_gradient`): what
@@ -134,7 +135,10 @@ def measure(
             blocks[i] = tuple(field)
             residuals[i].append(_residual(gradient, field, probe.rounding))
             own[i].append(_residual(slope, field, probe.rounding))
-            moved = flow(lambda q, f=family, c=chosen: f.field(q, c), theta)
+            if isinstance(family, Stretch):
+                moved = family.finite(theta, chosen)
+            else:
+                moved = flow(lambda q, f=family, c=chosen: f.field(q, c), theta)
             random = _displaced(theta, moved, field, generator)
             changes[i].append(
                 (

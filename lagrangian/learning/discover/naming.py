@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from lagrangian.learning.discover.generator import Generator
+from lagrangian.learning.discover.stretches import Stretch
 from lagrangian.learning.discover.terms import (
     ABSORB,
     CENTRED,
@@ -22,6 +23,8 @@ Terms = Sequence[tuple[Term, float]]
 
 def family(generator: Generator) -> str:
     """The name of its symmetry in laws and tables."""
+    if isinstance(generator, Stretch):
+        return f"{generator.activation} rescale"
     if generator.is_matrix:
         mixes = generator.terms[0][0].action == SYMMETRIC
         return "general linear (symmetric)" if mixes else "rotation"
@@ -72,6 +75,8 @@ def describe(generator: Generator, paths: Collection[str]) -> str:
         text += f", with a shift of {_listed(shifted, flat)}"
     if absorbed:
         text += f", absorbed by {', '.join(dict.fromkeys(t.path for t in absorbed))}"
+    if isinstance(generator, Stretch):
+        text += f", through {generator.activation} of {first[0].path}"
     if generator.unused:
         text += ", which the loss does not depend on"
     return text

@@ -13,6 +13,7 @@ import sympy as sp
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.measure import Evidence
 from lagrangian.learning.discover.members import Members
+from lagrangian.learning.discover.stretches import Stretch
 from lagrangian.learning.discover.terms import (
     ABSORB,
     ANTISYMMETRIC,
@@ -73,6 +74,8 @@ def to_symmetry(
         evidence: kept with the symmetry.
         number: makes the names of the linear maps unique.
     """
+    if isinstance(generator, Stretch):
+        return DiscoveredSymmetry(generator.directions(), {}, evidence, generator)
     axes = _unit_axes(generator)
     maps: dict[LinearMap, Members] = {}
     xi: dict[Any, Any] = {}

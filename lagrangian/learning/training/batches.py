@@ -43,29 +43,45 @@ class Batches(Protocol):
         ...
 
 
-def batches_of(data: Any, batch_size: int | None, seed: int) -> Batches:
+def batches_of(
+    data: Any, batch_size: int | None, seed: int, replacement: bool = False
+) -> Batches:
     """The batches of `data`.
 
     Raises:
-        LagrangianError: arrays without a common leading axis, or of no numbers; or an
-            iterator that yields nothing.
+        LagrangianError: arrays without a common leading axis, or of no numbers; an
+            iterator that yields nothing; or `replacement` where nothing is drawn.
     """
     is_tree = isinstance(data, Mapping | list | tuple | str | bytes)
-    if isinstance(data, Iterable) and not is_tree and not hasattr(data, "shape"):
+    streamed = isinstance(data, Iterable) and not is_tree and not hasattr(data, "shape")
+    if replacement and (streamed or batch_size is None):
+        raise LagrangianError(
+            "`replacement` is about how batches are drawn from arrays, and "
+            + ("`data` is an iterator. " if streamed else "`batch_size` is None. ")
+            + "Leave it out"
+            + ("." if streamed else ", or pass a `batch_size`.")
+        )
+    if streamed:
         return Streamed(data)
-    return Drawn(data, batch_size, seed)
+    return Drawn(data, batch_size, seed, replacement)
 
 
 class Drawn:
-    """Batches of arrays in memory, drawn without replacement in each epoch."""
+    """Batches of arrays in memory, drawn without replacement in each epoch.
 
-    def __init__(self, data: Any, batch_size: int | None, seed: int):
+    Or with replacement, which makes every batch independent of all others.
+    """
+
+    def __init__(
+        self, data: Any, batch_size: int | None, seed: int, replacement: bool = False
+    ):
         _check_numbers(data)
         self.constant = jax.tree.map(_numbers, data)
         self._length = _length(self.constant)
         whole = batch_size is None
         self.size = self._length if whole else min(batch_size, self._length)
         self._shuffled, self._seed = not whole, seed
+        self._replacement = replacement
         self.first = jax.tree.map(lambda a: a[: self.size], self.constant)
 
     def pick(self, constant: Any, item: Any) -> Any:
@@ -79,6 +95,8 @@ class Drawn:
     def _order(self) -> Iterator[np.ndarray]:
         """Rows of the data, a batch at a time; what an epoch leaves over is dropped."""
         generator, length = np.random.default_rng(self._seed), self._length
+        while self._replacement:
+            yield generator.integers(0, length, self.size)
         while True:
             rows = (
                 generator.permutation(length) if self._shuffled else np.arange(length)
@@ -87,7 +105,8 @@ class Drawn:
                 yield rows[start : start + self.size]
 
     def described(self) -> str:
-        return fingerprint(self.constant)
+        drawn = ", drawn with replacement" if self._replacement else ""
+        return fingerprint(self.constant) + drawn
 
 
 class Streamed:

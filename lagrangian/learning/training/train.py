@@ -49,6 +49,7 @@ def train(
     observe: Iterable[Law | Symmetry] = (),
     maps: Mapping[Any, Any] | None = None,
     batch_size: int | None = 128,
+    replacement: bool = False,
     seed: int = 0,
     save: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -82,6 +83,8 @@ def train(
             symmetries that `discover` found are known.
         batch_size: examples a step, drawn without replacement in each epoch; None for
             all of the data in every step. An iterator has its own.
+        replacement: whether the examples are drawn with replacement instead, so that
+            all batches are independent, as theories of gradient noise take them to be.
         seed: of the order of the examples, where they are drawn.
         save: a `.npz` file for the records, written at the end and also when the
             training stops early.
@@ -122,7 +125,7 @@ def train(
     leaves = named_leaves(parts.parameters)
     dtype = _dtype(leaves)
     with jax.enable_x64(dtype == np.float64), ExitStack() as stack:
-        batches = batches_of(data, batch_size, seed)
+        batches = batches_of(data, batch_size, seed, replacement)
         observe = (observe,) if isinstance(observe, Law | Symmetry) else tuple(observe)
         rule = read_for(rule, parts.parameters, observe)
         # Each step hands its row to the scan, so that the state holds one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sympy as sp
@@ -197,7 +197,7 @@ class Rescale(Symmetry):
     `lg.blocks("dense2.kernel", unit_axis=0)`.
     """
 
-    def __init__(self, first: Named, second: Named):
+    def __init__(self, first: Named | Sequence[Named], second: Named | Sequence[Named]):
         grown, shrunk = (
             [_coordinate(item, None) for item in side]
             if isinstance(side, list | tuple)

@@ -255,7 +255,7 @@ class Training:
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 @partial(jax.vmap, in_axes=(None, None, None, 0, None, None, None))
-def _descend(
+def descend(
     loss: Loss,
     momentum: float,
     steps: int,
@@ -295,7 +295,7 @@ def train_at(loss: Loss, seed: int, momentum: float, kicked: bool = False) -> Tr
     kick = {n: kicked * v for n, v in random_velocity(start, seed).items()}
     with jax.enable_x64(True):
         arrays = jax.tree.map(jnp.asarray, (rates, start, kick, batch))
-        later = jax.device_get(_descend(loss, momentum, int(counts[-1]), *arrays))
+        later = jax.device_get(descend(loss, momentum, int(counts[-1]), *arrays))
     q, traces = (
         {n: _from_start(first[n], x) for n, x in after.items()}
         for first, after in zip((start, kick), later, strict=True)

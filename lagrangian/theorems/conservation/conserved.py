@@ -111,12 +111,16 @@ def _without_inertia(symmetry: Symmetry) -> Any:
     return left.applyfunc(lambda e: sp.limit(e, mass, 0)).norm()
 
 
-def _along_gradient_flow(symmetry: Symmetry, loss: Loss) -> Any:
+def along_gradient_flow(symmetry: Symmetry, loss: Loss) -> Any:
     """dX/dt along mu qdot = -grad F, less what the weight decay does to X."""
     oscillator = oscillator_of(law_of(symmetry))
     decaying = -oscillator.stiffness / oscillator.damping * oscillator.quantity
-    moved = variation(oscillator.quantity, _RULE.gradient_flow(loss))
-    return sp.expand(moved - decaying)
+    return sp.expand(rate_along_flow(oscillator.quantity, loss) - decaying)
+
+
+def rate_along_flow(value: Any, loss: Loss) -> Any:
+    """dX/dt along mu qdot = -grad F, with the weight decay."""
+    return variation(value, _RULE.gradient_flow(loss))
 
 
 def _charge_of_gradient_flow(symmetry: Symmetry) -> Any:
@@ -126,7 +130,7 @@ def _charge_of_gradient_flow(symmetry: Symmetry) -> Any:
     return sp.expand(found.subs(weight_decay, 0))
 
 
-def _with_momentum(symmetry: Symmetry) -> Any:
+def with_momentum(symmetry: Symmetry) -> Any:
     """exp(-mu t/m) d/dt (exp(mu t/m) charge), without decay."""
     law = law_of(symmetry)
     grown = law.rate + friction / mass * law.charge
@@ -184,10 +188,10 @@ def derived_claims() -> Iterator[Claim]:
         what = f"{name}: X' + 2 lambda/mu X along the gradient flow"
         if name == "translation":
             what = what.replace("2 lambda", "lambda")
-        yield identity(what, _along_gradient_flow(symmetry, symmetry.loss))
+        yield identity(what, along_gradient_flow(symmetry, symmetry.loss))
         yield identity(
             f"{what}, f not invariant",
-            _along_gradient_flow(symmetry, free),
+            along_gradient_flow(symmetry, free),
             control=True,
         )
         what = f"{name}: growth of Y in a step, less the law's"
@@ -202,7 +206,7 @@ def derived_claims() -> Iterator[Claim]:
         what = f"{name}, A antisymmetric: charge of the gradient flow"
         yield identity(what, _charge_of_gradient_flow(symmetry))
         what = f"{name}, A {{}}: d/dt e^(mu t/m) c with momentum"
-        yield identity(what.format("antisymmetric"), _with_momentum(symmetry))
+        yield identity(what.format("antisymmetric"), with_momentum(symmetry))
         yield identity(
-            what.format("symmetric"), _with_momentum(SYMMETRIES[name]), control=True
+            what.format("symmetric"), with_momentum(SYMMETRIES[name]), control=True
         )

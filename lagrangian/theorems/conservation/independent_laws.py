@@ -8,7 +8,6 @@ what the laws conserve.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +16,12 @@ import numpy as np
 import sympy as sp
 from jax.flatten_util import ravel_pytree
 
+from lagrangian.learning.count_laws import (
+    gradients,
+    lie_closure,
+    row_space,
+    unit_rows,
+)
 from lagrangian.learning.discover.discovery import Discovery, discover
 from lagrangian.learning.discover.to_symmetry import DiscoveredSymmetry
 from lagrangian.lowering.evaluate import evaluate
@@ -30,7 +35,7 @@ from lagrangian.theorems.testbeds.symmetric_networks import (
     start_of_all,
     two_layers,
 )
-from lagrangian.theorems.theorem import Claim, below, identity
+from lagrangian.theorems.theorem import Claim, below, equal, identity
 
 Outputs = Callable[[Mapping[str, Any]], Any]
 
@@ -38,8 +43,6 @@ Outputs = Callable[[Mapping[str, Any]], Any]
 UNITS = Rescale(Block("first", unit_axis=-1), Block("second", unit_axis=0))
 #: Sizes (inputs, hidden, outputs) of two linear layers: wide enough, and not.
 LINEAR, RELU = ((4, 3, 3), (2, 5, 4), (1, 4, 2)), (4, 5, 3)
-#: Singular values, relative to the largest, that count as zero.
-ZERO = 1e-9
 
 
 def linear_laws(inputs: int, hidden: int, outputs: int) -> int:
@@ -71,33 +74,15 @@ def directions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where gradients at `w` point, of any loss, and where those with brackets do.
 
-    The gradient of a loss combines those of the outputs, with coefficients that depend
-    on them. So the fields are the gradients of random combinations.
-
     Returns:
         Orthonormal rows, of shape (rank, parameters), for each.
     """
     with jax.enable_x64(True):
         flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, dict(w)))
-        slopes = jax.jit(jax.jacobian(lambda x: outputs(unravel(x))))
-        jacobian = np.asarray(slopes(flat))
-
-        def field(combination: Any, x: Any) -> Any:
-            return jax.grad(lambda x: combination @ outputs(unravel(x)))(x)
-
-        @jax.jit
-        @jax.vmap
-        def bracket(one: Any, two: Any) -> Any:
-            first, second = partial(field, one), partial(field, two)
-            turned = jax.jvp(second, (flat,), (first(flat),))[1]
-            return turned - jax.jvp(first, (flat,), (second(flat),))[1]
-
-        generator = np.random.default_rng(seed)
-        shape = 2, flat.size + 10, len(jacobian)
-        pairs = generator.normal(size=shape)
-        pairs /= np.linalg.norm(pairs @ jacobian, axis=-1, keepdims=True)
-        fields, brackets = pairs[0] @ jacobian, np.asarray(bracket(*pairs))
-    return _row_space(fields), _row_space(np.concatenate([fields, brackets]))
+        field = gradients(lambda x: outputs(unravel(x)))
+        count = jax.eval_shape(outputs, dict(w)).size
+        bases = lie_closure(field, count, flat, seed).bases
+    return bases[0], bases[-1]
 
 
 def law_gradients(values: list[Any], w: Mapping[str, Any]) -> np.ndarray:
@@ -128,22 +113,11 @@ def generator_fields(
     return np.array([np.concatenate([r[n].ravel() for n in sorted(r)]) for r in rows])
 
 
-def _row_space(rows: np.ndarray) -> np.ndarray:
-    _, values, basis = np.linalg.svd(rows, full_matrices=False)
-    return basis[values > ZERO * values[0]]
-
-
 def _rank(rows: np.ndarray) -> int:
-    return len(_row_space(rows))
+    return len(row_space(rows))
 
 
 # ------------------------------------------------------------------ claims
-
-
-def counted(what: str, predicted: int, measured: int, control: bool = False) -> Claim:
-    """Two whole numbers are the same."""
-    holds = predicted == measured
-    return Claim(what, str(predicted), str(measured), "equal", holds, control)
 
 
 def _layers(sizes: tuple[int, int, int], activation: Any, seed: int) -> Any:
@@ -164,20 +138,20 @@ def two_layer_claims(seed: int) -> Iterator[Claim]:
     for name, sizes, activation, predicted in cases:
         symmetry = SYMMETRIES["linear"] if name == "linear" else UNITS
         w, _, outputs = _layers(sizes, activation, seed)
-        gradients = law_gradients([conserved(symmetry).value], w)
+        slopes = law_gradients([conserved(symmetry).value], w)
         _, reached = directions(outputs, w, seed)
         said = f"{name} {'-'.join(map(str, sizes))}"
-        left = gradients.shape[1] - len(reached)
-        yield counted(
-            f"{said}: laws with independent gradients", predicted, _rank(gradients)
+        left = slopes.shape[1] - len(reached)
+        yield equal(
+            f"{said}: laws with independent gradients", predicted, _rank(slopes)
         )
-        yield counted(f"{said}: dimensions that no flow reaches", predicted, left)
+        yield equal(f"{said}: dimensions that no flow reaches", predicted, left)
     sizes = LINEAR[0]
     w, _, outputs = _layers(sizes, jnp.tanh, seed)
     _, reached = directions(outputs, w, seed)
     left = sum(a.size for a in w.values()) - len(reached)
     what = f"tanh {'-'.join(map(str, sizes))}: dimensions that no flow reaches"
-    yield counted(what, linear_laws(*sizes), left, control=True)
+    yield equal(what, linear_laws(*sizes), left, control=True)
 
 
 def _halves(found: Discovery) -> tuple[list[Any], list[Any]]:
@@ -197,17 +171,17 @@ def discovered_claims(seed: int) -> Iterator[Claim]:
     at_once, reached = directions(lambda w: outputs_of_all(w, batch), w, seed)
     size = reached.shape[1]
     what = "three networks: generators found, dimensions without a gradient"
-    yield counted(what, size - len(at_once), _generators([*kept, *turning]))
+    yield equal(what, size - len(at_once), _generators([*kept, *turning]))
     what = "three networks: those with a law, dimensions that no flow reaches"
-    yield counted(what, size - len(reached), _generators(kept))
+    yield equal(what, size - len(reached), _generators(kept))
     fields = generator_fields(kept, w, seed)
     laws = law_gradients([conserved(s).value for s in SYMMETRIES.values()], w)
     what = "three networks: rank of those with a law, with the stated laws added"
-    together = _rank(np.concatenate([_unit(fields), _unit(laws)]))
-    yield counted(what, _rank(fields), together)
+    together = _rank(np.concatenate([unit_rows(fields), unit_rows(laws)]))
+    yield equal(what, _rank(fields), together)
     what = "three networks: cosines between generators {} and what flows reach"
     for half, said in ((kept, "with a law"), (turning, "antisymmetric")):
-        cosines = _unit(generator_fields(half, w, seed)) @ reached.T
+        cosines = unit_rows(generator_fields(half, w, seed)) @ reached.T
         largest = float(np.linalg.norm(cosines, axis=1).max())
         yield below(what.format(said), largest, 1e-10, control=half is turning)
 
@@ -219,9 +193,4 @@ def discovered_claims(seed: int) -> Iterator[Claim]:
 
     found = discover(w, loss, (inputs, targets), seed=seed)
     what = "ReLU: generators found, one a hidden unit"
-    yield counted(what, RELU[1], _generators(_halves(found)[0]))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1.0)
+    yield equal(what, RELU[1], _generators(_halves(found)[0]))

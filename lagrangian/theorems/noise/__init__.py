@@ -1,0 +1,1 @@
+"""Which minimum symmetry, noise and weight decay choose, and when it changes."""

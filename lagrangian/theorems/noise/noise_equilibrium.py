@@ -1,0 +1,272 @@
+"""Where on the orbit of a symmetry SGD stops: where the gradients are least noisy.
+
+`least_noise` has the identities, `noisy_networks` the runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+import numpy as np
+
+from lagrangian.learning.gradient_noise import gradient_noise
+from lagrangian.symbolic.algebra.blocks import Block
+from lagrangian.symbolic.algebra.symmetry import Rescale
+from lagrangian.theorems.noise.least_noise import derivation, identities
+from lagrangian.theorems.noise.noisy_networks import (
+    ReluRun,
+    Teacher,
+    relu_loss,
+    relu_problem,
+    relu_run,
+    stream,
+    teacher,
+)
+from lagrangian.theorems.theorem import (
+    Claim,
+    Curve,
+    Evidence,
+    Panel,
+    Setting,
+    Theorem,
+    below,
+    close,
+    order,
+)
+
+ETA = 0.05
+#: Of w against u; a unit's row of w and column of u.
+UNITS = Rescale(Block("inward", unit_axis=0), Block("outward", unit_axis=-1))
+
+
+# ------------------------------------------------------------------ ReLU on digits
+
+
+def _steps(seed: int, quick: bool) -> Iterator[Claim]:
+    """The step is exact, and on average what the moments say."""
+    # The moments are those of every step: the first ones change fast.
+    steps = 8000 if quick else 40_000
+    run = relu_run(seed, ETA, steps)
+    yield below("ReLU, batches of 1: C' - C - eta^2 <g,Ag>", run.residual, 1e-12)
+    moved, pushed = run.charge[-1] - run.charge[0], run.pushed.sum(axis=0)
+    spread = np.sqrt(run.variance.sum(axis=0))
+    what = f"{steps} steps: C less eta^2 (tr A Sigma + grad A grad), standard errors"
+    off = _together((moved - pushed) / spread)
+    yield below(f"{what}, root mean square of the units", off, 2.0)
+    # Of all units together, weighted as they are expected to move.
+    size = np.sqrt(((pushed / spread) ** 2).sum())
+    along = float((moved * pushed / spread**2).sum() / size)
+    what = "C of all units along its expected motion, standard errors"
+    yield close(what, float(size), along, 3.0, relative=False)
+    yield close(f"{what}: none", 0.0, along, 3.0, relative=False, control=True)
+    if not quick:
+        tanh = relu_run(seed, ETA, 500, activation=jnp.tanh)
+        what = "tanh: C' - C - eta^2 <g,Ag>"
+        yield below(what, tanh.residual, 1e-12, control=True)
+    yield from _moments(seed, run)
+
+
+def _together(off: np.ndarray) -> float:
+    """The root of the mean square: 1 for standard errors that are right."""
+    return float(np.sqrt((off**2).mean()))
+
+
+def _moments(seed: int, run: ReluRun) -> Iterator[Claim]:
+    """`lg.gradient_noise` on the network, and on its orbit at the equilibrium."""
+    data = relu_problem(seed)
+    w, u = run.layers
+    noise = gradient_noise({"inward": w, "outward": u}, relu_loss, data, UNITS)
+    again = relu_run(seed, 1.0, 1, layers=(w, u))
+    gap = np.abs(noise.batch(1) - again.pushed[0]).max() / np.abs(noise.trace).max()
+    yield below("tr A Sigma + grad A grad by lg.gradient_noise", gap, 1e-12)
+    # tr Sigma of both sides, from two generators: of w and u, and of each alone.
+    scale = np.exp(again.ratio[0] / 4)
+    there = {"inward": w * scale[:, None], "outward": u / scale}
+    rest = gradient_noise(there, relu_loss, data, UNITS).trace
+    worst = float(np.abs(rest / noise.trace).max())
+    yield below("tr A Sigma at l* = ln(tr_in/tr_out)/4, over that here", worst, 1e-12)
+
+
+def _rest(seed: int, quick: bool) -> Iterator[Claim | Panel]:
+    steps, parts = (20_000, 10) if quick else (200_000, 40)
+    run = relu_run(seed, ETA, steps, parts=parts, every=5)
+    full = relu_run(seed, ETA, 3000, parts=parts, every=5, full=True)
+    tail = parts // 4
+    late = run.ratio[-tail:].mean(axis=0)
+    if quick:
+        nearer = np.abs(late) / np.abs(full.ratio[-1])
+        what = "ln tr Sigma_in/tr Sigma_out, SGD over full batch"
+        yield below(f"{what}: median", np.median(nearer), 0.7)
+    else:
+        relaxed = run.folds.sum(axis=0) > 5
+        what = f"ln tr Sigma_in/tr Sigma_out of {relaxed.sum()} units that relaxed"
+        yield below(f"{what}: root mean square", _together(late[relaxed]), 0.1)
+        yield below(f"{what}: mean", late[relaxed].mean(), 0.06)
+        norms = np.abs(run.charge[-1]).min()
+        what = "norm balance instead: smallest |C|"
+        yield below(what, norms, 0.1, control=True)
+    stays = np.abs(full.ratio[-1]).min()
+    what = "ln tr Sigma_in/tr Sigma_out by full batches: smallest"
+    yield below(what, stays, 0.1, control=True)
+    x = np.arange(1, parts + 1) / parts
+    curves = [Curve("equilibrium", x, np.zeros(parts), "predicted")]
+    for unit in range(run.ratio.shape[1]):
+        curves.append(Curve("SGD" if unit == 0 else "_", x, run.ratio[:, unit]))
+    for unit in (0, 1, 2):
+        shown = "full batch" if unit == 0 else "_"
+        curves.append(Curve(shown, x, full.ratio[:, unit], "control"))
+    title = "ln tr Sigma_in/tr Sigma_out, units of a ReLU layer on the digits"
+    yield Panel(title, "share of the run", "", tuple(curves))
+
+
+# ------------------------------------------------------------------ linear teachers
+
+
+def _sharpness(given: Teacher, first: np.ndarray, second: np.ndarray) -> float:
+    """Tr H at a global minimum: 2 (d_y tr W S_x W^T + tr S_x |U|^2)."""
+    inward = (first**2 * given.inputs).sum(axis=(-1, -2)).mean()
+    outward = (second**2).sum(axis=(-1, -2)).mean()
+    return float(2 * (len(given.noise) * inward + given.inputs.sum() * outward))
+
+
+def _spectrum(given: Teacher, first: np.ndarray) -> np.ndarray:
+    """The mean eigenvalues of W S_x W^T, falling."""
+    squares = (first * given.inputs) @ first.swapaxes(-1, -2)
+    return np.linalg.eigvalsh(squares).mean(axis=(0, 1))[::-1]
+
+
+def _start(given: Teacher) -> list[np.ndarray]:
+    """A global minimum of equal norms: U^T U = W W^T."""
+    left, sizes, right = np.linalg.svd(given.whole)
+    root = np.sqrt(sizes)
+    return [root[:, None] * right, left * root]
+
+
+def _two_layers(seed: int, quick: bool) -> Iterator[Claim | Panel]:
+    given = teacher()
+    rest = given.at_rest(2)
+    rates = np.array([0.008] if quick else [0.016, 0.008, 0.004])
+    replicas = 8 if quick else 24
+    predicted = given.modes / given.alpha
+    sharp = _sharpness(given, *(m[None] for m in rest))
+    started = _start(given)
+    spectra, sharps, last = [], [], []
+    for eta in rates:
+        time = 500 if quick else (5600 if eta == 0.004 else 1800 * 0.016 / eta)
+        last = stream(given, started, eta, time, replicas=replicas, seed=seed)
+        spectra.append(_spectrum(given, last[0]))
+        sharps.append(_sharpness(given, *last))
+    errors = np.abs(np.array(spectra) / predicted - 1)
+    closest = errors[-1].max(), abs(sharps[-1] / sharp - 1)
+    bound = 0.15 if quick else 0.05
+    what = f"2 layers, eta = {rates[-1]:g}"
+    yield below(f"{what}: eigenvalues of W S_x W^T/predicted - 1", closest[0], bound)
+    flat = 0.03 if quick else 0.015
+    yield below(f"{what}: Tr H/predicted - 1", closest[1], flat)
+    if not quick:
+        what = "2 layers: eigenvalues of W S_x W^T"
+        yield order(what, 1, rates, errors[:, [0, 2]].mean(axis=1), 0.25)
+        sizes = np.abs(np.array(sharps) / sharp - 1)
+        yield order("2 layers: Tr H", 1, rates, sizes, 0.25)
+    flattest = float(
+        4
+        * np.sqrt(len(given.noise) * given.inputs.sum())
+        * np.linalg.svd(given.whole * np.sqrt(given.inputs), compute_uv=False).sum()
+    )
+    isotropic = np.linalg.svd(given.whole * np.sqrt(given.inputs), compute_uv=False)
+    isotropic = isotropic * np.sqrt(given.inputs.sum() / len(given.noise))
+    wrong = np.abs(spectra[-1] / isotropic - 1).max()
+    what = "2 layers: eigenvalues as if the label noise were isotropic, over measured"
+    yield below(f"{what} - 1", wrong, bound, control=True)
+    first, second = last
+    gap = second.swapaxes(-1, -2) @ second - first @ first.swapaxes(-1, -2)
+    size = np.abs(gap.mean(axis=(0, 1))).max() / np.abs(second).max() ** 2
+    yield below("2 layers: norm balance U^T U - W W^T", size, 0.02, control=True)
+    still = stream(given, started, 0.016, 300.0, replicas=1, full=True)
+    off = np.abs(_spectrum(given, still[0]) / predicted - 1).max()
+    what = "2 layers, expected gradients: eigenvalues/predicted - 1"
+    yield below(what, off, bound, control=True)
+    if not quick:
+        what = "2 layers: Tr H of the flattest minimum"
+        yield close(what, flattest, sharps[-1], flat, control=True)
+    curves = (
+        Curve("predicted", np.arange(1, 4), predicted, "predicted"),
+        Curve("SGD", np.arange(1, 4), spectra[-1], "points"),
+        Curve("full batch", np.arange(1, 4), _spectrum(given, still[0]), "control"),
+    )
+    yield Panel("eigenvalues of W S_x W^T, two layers", "mode", "", curves)
+
+
+def _three_layers(seed: int) -> Iterator[Claim]:
+    """All singular values of the matrix in the middle become equal."""
+    given, eta = teacher(), 0.004
+    rest = given.at_rest(3)
+    left, sizes, right = np.linalg.svd(given.whole)
+    root = np.cbrt(sizes)
+    start = [root[:, None] * right, np.diag(root), left * root]
+    found = stream(given, start, eta, 2400.0, seed=seed)
+    still = stream(given, start, eta, 100.0, replicas=1, full=True)
+    predicted = np.linalg.svd(rest[1], compute_uv=False)
+    for what, layers, control in (("SGD", found, False), ("full batch", still, True)):
+        middle = np.linalg.svd(layers[1], compute_uv=False).mean(axis=(0, 1))
+        worst = np.abs(middle / predicted - 1).max()
+        said = f"3 layers, {what}: singular values of the middle one/predicted - 1"
+        yield below(said, worst, 0.1, control=control)
+
+
+# ------------------------------------------------------------------ the theorem
+
+
+def _prove(setting: Setting) -> Evidence:
+    seed, quick = setting.seed, setting.quick
+    setting.report("Deriving steps, orbits and equilibria.")
+    found: list[Claim | Panel] = [*identities()]
+    setting.report("Training a ReLU layer step by step.")
+    found += _steps(seed, quick)
+    setting.report("Training it to its equilibrium.")
+    found += _rest(seed, quick)
+    setting.report("Training linear layers on a teacher.")
+    found += _two_layers(seed, quick)
+    if not quick:
+        found += _three_layers(seed)
+    return Evidence(
+        derivation(),
+        tuple(item for item in found if isinstance(item, Claim)),
+        tuple(item for item in found if isinstance(item, Panel)),
+    )
+
+
+THEOREM = Theorem(
+    name="noise-equilibrium",
+    title="SGD slides along symmetries to where its gradients are least noisy",
+    statement=r"""Let $A$ be a symmetric generator under which the loss of every example
+is invariant, $C=\langle\theta,A\theta\rangle$. A step of SGD on a batch of gradient $g$
+obeys $C' = (1-2\eta\gamma)^2C+\eta^2\langle g,Ag\rangle$ exactly, so that on average
+$$\Delta C = -4\eta\gamma C + \eta^2\left(\mathrm{tr}(A\Sigma)/S
++ \nabla L^TA\nabla L\right).$$
+Gradients turn by $e^{-lA}$ along the orbit $\theta_l=e^{lA}\theta$, so that this push
+is $-\Phi'(l)$ of the convex $\Phi(l)=\frac T2\mathrm{tr}\,\Sigma(\theta_l)
++2\gamma|\theta_l|^2$, $T=\eta/S$: SGD stops at the one point of the orbit where noise
+and weight decay are least. For $A=\pm1$ it is where
+$$e^{4l^*}=\frac{T\,\mathrm{tr}\,\Sigma_{++}+4\gamma|\theta_-|^2}
+{T\,\mathrm{tr}\,\Sigma_{--}+4\gamma|\theta_+|^2}:$$
+without decay each ReLU unit has as much gradient noise before as behind it, and not
+equal norms.
+
+For $f=UWx$, $y=Vx+e$, with $S_x=Exx^T$, $S_e=Eee^T$, and the singular values $K$ of
+$S_e^{1/2}VS_x^{1/2}$, $W S_xW^T$ has the eigenvalues $K/\alpha$,
+$\alpha=\sqrt{\mathrm{tr}S_e/\mathrm{tr}S_x}$: the covariance of the labels' noise
+decides how sharp the minimum is. In deeper linear networks all singular values of every
+matrix but the first and the last become equal.
+
+The paper states that gradient descent conserves $C$. So does its continuous limit; at a
+finite learning rate it moves by $\eta^2\nabla L^TA\nabla L$ a step. Norm balance is the
+equilibrium only where noise is isotropic and inputs are as many as outputs.""",
+    source="Ziyin, Wang, Li & Wu, Parameter symmetry and noise equilibrium of "
+    "stochastic gradient descent (2024), and Ziyin, Wang & Wu, The implicit bias of "
+    "gradient noise: a symmetry perspective (2024); the least noise and the spectra "
+    "are derived here.",
+    prove=_prove,
+    has_quick=True,
+)
