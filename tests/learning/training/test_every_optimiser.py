@@ -11,6 +11,9 @@ import lagrangian as lg
 
 from ..rules.read.conftest import document
 
+#: optax warns of its own deprecated functions.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 TARGET = np.random.default_rng(3).normal(size=(3, 3))
 DATA = np.random.default_rng(4).normal(size=(24, 3))
 SCALE = lg.Scale("kernel")

@@ -28,15 +28,18 @@ def field_arrays(reading: Reading, name: str, state: Any) -> dict[str, Any]:
 
     A field of the whole tree is under the path "".
     """
-    found: dict[str, Any] = {}
     for field in reading.traced.fields:
         if field.name != name:
             continue
         tree = subtree(state, field.prefix)
         if field.leaf is None:
             return {"": tree}
-        return named_leaves(tree)
-    return found
+        if not field.rest:
+            return named_leaves(tree)
+        end = "." + ".".join(field.rest)
+        named = named_leaves(tree).items()
+        return {n.removesuffix(end): a for n, a in named if n.endswith(end)}
+    return {}
 
 
 def step_count(reading: Reading, state: Any) -> Any:

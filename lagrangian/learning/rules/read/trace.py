@@ -34,6 +34,7 @@ class Field:
         leaf: the parameter array to which it belongs; None for one of the whole tree.
         shape, dtype: as traced.
         prefix: where in the state it is, or the tree of which it is a leaf.
+        rest: where it is below the path of its parameter, if there are several.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Field:
     shape: tuple[int, ...]
     dtype: Any
     prefix: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def _fields(state: Any, q: Any) -> tuple[Field, ...]:
         numbers = taken.setdefault(name, {})
         number = numbers.setdefault(prefix, len(numbers) + 1)
         name = name if number == 1 else f"{name}_{number}"
-        fields.append(Field(name, owner, leaf.shape, leaf.dtype, prefix))
+        fields.append(Field(name, owner, leaf.shape, leaf.dtype, prefix, rest))
     return tuple(fields)
 
 
@@ -243,9 +245,12 @@ def _owner(
 ) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
     """The path before the one of a parameter in it, that parameter, and the rest.
 
-    The one that stands last, since a group may be called as a parameter is.
+    The one that stands last, since a group may be called as a parameter is; what lies
+    below such a group is the `inner_state` of optax's masks.
     """
     for end in range(len(keys), -1, -1):
+        if "inner_state" in keys[end:]:
+            break
         for start in range(end + 1):
             found = paths.get(keys[start:end])
             if found is not None and (end > start or shapes[found] == shape):
