@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lagrangian.learning.discover.axes import Axis
 from lagrangian.learning.discover.cuts import cuts_of_arguments
-from lagrangian.learning.discover.in_double import equations
 from lagrangian.learning.discover.pieces import pieces_of
+from lagrangian.lowering.programs import equations
 
 
 def pieces(function, *shapes, count=1):

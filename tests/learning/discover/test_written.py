@@ -210,7 +210,7 @@ def test_rows_and_columns_of_one_array_shift_once_together():
     """Eight rows and eight columns span 15 directions: both as a whole are the same."""
 
     def forward(p, x):
-        m = p["m"] - p["m"].mean(0) - p["m"].mean(1, keepdims=True)
+        m = p["m"] - p["m"].mean(0) - p["m"].mean(1, keepdims=True) + p["m"].mean()
         return jnp.tanh(x @ m)
 
     x = written.numbers(64, 8)
