@@ -47,11 +47,14 @@ def _steps(seed: int, quick: bool) -> Iterator[Claim]:
     """The step is exact, and on average what the moments say."""
     # The moments are those of every step: the first ones change fast.
     steps = 8000 if quick else 40_000
-    run = relu_run(seed, ETA, steps)
+    runs = [relu_run(seed, ETA, steps, stream=k) for k in range(1 if quick else 4)]
+    run = runs[0]
     yield below("ReLU, batches of 1: C' - C - eta^2 <g,Ag>", run.residual, 1e-12)
-    moved, pushed = run.charge[-1] - run.charge[0], run.pushed.sum(axis=0)
-    spread = np.sqrt(run.variance.sum(axis=0))
-    what = f"{steps} steps: C less eta^2 (tr A Sigma + grad A grad), standard errors"
+    moved = sum(r.charge[-1] - r.charge[0] for r in runs)
+    pushed = sum(r.pushed.sum(axis=0) for r in runs)
+    spread = np.sqrt(sum(r.variance.sum(axis=0) for r in runs))
+    how_often = f"{len(runs)} x {steps} steps"
+    what = f"{how_often}: C less eta^2 (tr A Sigma + grad A grad), standard errors"
     off = _together((moved - pushed) / spread)
     yield below(f"{what}, root mean square of the units", off, 2.0)
     # Of all units together, weighted as they are expected to move.
@@ -81,10 +84,12 @@ def _moments(seed: int, run: ReluRun) -> Iterator[Claim]:
     gap = np.abs(noise.batch(1) - again.pushed[0]).max() / np.abs(noise.trace).max()
     yield below("tr A Sigma + grad A grad by lg.gradient_noise", gap, 1e-12)
     # tr Sigma of both sides, from two generators: of w and u, and of each alone.
-    scale = np.exp(again.ratio[0] / 4)
+    # A unit that no example turns on has neither.
+    alive = np.isfinite(again.ratio[0])
+    scale = np.exp(np.where(alive, again.ratio[0], 0.0) / 4)
     there = {"inward": w * scale[:, None], "outward": u / scale}
     rest = gradient_noise(there, relu_loss, data, UNITS).trace
-    worst = float(np.abs(rest / noise.trace).max())
+    worst = float(np.abs(rest[alive] / noise.trace[alive]).max())
     yield below("tr A Sigma at l* = ln(tr_in/tr_out)/4, over that here", worst, 1e-12)
 
 

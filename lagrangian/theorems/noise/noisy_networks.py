@@ -151,13 +151,17 @@ def relu_run(
     full: bool = False,
     activation: Any = jax.nn.relu,
     layers: Layers | None = None,
+    stream: int = 0,
 ) -> ReluRun:
-    """SGD from the start of `relu_start`; the moments are taken every few steps."""
+    """SGD from the start of `relu_start`; the moments are taken every few steps.
+
+    `stream` is the number of the sequence of examples.
+    """
     inputs, targets = relu_problem(seed)
     layers = layers or relu_start(seed, inputs.shape[1])
     with jax.enable_x64(True):
         given = tuple(jnp.asarray(m) for m in layers)
-        key = jax.random.key(seed)
+        key = jax.random.fold_in(jax.random.key(seed), stream)
         found = _relu(
             key, given, inputs, targets, eta, steps, parts, every, full, activation
         )
