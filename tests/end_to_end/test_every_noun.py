@@ -68,6 +68,14 @@ def descent():
     return flow, flow.integrate(t=(0, 0.1))
 
 
+def mirror():
+    return lg.Reflection([1.0, 0.0, 0.0], lg.Block("w", unit_axis=0))
+
+
+def noisy():
+    return {"w": np.ones(3)}, loss, DATA, lg.Scale("w")
+
+
 def verified():
     evidence = Evidence(("a = b",), (close("a", 1.0, 1.0, 0.1),), ())
     return Verification(theorem("equilibrium"), evidence, 0, 1.0)
@@ -89,12 +97,14 @@ NOUNS = {
     ),
     "Flow": lambda: mechanics()[1],
     "GeneralLinear": lambda: lg.GeneralLinear("w", "v", lg.ConstantBlock("A")),
+    "GradientNoise": lambda: lg.gradient_noise(*noisy()),
     "Hamiltonian": lambda: mechanics()[0].hamiltonian,
     "HeavyBall": lambda: RULE,
     "HigherOrderLagrangian": lambda: lg.HigherOrderLagrangian(x.ddot**2 / 2 - x**2),
     "Inner": lambda: lg.Inner(w, v),
     "Lagrangian": lambda: mechanics()[0],
     "Law": lambda: mechanics()[2],
+    "LawCount": lambda: lg.count_laws({"w": np.ones(3)}, lambda p, x: x @ p["w"], DATA),
     "LinearMap": lambda: lg.LinearMap("A"),
     "Lion": lambda: lg.Lion(0.1),
     "Loss": lambda: lg.Loss("f", w),
@@ -104,12 +114,15 @@ NOUNS = {
     "NaturalGradient": lambda: lg.NaturalGradient(0.1, lambda x: x**2),
     "NetworkFlow": lambda: descent()[0],
     "NetworkPath": lambda: descent()[1],
+    "OddBlock": lambda: mirror().odd_block({"w": np.ones(3)}, loss, DATA),
     "Oscillator": lambda: trained()[0].oscillator,
     "Path": lambda: integrated(mechanics()[1]),
+    "Permutation": lambda: lg.Permutation((1, 0, 2), lg.Block("w", unit_axis=0)),
     "RMSProp": lambda: lg.RMSProp(0.1),
     "Rattle": lambda: lg.Rattle(0.1),
     "Record": lambda: trained()[1][trained()[0]],
     "Recursion": lambda: RULE.recursion(),
+    "Reflection": mirror,
     "Report": lambda: trained()[2],
     "Rescale": lambda: lg.Rescale("w", "v"),
     "Rotation": lambda: lg.Rotation(x, y),
@@ -125,6 +138,7 @@ NOUNS = {
     "TimeTranslation": lambda: lg.TimeTranslation(),
     "Trajectory": lambda: integrated(mechanics()[1]),
     "Translation": lambda: lg.Translation(x),
+    "UnitSymmetry": lambda: lg.UnitSymmetry(np.eye(3), [lg.Block("w", unit_axis=0)], 1),
     "Variational": lambda: lg.Variational(0.1),
     "Verification": verified,
 }

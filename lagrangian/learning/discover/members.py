@@ -102,7 +102,7 @@ class Members(ByContent):
         """One of the maps, by its number in the flat array; `m` may be traced."""
         chosen = jnp.zeros(prod(self.shape)).at[m].set(1.0).reshape(self.shape)
         if self._first.is_matrix:
-            frame = jnp.asarray(self.frame)
+            frame = jnp.asarray(self.frame, chosen.dtype)
             chosen = (chosen + self._sign * chosen.swapaxes(-1, -2)) / 2
             chosen = frame @ chosen @ frame.T
         return lambda array: self._moved(array, chosen.astype(array.dtype))

@@ -18,6 +18,7 @@ from lagrangian.symbolic.laws.discrete import (
     gain,
     learning_rate,
     linear_part,
+    momentum,
     role,
     step,
 )
@@ -153,9 +154,14 @@ def discrete_terms(
     later = steps.total_derivative(step, charge) + charge
     kinetic = discrete.kinetic.xreplace(after)
     decay = unit * sp.Add(*(decays[w] * pairing(w, xi[w]) for w in xi))
-    residual = sp.expand_mul(
-        later.xreplace(after) - charge.xreplace(kept) - kinetic - decay
+    # Friction leaves of each block's part of the charge what its momentum says.
+    marks = {w: sp.Dummy() for w in blocks}
+    marked = {role(w, "trace"): marks[w] * share[w] * role(w, "trace") for w in blocks}
+    left = sp.expand((charge + discrete.friction).xreplace(marked))
+    rest = sp.Add(
+        *(left.coeff(marks[w]).xreplace({momentum: memory[w]}) for w in blocks)
     )
+    residual = sp.expand_mul(later.xreplace(after) - rest - kinetic - decay)
     terms = {
         "discrete": residual,
         "defect": driven / unit,

@@ -107,8 +107,9 @@ def generator_fields(
         for _ in range(2 * symmetry.evidence.generators):
             element = symmetry.generator.element(chance)
             still = {name: np.zeros_like(array) for name, array in w.items()}
-            moved = symmetry.generator.field(dict(w), element)
-            rows.append(still | moved)
+            with jax.enable_x64(True):
+                moved = symmetry.generator.field(dict(w), element)
+            rows.append(still | jax.tree.map(np.asarray, moved))
     # In the order of `ravel_pytree`.
     return np.array([np.concatenate([r[n].ravel() for n in sorted(r)]) for r in rows])
 
