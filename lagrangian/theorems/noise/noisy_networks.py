@@ -161,7 +161,7 @@ def relu_run(
     layers = layers or relu_start(seed, inputs.shape[1])
     with jax.enable_x64(True):
         given = tuple(jnp.asarray(m) for m in layers)
-        key = jax.random.fold_in(jax.random.key(seed), stream)
+        key = jax.random.key(seed + 1000 * stream)
         found = _relu(
             key, given, inputs, targets, eta, steps, parts, every, full, activation
         )
