@@ -27,13 +27,19 @@ def _inverse(y: Any) -> Any:
     return jnp.where(y < 0, y / _LEAK, y)
 
 
-def problem(seed: int) -> tuple[list[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Weights, and (inputs, targets) with the samples as columns, all from U(0, 1)."""
-    uniform = np.random.default_rng([seed, 8]).uniform
-    sizes = zip(WIDTHS[1:], WIDTHS[:-1], strict=True)
-    weights = [uniform(size=size) for size in sizes]
-    inputs = uniform(size=(WIDTHS[0], SAMPLES))
-    return weights, (inputs, uniform(size=(WIDTHS[-1], SAMPLES)))
+def problem(
+    seed: int, lowest: float = -1.0
+) -> tuple[list[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Weights, and (inputs, targets) with the samples as columns, uniform up to 1.
+
+    The regression that was published begins with positive numbers alone, `lowest` = 0:
+    the leaky ReLU is linear there.
+    """
+    chance = np.random.default_rng([seed, 8])
+    sizes = [*zip(WIDTHS[1:], WIDTHS[:-1], strict=True)]
+    sizes += [(WIDTHS[0], SAMPLES), (WIDTHS[-1], SAMPLES)]
+    *weights, inputs, targets = (chance.uniform(lowest, 1, size=size) for size in sizes)
+    return weights, (inputs, targets)
 
 
 def loss(weights: Any, batch: Any) -> Any:
@@ -102,7 +108,7 @@ def published_teleport(
     |grad L|^2 at the published rate of 1e-7, each of which moves the weights at once.
     """
     with jax.enable_x64(True):
-        weights, batch = jax.tree.map(jnp.asarray, problem(seed))
+        weights, batch = jax.tree.map(jnp.asarray, problem(seed, lowest=0.0))
 
         def square(moves: Any, weights: Any) -> Any:
             moved = acted(weights, batch[0], moves, exact=False)

@@ -1,4 +1,4 @@
-"""What the gradient does along an orbit, exactly, and what a step does to the charge."""
+"""What gradients do along an orbit, exactly, and what a step does to a charge."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def step_of_charge(symmetry: Symmetry, loss: Loss) -> Any:
 
 
 def orbit_claims() -> Iterator[Claim]:
-    """What the gradient does along an orbit, and what a step does to it."""
+    """What gradients do along an orbit, and what a step does to it."""
     rescale = Rescale("a", "b")
     for name, symmetry in (
         ("rescale", rescale),

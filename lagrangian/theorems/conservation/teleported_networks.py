@@ -55,7 +55,8 @@ class Teleported:
             "second": normal(size=SIZES[1:]) / np.sqrt(SIZES[1]),
         }
         if self.kind != "linear":
-            w["bias"] = normal(size=SIZES[1]) / 4
+            # Every unit answers to many digits.
+            w["bias"] = 0.5 + normal(size=SIZES[1]) / 4
         if not self.trained:
             return w
         with jax.enable_x64(True):
