@@ -96,9 +96,7 @@ def _second_order_flow(network: Network, rule: Rule) -> tuple[Any, Any, Any]:
 
 def _modified_flow(network: Network, rule: Rule) -> tuple[Any, Any, Any]:
     velocity = modified_flow(rule.recursion(LOSS)).velocity[PARAMETERS]
-    start = network.start + _at_start(
-        network, rule, rule.start_offset(LOSS)[PARAMETERS]
-    )
+    beside = _at_start(network, rule, rule.start_offset(LOSS)[PARAMETERS])
     motion = FirstOrderMotion(network, velocity, rule.recursion_parameters())
     return motion, network.start + beside, None
 
