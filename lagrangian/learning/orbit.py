@@ -42,7 +42,8 @@ class Orbit:
         symmetry: whose blocks are named by the paths of the parameters.
         model: a Flax NNX module, or a pytree of parameters. It is not changed.
         maps: as for `train`: a function for each linear map in the generator, an array
-            for each constant block. What `discover` found brings its own.
+            for each constant block. What `discover` found brings its own, of one element
+            of the group.
 
     Raises:
         InvalidSymmetry: the symmetry moves time, or what is no block.
