@@ -230,6 +230,8 @@ class _Integrated(_Field):
         inner, blocks = self._field(arrays, s), tuple(self.moving)
         field = lambda q: [*inner(dict(zip(blocks, q, strict=True))).values()]
         start = [arrays[block] for block in blocks]
+        # What is zero everywhere may stay so.
+        floor = _FLOOR * _largest(start) + jnp.finfo(float).tiny
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, q, _: field(q)),
             diffrax.Dopri8(),
@@ -238,7 +240,7 @@ class _Integrated(_Field):
             dt0=None,
             y0=start,
             stepsize_controller=diffrax.PIDController(
-                rtol=_TOLERANCE, atol=_FLOOR * _largest(start), norm=_largest
+                rtol=_TOLERANCE, atol=floor, norm=_largest
             ),
             max_steps=_MOST_STEPS,
             throw=False,

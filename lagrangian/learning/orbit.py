@@ -42,11 +42,12 @@ class Orbit:
         symmetry: whose blocks are named by the paths of the parameters.
         model: a Flax NNX module, or a pytree of parameters. It is not changed.
         maps: as for `train`: a function for each linear map in the generator, an array
-            for each constant block. What `discover` found brings its own, of one element
-            of the group.
+            for each constant block. What `discover` found brings its own, those of
+            one element of the group.
 
     Raises:
-        InvalidSymmetry: the symmetry moves time, or what is no block.
+        InvalidSymmetry: the symmetry moves time, or what is no block, or one array
+            twice.
         UnknownBlock: a block that the model does not have.
         CannotLower: a linear map, block or symbol without a value.
 
@@ -80,8 +81,13 @@ class Orbit:
                 f"{symmetry!r} moves more than blocks of parameters, so it takes no "
                 'model to another. Pass one such as `lg.Scale("dense.kernel")`.'
             )
-        leaves = named_leaves(split(self.model).parameters)
-        pick(leaves, [block.name for block in symmetry.blocks], "the model")
+        names = [block.name for block in symmetry.blocks]
+        pick(named_leaves(split(self.model).parameters), names, "the model")
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise InvalidSymmetry(
+                f"{symmetry!r} moves `{twice.pop()}` by two blocks with different "
+                "units. Write its motion for one of them."
+            )
         what = {f"motion of {q.name}": d for q, d in symmetry.xi.items()}
         check_lowerable(what, [*symmetry.xi, *self._values])
 

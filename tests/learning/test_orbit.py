@@ -174,6 +174,31 @@ def test_the_series_is_the_matrix_exponential(size, seed, kind):
     )
 
 
+@pytest.mark.parametrize(
+    ("slope", "flow"),
+    [
+        (lambda w: w**3, lambda w, s: w / np.sqrt(1 - 2 * s * w**2)),
+        (lambda w: sp.sin(w), lambda w, s: 2 * np.arctan(np.exp(s) * np.tan(w / 2))),
+        (lambda w: lg.ones + w**2, lambda w, s: np.tan(np.arctan(w) + s)),
+        (lambda w: 3 * lg.ones - 2 * w, lambda w, s: 1.5 + (w - 1.5) * np.exp(-2 * s)),
+    ],
+)
+@pytest.mark.parametrize("start", [[0.0, 0.0], [0.0, 0.5], [1e-200, 1e-3], [-0.3, 0.3]])
+def test_against_closed_forms_from_special_states(slope, flow, start):
+    """At zero, beside it, and where entries differ by two hundred orders."""
+    symmetry, start = lg.Symmetry({lg.blocks("w"): slope(lg.blocks("w"))}), [*start]
+    moved = at(lg.Orbit(symmetry, {"w": np.array(start)}), 0.7)["w"]
+    np.testing.assert_allclose(moved, flow(np.array(start), 0.7), rtol=1e-11)
+
+
+def test_a_thousand_turns():
+    """The series takes as many parts as the generator is large."""
+    symmetry = lg.Rotation("w", TURN)
+    quarter = {TURN: lambda x: jnp.stack([-x[1], x[0]])}
+    orbit = lg.Orbit(symmetry, {"w": np.array([1.0, 0.0])}, quarter)
+    np.testing.assert_allclose(at(orbit, 2000 * np.pi)["w"], [1, 0], atol=1e-11)
+
+
 def test_each_unit_goes_its_own_way():
     orbit = lg.Orbit(lg.Rescale(FIRST, SECOND), MODEL)
     s = np.array([0.1, -2.0, 0.0])
@@ -310,6 +335,9 @@ def test_what_cannot_be_moved_is_refused():
         lg.Orbit(lg.TimeTranslation(), MODEL)
     with pytest.raises(lg.InvalidSymmetry, match="more than blocks"):
         lg.Orbit(lg.Rotation(*lg.coordinates("x y")), MODEL)
+    rows, columns = (lg.Block("first", unit_axis=axis) for axis in (0, 1))
+    with pytest.raises(lg.InvalidSymmetry, match="`first` by two blocks"):
+        lg.Orbit(lg.Symmetry({rows: rows, columns: columns}), MODEL)
     with pytest.raises(lg.CannotLower, match="G"):
         lg.Orbit(lg.GeneralLinear("first", "second", G), MODEL)
     with pytest.raises(lg.CannotLower, match="turn"):
