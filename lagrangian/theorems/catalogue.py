@@ -26,6 +26,7 @@ _CHAPTERS = {
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
+    "adam-stability": "adaptive",
     "discrete-noether": "dynamics",
     "phase-transitions": "noise",
     "law-of-balance": "noise",
