@@ -63,7 +63,7 @@ def averages(slopes: Sequence[Any]) -> list[Any]:
         share = b1 if average.decay == momentum else b2
         value = sp.S.Zero
         for slope in slopes:
-            source = average.source.xreplace({loss.gradient(w): slope})
+            source = sp.sympify(average.source).xreplace({loss.gradient(w): slope})
             value = share * value + (1 - share) * source
         found.append(value)
     return found

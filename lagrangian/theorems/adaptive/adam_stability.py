@@ -101,7 +101,7 @@ def _worst(pair: Pair, steps: int) -> np.ndarray:
 def _attained(seed: int, quick: bool) -> Iterator[Claim]:
     pairs = (*STABLE, *UNSTABLE[:3], BETWEEN, RMSPROP)
     lengths = (1, 5) if quick else (1, 2, 10, 60)
-    reached, exchanged = [], []
+    reached, exchanged = [], np.zeros(0)
     for steps in lengths:
         gradients = np.stack([_worst(pair, steps) for pair in pairs])
         found = np.abs(steps_on(pairs, gradients)[:, -1])
@@ -110,8 +110,8 @@ def _attained(seed: int, quick: bool) -> Iterator[Claim]:
         exchanged = found[: len(swapped)] / bound(swapped, steps)[:, 0]
     what = f"{len(pairs)} pairs, n = {lengths}, g_k = (b1/b2)^(n-k): |u_n|/B_n - 1"
     yield below(what, np.abs(np.array(reached) - 1).max(), 1e-12)
-    what = f"n = {lengths[-1]}, b1 and b2 exchanged in B_n: smallest |u_n|/B_n - 1"
-    yield below(what, np.abs(np.array(exchanged) - 1).min(), 1e-2, control=True)
+    what = f"n = {lengths[-1]}, b1 and b2 exchanged in B_n: |u_n|/B_n - 1"
+    yield below(what, np.abs(exchanged - 1).max(), 1e-2, control=True)
     yield from _never_exceeded(seed, pairs, 40 if quick else 200)
     one = abs(float(steps_on(STABLE[1:2], np.ones((1, 1)))[0, 0]))
     without = unbiased_bound(STABLE[1], np.array([1]))[0]
@@ -205,18 +205,18 @@ def _digits(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     reached = (found / bound(pairs, n)).max()
     what = f"digits, {len(pairs)} pairs, {steps} steps: max |u_n|/B_n - 1, at most"
     yield below(what, max(0.0, reached - 1), 1e-9)
-    curves = []
+    curves, rates = [], {}
     for pair, row in zip(pairs, found, strict=True):
         if pair in UNSTABLE:
-            rate = slope(row, pair, steps // 3)
+            rate = rates[pair] = slope(row, pair, steps // 3)
             yield close(f"digits, {named(pair)}: rate", growth(pair), rate, 0.01)
             if pair == UNSTABLE[0]:
                 what = f"digits, {named(pair)}: rate |C|/2"
                 yield close(what, continuous_growth(pair), rate, 0.01, control=True)
         if pair in (*UNSTABLE[:3], BETWEEN):
-            places = n >= steps // 3
+            places = n[steps // 3 :: 20] - 1
             told = row[steps // 3] * np.exp(growth(pair) * (n - 1 - steps // 3))
-            curves.append(Curve(named(pair), n, row))
+            curves.append(Curve(named(pair), n[::20], row[::20], "points"))
             if pair in UNSTABLE:
                 first = pair == UNSTABLE[0]
                 label = "ln(b1^2/b2)/2" if first else "_"
@@ -231,19 +231,22 @@ def _digits(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     yield below(what, slope(found[fast], unstable[1], steps // 3), 1e-3, control=True)
     title = "largest step of Adam on the digits, by (b1, b2)"
     yield Panel(title, "step", "per learning rate", tuple(curves), ylog=True)
+    yield _rates(rates)
 
 
-def _boundary() -> Panel:
-    """The two boundaries, and the pairs that were tried."""
-    share = np.linspace(0.8, 0.999, 200)
+def _rates(rates: dict[Pair, float]) -> Panel:
+    """How fast steps grew, by the pair's distance from the boundary."""
+    pairs = sorted(rates, key=lambda pair: pair[0] ** 2 / pair[1])
+    ratio = np.array([first**2 / second for first, second in pairs])
+    x = np.linspace(1, ratio.max(), 50)
     curves = (
-        Curve("b2 = b1^2", share, share**2, "predicted"),
-        Curve("b2 = b1/(2 - b1)", share, share / (2 - share), "control"),
-        Curve("bounded", *np.array((*STABLE, BETWEEN)).T, "points"),
-        Curve("grew", *np.array(UNSTABLE).T, "points"),
+        Curve("ln(b1^2/b2)/2", x, np.log(x) / 2, "predicted"),
+        Curve("measured", ratio, np.array([rates[p] for p in pairs]), "points"),
+        Curve(
+            "|C|/2", ratio, np.array([continuous_growth(p) for p in pairs]), "control"
+        ),
     )
-    title = "where Adam's step is bounded: above the line"
-    return Panel(title, "b1", "b2", curves)
+    return Panel("growth a step on the digits", "b1^2/b2", "", curves)
 
 
 # ------------------------------------------------------------------ the theorem
@@ -267,7 +270,6 @@ def _prove(setting: Setting) -> Evidence:
     what = "the same without normalisation"
     broken = scale_residual(without_normalisation, seed)
     found.append(below(what, broken, 1e-12, control=True))
-    found.append(_boundary())
     change = sp.latex(sum(law.changes.values()))
     return Evidence(
         (*_DERIVATION, rf"\Delta {sp.latex(law.charge)} = {change}"),
