@@ -31,6 +31,7 @@ _CHAPTERS = {
     "phase-transitions": "noise",
     "law-of-balance": "noise",
     "symmetry-constraint": "noise",
+    "curie": "noise",
     "noise-equilibrium": "noise",
     "symmetry-to-symmetry": "noise",
 }

@@ -1,0 +1,368 @@
+"""Curie's principle for training: what a rule keeps, and how an instability breaks it.
+
+Signed permutations of tanh units, and turns of linear ones, on the digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import permutations, product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import sympy as sp
+from optax import GradientTransformation
+from sympy.core.function import UndefinedFunction
+
+from lagrangian.learning.unit_symmetry import UnitSymmetry
+from lagrangian.symbolic.algebra.blocks import Block
+from lagrangian.theorems.noise.sampled import drawn, trained
+from lagrangian.theorems.noise.symmetry_constraint import (
+    cross_entropy,
+    digits,
+    linear_loss,
+    tanh_loss,
+)
+from lagrangian.theorems.theorem import (
+    Claim,
+    Curve,
+    Evidence,
+    Panel,
+    Setting,
+    Theorem,
+    below,
+    close,
+    equal,
+    identity,
+    order,
+)
+
+Weights = dict[str, np.ndarray]
+
+UNITS, BATCH, ETA = 4, 64, 0.1
+#: Along which axis an array has the hidden units.
+AXES = {"first": -1, "bias": -1, "second": 0}
+RULES: dict[str, GradientTransformation] = {
+    "gradient descent": optax.sgd(0.1),
+    "heavy ball": optax.sgd(0.02, 0.9),
+    "Adam": optax.adam(1e-3),
+    "Lion": optax.lion(1e-4),
+}
+
+
+def start(seed: int) -> Weights:
+    generator = np.random.default_rng(seed)
+    return {
+        "first": generator.normal(size=(64, UNITS)) / 8,
+        "bias": 0.1 * generator.normal(size=UNITS),
+        "second": generator.normal(size=(UNITS, 10)) / 3,
+        "last": np.zeros(10),
+    }
+
+
+def moved(weights: Mapping[str, Any], order: Any, signs: Any) -> Weights:
+    """With unit order[j], times its sign, in the place j."""
+    found = {name: np.asarray(array) for name, array in weights.items()}
+    for name, axis in AXES.items():
+        ahead = np.moveaxis(found[name], axis, -1)
+        found[name] = np.moveaxis(ahead[..., list(order)] * np.array(signs), -1, axis)
+    return found
+
+
+def stabiliser(weights: Mapping[str, Any], within: float = 0.0) -> frozenset[Any]:
+    """The signed permutations of the units that change no bit of the weights.
+
+    Or no entry by more than `within`.
+    """
+    return frozenset(
+        (places, signs)
+        for places in permutations(range(UNITS))
+        for signs in product((1, -1), repeat=UNITS)
+        if all(
+            np.abs(array - weights[name]).max() <= within
+            for name, array in moved(weights, places, signs).items()
+        )
+    )
+
+
+def starts(seed: int) -> dict[str, Weights]:
+    """Networks by the symmetries that they have."""
+
+    def with_units(places: list[int], signs: list[int]) -> Weights:
+        return moved(start(seed), places, signs)
+
+    return {
+        "four units": start(seed),
+        "two equal": with_units([0, 0, 2, 3], [1, 1, 1, 1]),
+        "three equal": with_units([0, 0, 0, 3], [1, 1, 1, 1]),
+        "two opposite": with_units([0, 0, 2, 3], [1, -1, 1, 1]),
+        "a dead one": with_units([0, 1, 2, 3], [1, 1, 1, 0]),
+        "two dead, two equal": with_units([0, 0, 2, 3], [1, 1, 0, 0]),
+    }
+
+
+# ------------------------------------------------------------------ identities
+
+
+def _identities() -> Iterator[Claim]:
+    """Of two units, and a loss that does not change when they are swapped."""
+    x, y, d, mean, eta = sp.symbols("x y d mean eta", real=True)
+    a, b = sp.symbols("a b")
+    whole: Any = UndefinedFunction("F")(a, b)
+    loss = whole.subs({a: x + y, b: x * y})
+    at = {x: mean + d / 2, y: mean - d / 2}
+
+    def there(expression: Any) -> Any:
+        return expression.subs(at, simultaneous=True).doit()
+
+    # A polynomial stands for F, so that what is zero is seen to be.
+    powers = [(i, j) for i in range(4) for j in range(4)]
+    polynomial = sum(sp.Symbol(f"c_{i}{j}") * a**i * b**j for i, j in powers)
+    loss = polynomial.subs({a: x + y, b: x * y})
+    step = sp.expand(d - eta * there(loss.diff(x) - loss.diff(y)))
+    yield identity("two equal units: difference after a step", step.subs(d, 0))
+    block = there(loss.diff(x, 2) - loss.diff(x, y)).subs(d, 0)
+    what = "difference d after a step, its linear term: 1 - eta (H_11 - H_12)"
+    yield identity(what, step.coeff(d, 1) - (1 - eta * block))
+    what = "the same with H_11 alone"
+    alone = there(loss.diff(x, 2)).subs(d, 0)
+    yield identity(what, step.coeff(d, 1) - (1 - eta * alone), control=True)
+    yield identity("its quadratic term", step.coeff(d, 2))
+    yield identity("its cubic term", step.coeff(d, 3), control=True)
+    broken = sp.expand(d - eta * there((loss + x).diff(x) - (loss + x).diff(y)))
+    what = "two equal units, a loss without the symmetry: difference after a step"
+    yield identity(what, broken.subs(d, 0), control=True)
+
+
+# ------------------------------------------------------------------ what is kept
+
+
+def _kept(seed: int, quick: bool) -> Iterator[Claim]:
+    """The stabiliser of where training begins is in that of where it ends."""
+    steps = 100 if quick else 500
+    data = digits(seed)
+    rows = drawn(len(data[0]), BATCH, steps, seed)
+    names = ("gradient descent", "Adam") if quick else tuple(RULES)
+    for called, began in starts(seed).items():
+        if quick and called not in ("two opposite", "two dead, two equal"):
+            continue
+        before = stabiliser(began)
+        for name in names:
+            end, _ = trained(began, tanh_loss, data, RULES[name], rows)
+            # -tanh(x) and tanh(-x) may differ in their last bit.
+            within = 1e-12 if called == "two opposite" else 0.0
+            kept = before & stabiliser(end, within)
+            how = f"within {within:g}" if within else "bit for bit"
+            what = f"{called}, {name}, {steps} steps: symmetries kept, {how}"
+            yield equal(what, len(before), len(kept))
+    yield from _not_kept(seed, rows)
+    yield from _turns(seed)
+
+
+def _dropped(w: Mapping[str, Any], batch: Any) -> Any:
+    """Without some of the units, drawn for each example."""
+    images, labels, mask = batch
+    hidden = jnp.tanh(images @ w["first"] + w["bias"]) * mask
+    return cross_entropy(hidden @ w["second"] + w["last"], labels)
+
+
+def _not_kept(seed: int, rows: np.ndarray) -> Iterator[Claim]:
+    data, began = digits(seed), starts(seed)["two equal"]
+    before, rule = stabiliser(began), RULES["gradient descent"]
+    mask = np.random.default_rng(seed).random((len(data[0]), UNITS)) < 0.5
+    noisy = (*data, 2.0 * mask)
+    end, _ = trained(began, _dropped, noisy, rule, rows)
+    what = "two equal, dropout: symmetries kept"
+    yield equal(what, len(before), len(before & stabiliser(end)), control=True)
+    uneven = began | {"second": start(seed)["second"]}
+    end, _ = trained(uneven, tanh_loss, data, rule, rows)
+    gap = np.abs(end["first"][:, 0] - end["first"][:, 1]).max()
+    what = "equal inputs, unequal outgoing weights: difference of the inputs"
+    yield below(what, gap, 1e-6, control=True)
+
+
+def _turns(seed: int) -> Iterator[Claim]:
+    """A turn by 120 degrees of linear units: what Adam does not commute with."""
+    generator = np.random.default_rng(seed)
+    frame, _ = np.linalg.qr(generator.normal(size=(UNITS, UNITS)))
+    angle, turn = 2 * np.pi / 3, np.eye(UNITS)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    blocks = Block("first", unit_axis=-1), Block("second", unit_axis=0)
+    symmetry = UnitSymmetry(frame @ turn @ frame.T, blocks, 3)
+    weights = {name: start(seed)[name] for name in ("first", "second")}
+    with jax.enable_x64(True):
+        began = {k: np.asarray(v) for k, v in symmetry.fixed(weights).items()}
+    data = digits(seed)
+    rows = drawn(len(data[0]), BATCH, 100, seed)
+    for name, rule in list(RULES.items())[:3]:
+        _, distance = trained(
+            began, linear_loss, data, rule, rows, watch=symmetry.distance
+        )
+        what = f"linear units, a turn by 120 degrees, {name}: distance"
+        yield below(what, distance.max(), 1e-12, control=name == "Adam")
+
+
+# ------------------------------------------------------------------ how it breaks
+
+
+def _differences(w: Any) -> Any:
+    """Of the first two units, in all that they have."""
+    return {k: w[k][..., 0] - w[k][..., 1] for k in ("first", "bias")} | {
+        "second": w["second"][0] - w["second"][1]
+    }
+
+
+def _placed(d: Any, places: tuple[float, float]) -> Any:
+    """A direction that is so many times d in either of the first two units."""
+    far = jnp.array([*places, *[0.0] * (UNITS - 2)])
+    return {
+        "first": d["first"][:, None] * far,
+        "bias": d["bias"] * far,
+        "second": far[:, None] * d["second"],
+        "last": jnp.zeros(10),
+    }
+
+
+def _size(d: Any) -> Any:
+    return jnp.sqrt(sum(jnp.sum(part**2) for part in jax.tree.leaves(d)))
+
+
+def _broken(
+    seed: int, sizes: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How a difference between two equal units grows by gradient descent.
+
+    Returns:
+        by the product of 1 - eta (H_11 - H_12), by that of 1 - eta H_11, of shape
+        (steps,), and measured, of shape (sizes, steps); per initial difference.
+    """
+    images, labels = digits(seed)
+    began = starts(seed)["two equal"]
+    generator = np.random.default_rng(seed)
+    direction = {
+        "first": generator.normal(size=64),
+        "bias": generator.normal(),
+        "second": generator.normal(size=10),
+    }
+    with jax.enable_x64(True):
+        batch = jnp.asarray(images[:200]), jnp.asarray(labels[:200])
+        w = jax.tree.map(jnp.asarray, began)
+        d = jax.tree.map(jnp.asarray, direction)
+        length = _size(d)
+        d = jax.tree.map(lambda part: part / length, d)
+        slope: Callable[[Any], Any] = jax.grad(lambda v: tanh_loss(v, batch))
+
+        def tangents(carry: Any, _: Any) -> Any:
+            w, whole, alone = carry
+            pull = slope(w)
+
+            def pulled(part: Any) -> tuple[Any, Any]:
+                """H_11 d and H_21 d."""
+                found = jax.jvp(slope, (w,), (_placed(part, (1.0, 0.0)),))[1]
+                own = {"first": found["first"][:, 0], "bias": found["bias"][0]}
+                other = {"first": found["first"][:, 1], "bias": found["bias"][1]}
+                second = found["second"]
+                return own | {"second": second[0]}, other | {"second": second[1]}
+
+            own, other = pulled(whole)
+            whole = jax.tree.map(lambda x, a, b: x - ETA * (a - b), whole, own, other)
+            own, _ = pulled(alone)
+            alone = jax.tree.map(lambda x, a: x - ETA * a, alone, own)
+            w = jax.tree.map(lambda x, g: x - ETA * g, w, pull)
+            return (w, whole, alone), (_size(whole), _size(alone))
+
+        def descent(size: Any) -> Any:
+            def step(w: Any, _: Any) -> Any:
+                w = jax.tree.map(lambda x, g: x - ETA * g, w, slope(w))
+                return w, _size(_differences(w)) / size
+
+            apart = jax.tree.map(jnp.add, w, _placed(d, (size / 2, -size / 2)))
+            return jax.lax.scan(step, apart, None, steps)[1]
+
+        predicted = jax.jit(
+            lambda carry: jax.lax.scan(tangents, carry, None, steps)[1]
+        )((w, d, d))
+        measured = jax.jit(jax.vmap(descent))(jnp.asarray(sizes))
+        return np.asarray(predicted[0]), np.asarray(predicted[1]), np.asarray(measured)
+
+
+def _growth(seed: int, quick: bool) -> Iterator[Claim | Panel]:
+    sizes = np.array([1e-4, 2e-4, 4e-4, 8e-4])
+    steps = 150 if quick else 400
+    predicted, alone, measured = _broken(seed, sizes, steps)
+    what = f"difference of 1e-4, {steps} steps: growth"
+    yield close(what, predicted[-1], measured[0, -1], 1e-3)
+    what = f"{what} by H_11 alone"
+    yield close(what, alone[-1], measured[0, -1], 1e-3, control=True)
+    errors = np.abs(measured[:, -1] / predicted[-1] - 1)
+    yield order("growth/predicted - 1, in the difference", 2, sizes, errors)
+    n = np.arange(1, steps + 1, 5)
+    shown = n - 1
+    curves = (
+        Curve("difference of 1e-4", n, measured[0, shown], "points"),
+        Curve("1 - eta (H_11 - H_12)", n, predicted[shown], "predicted"),
+        Curve("1 - eta H_11", n, alone[shown], "control"),
+    )
+    title = "difference of two units, over the initial one"
+    yield Panel(title, "step", "", curves, ylog=True)
+    told = errors[0] * (sizes / sizes[0]) ** 2
+    curves = (
+        Curve("measured", sizes, errors, "points"),
+        Curve("order 2", sizes, told, "predicted"),
+    )
+    title = "growth/predicted - 1"
+    yield Panel(title, "initial difference", "", curves, xlog=True, ylog=True)
+
+
+# ------------------------------------------------------------------ the theorem
+
+
+def _prove(setting: Setting) -> Evidence:
+    seed, quick = setting.seed, setting.quick
+    setting.report("Deriving the growth of a difference.")
+    found: list[Claim | Panel] = [*_identities()]
+    setting.report("Splitting equal units.")
+    found += _growth(seed, quick)
+    setting.report("Training networks with symmetries.")
+    found += _kept(seed, quick)
+    return Evidence(
+        _DERIVATION,
+        tuple(item for item in found if isinstance(item, Claim)),
+        tuple(item for item in found if isinstance(item, Panel)),
+    )
+
+
+_DERIVATION = (
+    r"\Phi(g\theta) = g\,\Phi(\theta), \quad g\theta_0 = \theta_0 "
+    r"\quad\Rightarrow\quad g\,\theta_t = g\,\Phi^t(\theta_0) = \Phi^t(g\theta_0) = \theta_t",
+    r"d' = \left(1-\eta(H_{11}-H_{12})\right)d + O(d^3)",
+)
+
+THEOREM = Theorem(
+    name="curie",
+    title="Training keeps every symmetry of its start, and loses it by instability",
+    statement=r"""Let a group $G$ of orthogonal maps leave the loss alone, and let the
+learning rule $\Phi$ commute with it. Then
+$$\mathrm{Stab}(\theta_0)\subset\mathrm{Stab}(\theta_t)$$
+exactly, at every step and for every batch: Curie's principle for the map from the start
+of training to its end. Gradient descent and momentum commute with every such $G$. Adam
+and Lion do with signed permutations, as of equal, opposite or dead tanh units; and not
+with turns of linear units.
+
+A symmetry is lost where it is not exact, by instability. A difference $d$ of two equal
+units obeys
+$$d' = (1-\eta(H_{11}-H_{12}))\,d+O(d^3)$$
+along the symmetric path, with the blocks of the Hessian of one unit and of the two: it
+grows by the product of these, up to a relative error of order $|d_0|^2$. Dropout, which
+has the symmetry on average only, breaks it in the first step.
+
+The paper states that an equivariant function cannot break the symmetry of its input.
+The function here is training itself.""",
+    source="Kaba & Ravanbakhsh, Symmetry breaking and equivariant neural networks "
+    "(2023), applied here to the learning rule; the growth is derived here.",
+    prove=_prove,
+    has_quick=True,
+)
