@@ -21,6 +21,17 @@ def test_moved_units_make_the_same_network():
     )
 
 
+def test_the_odd_tanh_has_the_gradient_of_tanh():
+    weights, data = module.start(0), module.digits(0)
+    with module.jax.enable_x64(True):
+        ours, theirs = (
+            module.jax.grad(loss)(weights, data)
+            for loss in (module.odd_loss, module.tanh_loss)
+        )
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, theirs[name], rtol=1e-10, atol=1e-14)
+
+
 def test_it_is_verified_quickly():
     assert lg.verify("curie", quick=True).holds
 
