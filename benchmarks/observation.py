@@ -24,9 +24,9 @@ from flax import nnx
 import lagrangian as lg
 
 STEPS, BATCH, ROUNDS = 600, 256, 15
-#: Steps of the long and the short run, for the small network and for the main job's. The
-#: time of compiling, which their difference takes off, varies by a tenth of a second: the
-#: long run is long enough to make that 1 % of a step.
+#: Steps of the long and the short run, for the small network and for the main job's.
+#: The time of compiling, which their difference takes off, varies by a tenth of a
+#: second: the long run is long enough to make that 1 % of a step.
 LONG, SHORT = 40_050, 50
 LONG_DEMO = 6_050
 #: Rounds of these runs, of seconds each.
