@@ -1,11 +1,12 @@
 """Curie's principle for training: what a rule keeps, and how an instability breaks it.
 
 Signed permutations of tanh units, and turns of linear ones, on the digits.
+`split_units` has the growth of a difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import permutations, product
 from typing import Any
 
@@ -15,11 +16,11 @@ import numpy as np
 import optax
 import sympy as sp
 from optax import GradientTransformation
-from sympy.core.function import UndefinedFunction
 
 from lagrangian.learning.unit_symmetry import UnitSymmetry
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.theorems.noise.sampled import drawn, trained
+from lagrangian.theorems.noise.split_units import Weights, split_units
 from lagrangian.theorems.noise.symmetry_constraint import (
     cross_entropy,
     digits,
@@ -40,9 +41,7 @@ from lagrangian.theorems.theorem import (
     order,
 )
 
-Weights = dict[str, np.ndarray]
-
-UNITS, BATCH, ETA = 4, 64, 0.1
+UNITS, BATCH = 4, 64
 #: Along which axis an array has the hidden units.
 AXES = {"first": -1, "bias": -1, "second": 0}
 RULES: dict[str, GradientTransformation] = {
@@ -108,14 +107,12 @@ def _identities() -> Iterator[Claim]:
     """Of two units, and a loss that does not change when they are swapped."""
     x, y, d, mean, eta = sp.symbols("x y d mean eta", real=True)
     a, b = sp.symbols("a b")
-    whole: Any = UndefinedFunction("F")(a, b)
-    loss = whole.subs({a: x + y, b: x * y})
     at = {x: mean + d / 2, y: mean - d / 2}
 
     def there(expression: Any) -> Any:
         return expression.subs(at, simultaneous=True).doit()
 
-    # A polynomial stands for F, so that what is zero is seen to be.
+    # A polynomial in x + y and x y, so that what is zero is seen to be.
     powers = [(i, j) for i in range(4) for j in range(4)]
     polynomial = sum(sp.Symbol(f"c_{i}{j}") * a**i * b**j for i, j in powers)
     loss = polynomial.subs({a: x + y, b: x * y})
@@ -225,91 +222,12 @@ def _turns(seed: int) -> Iterator[Claim]:
 # ------------------------------------------------------------------ how it breaks
 
 
-def _differences(w: Any) -> Any:
-    """Of the first two units, in all that they have."""
-    return {k: w[k][..., 0] - w[k][..., 1] for k in ("first", "bias")} | {
-        "second": w["second"][0] - w["second"][1]
-    }
-
-
-def _placed(d: Any, places: tuple[float, float]) -> Any:
-    """A direction that is so many times d in either of the first two units."""
-    far = jnp.array([*places, *[0.0] * (UNITS - 2)])
-    return {
-        "first": d["first"][:, None] * far,
-        "bias": d["bias"] * far,
-        "second": far[:, None] * d["second"],
-        "last": jnp.zeros(10),
-    }
-
-
-def _size(d: Any) -> Any:
-    return jnp.sqrt(sum(jnp.sum(part**2) for part in jax.tree.leaves(d)))
-
-
-def _broken(
-    seed: int, sizes: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How a difference between two equal units grows by gradient descent.
-
-    Returns:
-        by the product of 1 - eta (H_11 - H_12), by that of 1 - eta H_11, of shape
-        (steps,), and measured, of shape (sizes, steps); per initial difference.
-    """
-    images, labels = digits(seed)
-    began = starts(seed)["two equal"]
-    generator = np.random.default_rng(seed)
-    direction = {
-        "first": generator.normal(size=64),
-        "bias": generator.normal(),
-        "second": generator.normal(size=10),
-    }
-    with jax.enable_x64(True):
-        batch = jnp.asarray(images[:200]), jnp.asarray(labels[:200])
-        w = jax.tree.map(jnp.asarray, began)
-        d = jax.tree.map(jnp.asarray, direction)
-        length = _size(d)
-        d = jax.tree.map(lambda part: part / length, d)
-        slope: Callable[[Any], Any] = jax.grad(lambda v: tanh_loss(v, batch))
-
-        def tangents(carry: Any, _: Any) -> Any:
-            w, whole, alone = carry
-            pull = slope(w)
-
-            def pulled(part: Any) -> tuple[Any, Any]:
-                """H_11 d and H_21 d."""
-                found = jax.jvp(slope, (w,), (_placed(part, (1.0, 0.0)),))[1]
-                own = {"first": found["first"][:, 0], "bias": found["bias"][0]}
-                other = {"first": found["first"][:, 1], "bias": found["bias"][1]}
-                second = found["second"]
-                return own | {"second": second[0]}, other | {"second": second[1]}
-
-            own, other = pulled(whole)
-            whole = jax.tree.map(lambda x, a, b: x - ETA * (a - b), whole, own, other)
-            own, _ = pulled(alone)
-            alone = jax.tree.map(lambda x, a: x - ETA * a, alone, own)
-            w = jax.tree.map(lambda x, g: x - ETA * g, w, pull)
-            return (w, whole, alone), (_size(whole), _size(alone))
-
-        def descent(size: Any) -> Any:
-            def step(w: Any, _: Any) -> Any:
-                w = jax.tree.map(lambda x, g: x - ETA * g, w, slope(w))
-                return w, _size(_differences(w)) / size
-
-            apart = jax.tree.map(jnp.add, w, _placed(d, (size / 2, -size / 2)))
-            return jax.lax.scan(step, apart, None, steps)[1]
-
-        predicted = jax.jit(
-            lambda carry: jax.lax.scan(tangents, carry, None, steps)[1]
-        )((w, d, d))
-        measured = jax.jit(jax.vmap(descent))(jnp.asarray(sizes))
-        return np.asarray(predicted[0]), np.asarray(predicted[1]), np.asarray(measured)
-
-
 def _growth(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     sizes = np.array([1e-4, 2e-4, 4e-4, 8e-4])
     steps = 150 if quick else 400
-    predicted, alone, measured = _broken(seed, sizes, steps)
+    predicted, alone, measured = split_units(
+        digits(seed), starts(seed)["two equal"], sizes, steps, seed
+    )
     what = f"difference of 1e-4, {steps} steps: growth"
     yield close(what, predicted[-1], measured[0, -1], 1e-3)
     what = f"{what} by H_11 alone"

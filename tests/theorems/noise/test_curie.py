@@ -37,13 +37,13 @@ def test_it_is_verified_quickly():
 
 
 def test_another_growth_is_refuted(monkeypatch):
-    right = module._broken
+    right = module.split_units
 
     def wrong(*given):
         predicted, alone, measured = right(*given)
         return 1.01 * predicted, alone, measured
 
-    monkeypatch.setattr(module, "_broken", wrong)
+    monkeypatch.setattr(module, "split_units", wrong)
     claims = [c for c in module._growth(0, True) if isinstance(c, module.Claim)]
     assert not all(claim.is_as_expected for claim in claims)
 
