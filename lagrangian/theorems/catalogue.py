@@ -23,6 +23,7 @@ _CHAPTERS = {
     "momentum-counts": "conservation",
     "architecture-laws": "conservation",
     "embedding-charges": "conservation",
+    "charge-sets-sharpness": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
