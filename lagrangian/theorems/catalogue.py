@@ -24,6 +24,7 @@ _CHAPTERS = {
     "architecture-laws": "conservation",
     "embedding-charges": "conservation",
     "charge-sets-sharpness": "conservation",
+    "weight-balancing": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
