@@ -73,6 +73,9 @@ from .learning.network_flow import (
     NetworkPath as NetworkPath,
     network_flow as network_flow,
 )
+from .learning.orbit import (
+    Orbit as Orbit,
+)
 from .learning.rules.adaptive import (
     Adam as Adam,
     Lion as Lion,

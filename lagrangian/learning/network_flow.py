@@ -22,24 +22,18 @@ from jaxtyping import PyTree
 from lagrangian.errors import LagrangianError, UnknownBlock, nearest
 from lagrangian.flows.arguments import check_tolerance, output_times
 from lagrangian.flows.flow import Flow
-from lagrangian.flows.lower import lower
 from lagrangian.flows.path import Path
 from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
 from lagrangian.flows.to_xarray import Labelled
 from lagrangian.learning.flat_loss import Network
 from lagrangian.learning.model import split
+from lagrangian.learning.network_motions import ORDERS, PARAMETERS, differs
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.pytrees import pick
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.coordinates import time
-from lagrangian.symbolic.algebra.losses import Loss
-from lagrangian.symbolic.laws.backward_error import modified_flow
 from lagrangian.symbolic.laws.noether import Law
-
-#: All parameters as one block, and the loss of them.
-_q = Block("q")
-_loss = Loss("f", _q)
 
 
 def network_flow(
@@ -77,8 +71,8 @@ def network_flow(
         LagrangianError: an unknown order; a model without floating-point parameters; a
             loss that is no scalar or not finite; a rule that has no such flow.
     """
-    if order not in _ORDERS:
-        known = ", ".join(f'"{name}"' for name in _ORDERS)
+    if order not in ORDERS:
+        known = ", ".join(f'"{name}"' for name in ORDERS)
         raise LagrangianError(f"`order` is {order!r}; pass one of {known}.")
     if callable(rule.learning_rate):
         raise LagrangianError(
@@ -87,7 +81,12 @@ def network_flow(
         )
     with jax.enable_x64(True):
         network = Network(model, loss, batch)
-        motion, start, velocity = _ORDERS[order](network, rule)
+        if order != "gradient" and differs(network, rule):
+            raise LagrangianError(
+                f"`rule` does not treat all arrays alike, and `order` is {order!r}. "
+                'Supported is `order="gradient"` then; or a rule for all of them.'
+            )
+        motion, start, velocity = ORDERS[order](network, rule)
         q0 = jax.device_get(network.split(start))
         v0 = None if velocity is None else jax.device_get(network.split(velocity))
     return NetworkFlow(rule, order, q0, v0, network, motion)
@@ -159,14 +158,14 @@ class NetworkFlow:
             )
         network, v0 = self._network, self.v0 if v0 is None else v0
         with jax.enable_x64(True):
-            q = {_q.name: network.join(self.q0 if q0 is None else q0, "`q0`")}
-            v = {} if v0 is None else {_q.name: network.join(v0, "`v0`")}
+            q = {PARAMETERS.name: network.join(self.q0 if q0 is None else q0, "`q0`")}
+            v = {} if v0 is None else {PARAMETERS.name: network.join(v0, "`v0`")}
             guard = self._motion.guard() if isinstance(self._motion, Flow) else None
             rates = guard.rates if guard else ()
             demands = Demands(tol, None, np.inf, max_steps, rates)
             found = solve(self._motion, q, v, times, solver, demands)
-            q = found.q[_q.name]
-            v = found.v[_q.name] if v else self._motion.along(q)
+            q = found.q[PARAMETERS.name]
+            v = found.v[PARAMETERS.name] if v else self._motion.along(q)
             states = jax.device_get([jax.vmap(network.split)(x) for x in (q, v)])
         path = NetworkPath(self, found.t, *states, found.steps)
         if guard:
@@ -306,58 +305,3 @@ class NetworkPath(Path):
     def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:
         """The charge of a law at each time; shape (times,) or (times, units)."""
         return self.evaluate(law.charge, maps)
-
-
-@dataclass(frozen=True, eq=False)
-class _FirstOrderMotion:
-    """A first-order flow of the one block, as `solve` drives it; v is empty."""
-
-    network: Network
-    expression: Any
-    values: Mapping[Any, Any]
-
-    def velocity(self, q: Any) -> Any:
-        losses = {_loss.name: self.network.loss}
-        value = evaluate([self.expression], {_q: q, **self.values}, losses)[0]
-        return jnp.broadcast_to(value, q.shape)
-
-    def along(self, states: Any) -> Any:
-        """The velocity at each of the states, one after another."""
-        return jax.lax.map(self.velocity, jnp.asarray(states))
-
-    def field(self, t: Any, state: Any, _: Any) -> Any:
-        """As diffrax takes it: (qdot, v) at (q, v)."""
-        q, nothing = state
-        return {_q.name: self.velocity(q[_q.name])}, nothing
-
-
-def _gradient_flow(network: Network, rule: Rule) -> tuple[Any, Any, Any]:
-    field = rule.gradient_flow(_loss)[_q]
-    return _FirstOrderMotion(network, field, rule.parameters()), network.start, None
-
-
-def _second_order_flow(network: Network, rule: Rule) -> tuple[Any, Any, Any]:
-    initial = _at_start(network, rule, rule.initial_velocity(_loss)[_q])
-    motion = lower(
-        rule.lagrangian(_loss), rule.parameters(), losses={_loss.name: network.loss}
-    )
-    return motion, network.start, initial
-
-
-def _modified_flow(network: Network, rule: Rule) -> tuple[Any, Any, Any]:
-    velocity = modified_flow(rule.recursion(_loss)).velocity[_q]
-    start = network.start + _at_start(network, rule, rule.start_offset(_loss)[_q])
-    motion = _FirstOrderMotion(network, velocity, rule.recursion_parameters())
-    return motion, start, None
-
-
-def _at_start(network: Network, rule: Rule, expression: Any) -> Any:
-    motion = _FirstOrderMotion(network, expression, rule.parameters())
-    return motion.along(network.start[None])[0]
-
-
-_ORDERS = {
-    "gradient": _gradient_flow,
-    "second": _second_order_flow,
-    "modified": _modified_flow,
-}

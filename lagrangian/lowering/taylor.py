@@ -23,11 +23,12 @@ import sympy as sp
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.groups import Group, group_of
 from lagrangian.lowering.kernels.fused import total
-from lagrangian.lowering.kernels.linear_solve import invert
+from lagrangian.lowering.kernels.linear_solve import invert, solve_stacked
 from lagrangian.lowering.recurrences import ONE, Form, Node, Recurrences, combine
 
-#: Up to so many places, linear forms are gathered by slices, which compile slowly.
-_SLICED = 128
+#: Up to so many places, linear forms are gathered by slices, which compile slowly: for
+#: one lane, and for several, where gathering copies whole rows and so costs less.
+_SLICED, _SLICED_LANES = 128, 64
 
 
 class Expansion(NamedTuple):
@@ -143,6 +144,39 @@ class TaylorSeries:
     def _linear(self, forms: Sequence[Form]) -> _Linear:
         return _Linear(forms, self.rows, self._values)
 
+    def field(self, y: Any, t: Any) -> Any:
+        """dy/dt at one state, for arrays as `expand` takes them.
+
+        Nodes of a level are one array here, too: of many coordinates that compiles in a
+        third of the time of one expression for each, and runs faster.
+        """
+        z, _, entries = self._begun(y, t)
+        x = solve_stacked(self.matrix, entries, self.forcing_at(z))
+        z, _ = _started(self.late, jnp.concatenate([z, x]))
+        return self._slopes(y[self.count : 2 * self.count], x, z)
+
+    def gross(self, y: Any, t: Any) -> Any:
+        """The sizes of what adds up to each force, over its diagonal entry of M.
+
+        Shape (coordinates, lanes).
+        """
+        z, _, entries = self._begun(y, t)
+        sizes = self.forcing_at.gross(z)[: self.count]
+        masses = jnp.abs(jnp.stack([entries[i, i] for i in range(self.count)]))
+        return jnp.where(masses > 0, sizes / masses, 0.0)
+
+    def _begun(self, y: Any, t: Any) -> tuple[Any, list[Any], Any]:
+        """All rows that are known before the accelerations, and the entries of M."""
+        lanes = t.shape[0]
+        state = y[: 2 * self.count]
+        z = jnp.concatenate([jnp.ones((1, lanes)), state, t[None]])
+        z, starts = _started(self.groups, z)
+        return z, starts, self.entries_at(z).reshape(self.size, self.size, lanes)
+
+    def _slopes(self, v: Any, x: Any, z: Any) -> Any:
+        rates = [] if self.rates_at is None else [self.rates_at(z)]
+        return jnp.concatenate([v, x[: self.count], *rates])
+
     def expand(self, y: Any, t: Any, unit: Any, order: int) -> Expansion:
         """The series about one state.
 
@@ -155,11 +189,8 @@ class TaylorSeries:
             order: of the last coefficient.
         """
         n = self.count
-        q, v = y[:n], y[n : 2 * n]
-        lanes = t.shape[0]
-        z = jnp.concatenate([jnp.ones((1, lanes)), q, v, t[None]])
-        z, starts = _started(self.groups, z)
-        entries = self.entries_at(z).reshape(self.size, self.size, lanes)
+        v = y[n : 2 * n]
+        z, starts, entries = self._begun(y, t)
         inverse = invert(self.matrix, entries)
         x = _apply(inverse, self.forcing_at(z))
         gross = _apply(jnp.abs(inverse), self.forcing_at.gross(z))[:n]
@@ -171,12 +202,8 @@ class TaylorSeries:
             for group, start in zip(groups, starts, strict=True)
         ]
 
-        def slopes(v: Any, x: Any, z: Any) -> Any:
-            rates = [] if self.rates_at is None else [self.rates_at(z)]
-            return jnp.concatenate([v, x[:n], *rates])
-
         terms = jnp.zeros((order + 1, *y.shape)).at[0].set(y)
-        terms = terms.at[1].set(unit * slopes(v, x, z))
+        terms = terms.at[1].set(unit * self._slopes(v, x, z))
         # The row of time: `unit` at order 1, 0 above.
         still = jnp.zeros((1, y.shape[-1]))
 
@@ -200,7 +227,7 @@ class TaylorSeries:
                 group.finish(z, history, k, order)
                 for group, history in zip(groups, kept, strict=True)
             ]
-            following = unit * slopes(state[n : 2 * n], x, z) / (k + 1)
+            following = unit * self._slopes(state[n : 2 * n], x, z) / (k + 1)
             terms = jax.lax.dynamic_update_index_in_dim(terms, following, k + 1, 0)
             return terms, histories
 
@@ -257,7 +284,7 @@ class _Linear:
     def __call__(self, z: Any, weights: Any = None) -> Any:
         plain = self.plain and weights is None
         weights = self.weights if weights is None else weights
-        if self.rows.size > _SLICED:
+        if self.rows.size > (_SLICED if z.shape[-1] == 1 else _SLICED_LANES):
             gathered = z.at[self.rows].get(mode="promise_in_bounds")
             return total(gathered * weights, axis=1)
         # Slices with fixed places run several times faster than a gather.

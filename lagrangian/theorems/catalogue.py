@@ -25,6 +25,7 @@ _CHAPTERS = {
     "embedding-charges": "conservation",
     "charge-sets-sharpness": "conservation",
     "weight-balancing": "conservation",
+    "teleportation": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",

@@ -115,6 +115,7 @@ NOUNS = {
     "NetworkFlow": lambda: descent()[0],
     "NetworkPath": lambda: descent()[1],
     "OddBlock": lambda: mirror().odd_block({"w": np.ones(3)}, loss, DATA),
+    "Orbit": lambda: lg.Orbit(lg.Scale("w"), {"w": np.ones(3)}),
     "Oscillator": lambda: trained()[0].oscillator,
     "Path": lambda: integrated(mechanics()[1]),
     "Permutation": lambda: lg.Permutation((1, 0, 2), lg.Block("w", unit_axis=0)),

@@ -9,7 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
+from lagrangian.errors import CannotLower
 from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.kernels.linear_solve import UNROLLED_IN_LANES
+
+#: What is lost where forces cancel, as a share of their sizes.
+_ROUNDING = 64 * np.finfo(float).eps
 
 
 def field_in_lanes(flow: Any, rates: Sequence[Any]) -> Any:
@@ -17,6 +22,8 @@ def field_in_lanes(flow: Any, rates: Sequence[Any]) -> Any:
 
     Arrays have the lanes as their last axis.
     """
+    if (series := _wide(flow, rates)) is not None:
+        return series.field
     n, rates = len(flow.lagrangian.coordinates), list(rates)
     symbols = [c.ddot for c in flow.lagrangian.coordinates]
     symbols += flow.lagrangian.constraints.multipliers
@@ -40,6 +47,8 @@ def noise_in_lanes(flow: Any, y: Any, t: Any) -> Any:
     """The rounding of the accelerations where forces cancel: shape (n, lanes)."""
     lagrangian = flow.lagrangian
     n = len(lagrangian.coordinates)
+    if (series := _wide(flow, ())) is not None:
+        return _ROUNDING * series.gross(y, t)
     values = flow._values(y[:n], y[n : 2 * n], t, 0)
     rows = []
     for i, force in enumerate(lagrangian.forcing):
@@ -48,4 +57,15 @@ def noise_in_lanes(flow: Any, y: Any, t: Any) -> Any:
             jnp.abs(jnp.broadcast_to(x, t.shape)) for x in evaluate(terms, values)
         )
         rows.append(jnp.where(mass > 0, sum(terms) / mass, 0.0))
-    return 64 * np.finfo(float).eps * jnp.stack(rows)
+    return _ROUNDING * jnp.stack(rows)
+
+
+def _wide(flow: Any, rates: Sequence[Any]) -> Any | None:
+    """The recurrences of a flow of many coupled masses, if its functions have them."""
+    matrix, _ = flow.lagrangian.saddle_point
+    if matrix.rows <= UNROLLED_IN_LANES or matrix.is_diagonal():
+        return None
+    try:
+        return flow.series(tuple(rates))
+    except CannotLower:
+        return None

@@ -207,13 +207,19 @@ def newton(residual: Callable[[Any], Any], guess: Any, scale: Any) -> Any:
         small = change <= _CHANGE * jnp.maximum(jnp.abs(x).max(), scale)
         return ~small & jnp.isfinite(change) & (iterations < _ITERATIONS)
 
+    def both(x: Any) -> Any:
+        value = residual(x)
+        return value, value
+
     def body(carry: Any) -> Any:
         x, _, iterations = carry
-        change = solve_dense(jax.jacfwd(residual)(x), residual(x))
+        slope, value = jax.jacfwd(both, has_aux=True)(x)
+        change = solve_dense(slope, value)
         return x - change, jnp.abs(change).max(), iterations + 1
 
-    x, change, _ = body((guess, None, 0))
-    carry = jax.lax.while_loop(unfinished, body, (x, change, 1))
+    # One body in the program, as it is long: the first change is made up.
+    first = jnp.asarray(np.finfo(guess.dtype).max, guess.dtype)
+    carry = jax.lax.while_loop(unfinished, body, (guess, first, 0))
     return jnp.where(unfinished((*carry[:2], 0)), jnp.nan, carry[0])
 
 

@@ -8,62 +8,25 @@ shrinks. That moves V by sigma/sigma', which no linear ansatz has (Zhao et al.,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
+from lagrangian.learning.activations import ACTIVATIONS
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.pieces import Piece
 from lagrangian.learning.discover.probe import Probe
 from lagrangian.learning.discover.terms import SCALE, Term
 from lagrangian.learning.discover.units import View
-from lagrangian.symbolic.algebra.blocks import Block, ones
+from lagrangian.symbolic.algebra.blocks import Block
 
 #: Draws of parameters and rows at which a generator must hold.
 DRAWS = 4
 #: Arrays that may read the same units.
 READERS = 2
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An elementwise function sigma that can be undone.
-
-    Attributes:
-        run, inverse: sigma and the way back, of NumPy arrays.
-        slope: sigma/sigma', likewise.
-        direction: sigma/sigma' of a block.
-    """
-
-    run: Callable[[Any], Any]
-    inverse: Callable[[Any], Any]
-    slope: Callable[[Any], Any]
-    direction: Callable[[Any], Any]
-
-
-def _sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
-
-
-#: Those whose sigma/sigma' is another one than that of a power.
-ACTIVATIONS = {
-    "tanh": Activation(
-        np.tanh,
-        np.arctanh,
-        lambda x: np.sinh(2 * x) / 2,
-        lambda block: sp.sinh(2 * block) / 2,
-    ),
-    "sigmoid": Activation(
-        _sigmoid,
-        lambda y: np.log(y / (1 - y)),
-        lambda x: 1 + np.exp(x),
-        lambda block: ones + sp.exp(block),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -92,10 +55,8 @@ class Stretch(Generator):
         for i, (term, sign) in enumerate(self.terms):
             view, array = term.view, theta[term.path]
             spread = np.broadcast_to(chosen[..., None], (*view.units, view.size))
-            factor = np.exp(sign * view.fold(spread))
-            moved[term.path] = (
-                factor * array if i else found.inverse(factor * found.run(array))
-            )
+            way = sign * view.fold(spread)
+            moved[term.path] = np.exp(way) * array if i else found.moved(array, way)
         return moved
 
     def directions(self) -> dict[Any, Any]:

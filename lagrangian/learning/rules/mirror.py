@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,12 +16,14 @@ from jax.typing import ArrayLike
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
+from lagrangian.learning.rules.potentials import ByPath, Elementwise, elementwise
 from lagrangian.learning.rules.rule import (
     Rule,
     check_learning_rate,
     check_nonnegative,
 )
 from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.pytrees import named_leaves
 from lagrangian.symbolic.algebra.blocks import Block, ones
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
@@ -33,26 +35,6 @@ from lagrangian.symbolic.mechanics.bregman import bregman_lagrangian
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 _x, _z = sp.symbols("x z", cls=EngineSymbol, real=True)
-
-
-@dataclass(frozen=True)
-class Elementwise:
-    """A function of one element, written down: equal, and pickled, by its content."""
-
-    expression: Any
-    symbol: Any
-
-    def __call__(self, at: Any) -> Any:
-        return self.expression.xreplace({self.symbol: sp.sympify(at)})
-
-    def __repr__(self) -> str:
-        return f"{self.symbol} -> {self.expression}"
-
-
-def _written(function: Callable[[Any], Any], symbol: Any) -> Elementwise:
-    if isinstance(function, Elementwise):
-        return function
-    return Elementwise(sp.sympify(function(symbol)), symbol)
 
 
 class GeometricRule(Rule):
@@ -81,35 +63,72 @@ class GeometricRule(Rule):
         }
 
 
+#: A function of one element, as users give it, as it is kept, or one by each pattern.
+Potential = Callable[[Any], Any] | Mapping[str, Callable[[Any], Any]] | ByPath
+
+
 @dataclass(frozen=True)
 class PotentialRule(GeometricRule):
     """What the rules of this file share: a strictly convex potential, elementwise.
 
-    The metric is its second derivative.
+    The metric is its second derivative. Arrays may have potentials of their own, by
+    patterns of their paths: all else is that of the whole rule.
     """
 
-    potential: Callable[[Any], Any]
+    potential: Potential
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)
         check_nonnegative("weight_decay", self.weight_decay)
-        object.__setattr__(self, "potential", _written(self.potential, _x))
-        if sp.simplify(self._derivative(2, _x)) == 0:
+        given = self.potential
+        if isinstance(given, Mapping):
+            given = ByPath(tuple((p, elementwise(h, _x)) for p, h in given.items()))
+        elif not isinstance(given, ByPath):
+            given = elementwise(given, _x)
+        object.__setattr__(self, "potential", given)
+        if isinstance(given, ByPath):
+            _ = self._parts  # made now, so that an error comes now
+        elif sp.simplify(self._derivative(2, _x)) == 0:
             raise LagrangianError(
-                f"`potential` is {self.potential(_x)}, whose second derivative is "
+                f"`potential` is {self._h(_x)}, whose second derivative is "
                 "zero. Pass a strictly convex function, such as `lambda x: x**2/2`."
             )
+
+    @cached_property
+    def _parts(self) -> dict[str, PotentialRule]:
+        """The rule of each pattern; none if all arrays have one potential."""
+        if not isinstance(self.potential, ByPath):
+            return {}
+        return {p: self._part(p, h) for p, h in self.potential.items}
+
+    def _part(self, pattern: str, potential: Elementwise) -> PotentialRule:
+        return replace(self, potential=potential)
+
+    def of(self, block: Block) -> PotentialRule:
+        """The rule with the potential of one block.
+
+        Raises:
+            UnknownBlock: no pattern matches its path.
+        """
+        if not isinstance(self.potential, ByPath):
+            return self
+        return self._parts[self.potential.pattern(block.name)]
+
+    @property
+    def _h(self) -> Elementwise:
+        assert isinstance(self.potential, Elementwise)
+        return self.potential
 
     @property
     def coupled_decay(self) -> float:
         return self.weight_decay
 
     def _derivative(self, order: int, at: Any) -> Any:
-        return sp.diff(self.potential(_x), _x, order).xreplace({_x: at})
+        return sp.diff(self._h(_x), _x, order).xreplace({_x: at})
 
     def _metric_of(self, w: Any) -> Any:
-        return self._derivative(2, w)
+        return self.of(w)._derivative(2, w)
 
     @abstractmethod
     def _moved(self, q: Any, step: Any) -> Any:
@@ -120,11 +139,15 @@ class PotentialRule(GeometricRule):
         return self._moved(q, step) - q
 
     def recursion(self, loss: Loss | None = None) -> Recursion:
-        if loss is None:
-            loss = Loss("f", Block("w"))
+        if loss is None and self._parts:
+            raise LagrangianError(
+                f"{type(self).__name__} has a potential for each array here. Say of "
+                'which, as in `rule.of(lg.blocks("dense.kernel"))`.'
+            )
+        loss = loss or Loss("f", Block("w"))
         return Recursion(
             {
-                w: self._change(w, learning_rate * self._pull(loss, w))
+                w: self.of(w)._change(w, learning_rate * self._pull(loss, w))
                 for w in loss.blocks
             }
         )
@@ -132,20 +155,25 @@ class PotentialRule(GeometricRule):
     def optax(self) -> GradientTransformation:
         """A transformation of this project's own: optax has none of this kind."""
         q, step = sp.symbols("q step", cls=EngineSymbol, real=True)
-        change = self._moved(q, step) - q
 
         def init(params: Any) -> Any:
+            if isinstance(self.potential, ByPath):
+                self.potential.check(named_leaves(params))
             return optax.ScaleByScheduleState(count=jnp.zeros([], jnp.int32))
 
         def update(updates: Any, state: Any, params: Any = None) -> Any:
             rate = self.rate(state.count)
+            values, structure = jax.tree.flatten(params)
 
-            def move(value: Any, gradient: Any) -> Any:
+            def move(path: str, value: Any, gradient: Any) -> Any:
                 size = rate * (gradient + self.weight_decay * value)
+                change = self.of(Block(path))._moved(q, step) - q
                 return evaluate([change], {q: value, step: size})[0]
 
-            moved = jax.tree.map(move, params, updates)
-            return moved, optax.ScaleByScheduleState(count=state.count + 1)
+            slopes = jax.tree.leaves(updates)
+            moved = [*map(move, named_leaves(params), values, slopes)]
+            after = optax.ScaleByScheduleState(count=state.count + 1)
+            return jax.tree.unflatten(structure, moved), after
 
         return GradientTransformation(init, update)
 
@@ -165,22 +193,42 @@ class MirrorDescent(PotentialRule):
     Args:
         learning_rate: eta > 0, or a schedule.
         potential: h, from a SymPy symbol to its value, strictly convex; as
-            `lambda x: x * sp.log(x) - x`, which makes it exponentiated gradient.
+            `lambda x: x * sp.log(x) - x`, which makes it exponentiated gradient. Or one
+            for each array, by patterns of their paths, of which the first that matches
+            counts.
         weight_decay: lambda >= 0, through the gradient.
-        inverse: the inverse of h', if SymPy does not find it.
+        inverse: the inverse of h', if SymPy does not find it; by the same patterns, if
+            there are several.
 
     Raises:
         LagrangianError: a potential that is not strictly convex, or whose derivative
             has no inverse that SymPy finds.
+
+    >>> import lagrangian as lg
+    >>> import sympy as sp
+    >>> entropy = lambda x: x * sp.log(x) - x
+    >>> rule = lg.MirrorDescent(0.1, {"out.*": entropy, "*": lambda x: x**2 / 2})
+    >>> rule.of(lg.blocks("out.kernel")).potential
+    x -> x*log(x) - x
     """
 
-    inverse: Callable[[Any], Any] | None = None
+    inverse: Any = None
 
     def __post_init__(self) -> None:
+        inverse = self.inverse
+        if isinstance(inverse, Mapping):
+            pairs = ((p, elementwise(f, _z)) for p, f in inverse.items())
+            inverse = ByPath(tuple(pairs))
+        elif inverse is not None and not isinstance(inverse, ByPath):
+            inverse = elementwise(inverse, _z)
+        object.__setattr__(self, "inverse", inverse)
         super().__post_init__()
-        if self.inverse is not None:
-            object.__setattr__(self, "inverse", _written(self.inverse, _z))
-        _ = self._inverse  # found now, so that an error comes now
+        if not self._parts:
+            _ = self._inverse  # found now, so that an error comes now
+
+    def _part(self, pattern: str, potential: Elementwise) -> PotentialRule:
+        known = dict(self.inverse.items) if isinstance(self.inverse, ByPath) else {}
+        return replace(self, potential=potential, inverse=known.get(pattern))
 
     @cached_property
     def _inverse(self) -> Any:
@@ -221,10 +269,11 @@ class MirrorDescent(PotentialRule):
         """The Bregman Lagrangian, in the symbols eta and lambda."""
         alpha, damping = sp.log(2 / rate_symbol), 2 * time / rate_symbol
 
-        def distance(x: Any) -> Any:
-            return Inner(ones, self.potential(x))
+        def distance(w: Any) -> Any:
+            return lambda x: Inner(ones, self.of(w)._h(x))
 
-        free = bregman_lagrangian(loss, alpha, -alpha, damping, distance)
+        potentials = {w: distance(w) for w in loss.blocks}
+        free = bregman_lagrangian(loss, alpha, -alpha, damping, potentials)
         decay = sp.Add(*(Inner(w, w) for w in loss.blocks))
         return Lagrangian(
             free.T,
@@ -244,7 +293,8 @@ class NaturalGradient(PotentialRule):
 
     Args:
         learning_rate: eta > 0, or a schedule.
-        potential: h, from a SymPy symbol to its value, strictly convex.
+        potential: h, from a SymPy symbol to its value, strictly convex; or one for each
+            array, by patterns of their paths, of which the first that matches counts.
         weight_decay: lambda >= 0, through the gradient.
     """
 
@@ -254,7 +304,7 @@ class NaturalGradient(PotentialRule):
     def lagrangian(self, loss: Loss) -> Lagrangian:
         """The Lagrangian of the metric, with its force, in eta and lambda."""
         return geometric_lagrangian(
-            loss, self._metric_of, lambda w: self._derivative(3, w)
+            loss, self._metric_of, lambda w: self.of(w)._derivative(3, w)
         )
 
 

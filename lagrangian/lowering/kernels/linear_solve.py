@@ -60,6 +60,12 @@ def solve_in_lanes(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[
     return list(solution[:, 0])
 
 
+def solve_stacked(matrix: sp.Matrix, entries: Any, forcing: Any) -> Any:
+    """As `solve_in_lanes` for arrays of shape (n, n, lanes) and (n, lanes)."""
+    exchanged = _exchanged_in_lanes if needs_pivots(matrix) else None
+    return _eliminated(entries, forcing[:, None], exchanged)[:, 0]
+
+
 def solve_dense(matrix: Any, right: Any) -> Any:
     """matrix^-1 right for arrays of shape (n, n) and (n,), without calling LAPACK."""
     return _eliminated(matrix, right[:, None], _exchanged)[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sympy as sp
@@ -19,7 +19,7 @@ def bregman_lagrangian(
     alpha: Expression,
     beta: Expression,
     gamma: Expression,
-    h: Callable[[Any], Any] | None = None,
+    h: Callable[[Any], Any] | Mapping[Any, Callable[[Any], Any]] | None = None,
 ) -> Lagrangian:
     """L = exp(gamma + alpha) [D_h(q + exp(-alpha) qdot, q) - exp(beta) f(q)].
 
@@ -37,12 +37,14 @@ def bregman_lagrangian(
         loss: an opaque loss. The h of several blocks is the sum of theirs.
         alpha, beta, gamma: functions of `lg.time`, or constants.
         h: the distance-generating function of a block, from a block expression to a
-            scalar; opaque as `lambda x: lg.Loss("h", x)`. By default |x|^2/2.
+            scalar; opaque as `lambda x: lg.Loss("h", x)`; or one by each block. By
+            default |x|^2/2.
     """
     alpha, beta = sp.sympify(alpha), sp.sympify(beta)
-    distance = h or (lambda x: Inner(x, x) / 2)
+    common = h or (lambda x: Inner(x, x) / 2)
     divergence = sp.S.Zero
     for q in loss.blocks:
+        distance = common[q] if isinstance(common, Mapping) else common
         shift = sp.exp(-alpha) * q.dot
         here = distance(q)
         divergence += distance(q + shift) - here - Inner(gradient(here, q), shift)

@@ -168,7 +168,7 @@ def runs_of(
     return {rate: net.moved(geometry, rate, start, mirror) for rate in RATES}
 
 
-def training_claims(net: Balanced, runs: Mapping[Any, Any]) -> Iterator[Claim]:
+def training_claims(net: Balanced, runs: Mapping[tuple[float, str], Any]) -> Iterator[Claim]:
     """What was balanced stays so, at order 1, in its own geometry alone."""
     for (geometry, rule), ends in runs.items():
         name = f"digits, {rule}, p = {geometry:g}, from balance"
@@ -222,7 +222,7 @@ def _norm_panel(net: Balanced, norms: Any) -> Panel:
     return Panel("the fix", "updates", "norm over that before", tuple(curves))
 
 
-def _drift_panel(runs: Mapping[float, Any]) -> Panel:
+def _drift_panel(runs: Mapping[tuple[float, str], Any]) -> Panel:
     rates, curves = np.array(RATES), []
     for (geometry, rule), ends in runs.items():
         if (geometry, rule) == (1, NATURAL):
@@ -259,7 +259,7 @@ def _prove(setting: Setting) -> Evidence:
     claims += fix_claims(net, norms)
     claims += unique_claims(net, norms[:1] if quick else norms)
     setting.report("Training from a balanced start.")
-    cases = [(1, NATURAL), (1, MIRROR)]
+    cases: list[tuple[float, str]] = [(1, NATURAL), (1, MIRROR)]
     cases += [] if quick else [(1.5, NATURAL), (2, NATURAL)]
     runs = {(p, rule): runs_of(net, p, rule == MIRROR) for p, rule in cases}
     claims += training_claims(net, runs)
