@@ -85,9 +85,9 @@ def characteristic(rows: int, columns: int) -> tuple[Any, Any]:
     right = sp.symbols(f"v:{columns}", real=True)
     target = sp.Matrix(rows, columns, sp.symbols(f"y:{rows * columns}", real=True))
     distance = target - sp.Matrix(left) * sp.Matrix(right).T
-    hessian = sp.hessian(sum(x**2 for x in distance) / 2, (*left, *right))
+    hessian = sp.hessian(sum(x**2 for x in distance.flat()) / 2, (*left, *right))
     learned = [a * b for a in left for b in right]
-    at_minimum = dict(zip(target, learned, strict=True))
+    at_minimum = dict(zip(target.flat(), learned, strict=True))
     k = sp.Symbol("kappa")
     found = hessian.subs(at_minimum).charpoly(k).as_expr()
     a, b = (sum(x**2 for x in part) for part in (left, right))

@@ -168,7 +168,9 @@ def runs_of(
     return {rate: net.moved(geometry, rate, start, mirror) for rate in RATES}
 
 
-def training_claims(net: Balanced, runs: Mapping[tuple[float, str], Any]) -> Iterator[Claim]:
+def training_claims(
+    net: Balanced, runs: Mapping[tuple[float, str], Any]
+) -> Iterator[Claim]:
     """What was balanced stays so, at order 1, in its own geometry alone."""
     for (geometry, rule), ends in runs.items():
         name = f"digits, {rule}, p = {geometry:g}, from balance"
