@@ -29,10 +29,12 @@ _CHAPTERS = {
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
+    "adam-stability": "adaptive",
     "discrete-noether": "dynamics",
     "phase-transitions": "noise",
     "law-of-balance": "noise",
     "symmetry-constraint": "noise",
+    "curie": "noise",
     "noise-equilibrium": "noise",
     "symmetry-to-symmetry": "noise",
 }
