@@ -23,6 +23,8 @@ _CHAPTERS = {
     "momentum-counts": "conservation",
     "architecture-laws": "conservation",
     "embedding-charges": "conservation",
+    "charge-sets-sharpness": "conservation",
+    "weight-balancing": "conservation",
     "teleportation": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
