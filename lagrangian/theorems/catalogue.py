@@ -24,6 +24,7 @@ _CHAPTERS = {
     "architecture-laws": "conservation",
     "embedding-charges": "conservation",
     "teleportation": "conservation",
+    "implicit-bias": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
