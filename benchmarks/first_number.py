@@ -1,4 +1,4 @@
-"""How long it takes to the first number: deriving, lowering, compiling, and a short run.
+"""How long until the first number: deriving, lowering, compiling, and a short run.
 
     python benchmarks/first_number.py
 
@@ -75,10 +75,10 @@ CASES: dict[str, tuple[Callable[[int], Any], tuple[int, ...]]] = {
 def main() -> None:
     np.asarray(jnp.zeros(2) + 1)  # JAX starts up
     lines = [
-        "# How long it takes to the first number",
+        "# How long until the first number",
         "",
-        "`python benchmarks/first_number.py`: seconds to derive, lower, compile and run",
-        f"a system not seen before. {os.cpu_count()} CPU cores, Python "
+        "`python benchmarks/first_number.py`: seconds to derive, lower, compile and",
+        f"run a system not seen before. {os.cpu_count()} CPU cores, Python "
         f"{platform.python_version()}, jax {jax.__version__}.",
         "",
         "| case | coordinates or rods | s |",

@@ -23,6 +23,8 @@ _CHAPTERS = {
     "momentum-counts": "conservation",
     "architecture-laws": "conservation",
     "embedding-charges": "conservation",
+    "charge-sets-sharpness": "conservation",
+    "weight-balancing": "conservation",
     "teleportation": "conservation",
     "implicit-bias": "conservation",
     "broken-conservation": "dynamics",

@@ -154,3 +154,26 @@ def test_training_with_replacement():
                 {"w": np.zeros(1)}, loss, rule=lg.HeavyBall(1.0), steps=1,
                 replacement=True, **arguments,
             )  # fmt: skip
+
+
+def test_recorded_along_a_run():
+    """A callback records it; each record is that of the model of its time."""
+    weights, data = problem()
+    noises, models = [], []
+
+    def record(run):
+        noises.append(lg.gradient_noise(run.model, relu_loss, data, UNITS))
+        models.append(run.model)
+
+    run = lg.train(
+        *(weights, relu_loss, data, lg.HeavyBall(0.01, momentum=0.0), 12),
+        **dict(batch_size=8, callback=record, every=4, progress=False),
+    )
+    assert len(noises) == 3
+    for noise, model in zip(noises, models, strict=True):
+        slopes = per_example(model, data)
+        square = np.mean([form(s) for s in slopes], axis=0)
+        np.testing.assert_allclose(noise.square, square, rtol=1e-5)
+    last = lg.gradient_noise(run.model, relu_loss, data, UNITS)
+    np.testing.assert_array_equal(noises[-1].trace, last.trace)
+    assert (noises[0].trace != last.trace).all()

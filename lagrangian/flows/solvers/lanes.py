@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
@@ -61,9 +62,14 @@ def noise_in_lanes(flow: Any, y: Any, t: Any) -> Any:
 
 
 def _wide(flow: Any, rates: Sequence[Any]) -> Any | None:
-    """The recurrences of a flow of many coupled masses, if its functions have them."""
+    """The recurrences of a flow of many coupled masses, if its functions have them.
+
+    On the CPU, whose compiler takes minutes for as many single expressions. Those of
+    accelerators make a few kernels of them.
+    """
     matrix, _ = flow.lagrangian.saddle_point
-    if matrix.rows <= UNROLLED_IN_LANES or matrix.is_diagonal():
+    small = matrix.rows <= UNROLLED_IN_LANES or matrix.is_diagonal()
+    if small or jax.default_backend() != "cpu":
         return None
     try:
         return flow.series(tuple(rates))

@@ -157,32 +157,30 @@ def galerkin(flow: Any, stages: int) -> Method:
 
 
 def slopes(flow: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """dL/dv and dL/dq + Q as functions of (q, v, t, since), by automatic derivatives.
+    """dL/dv and dL/dq + Q as functions of (q, v, t, since), from their expressions.
 
     L is relative to the damping at the time `since`: e^(sigma(t) - sigma(since))
     (T - V); so are the forces Q. q and v have the shape (..., coordinates), and t that
     of the leading axes.
     """
     lagrangian = flow.lagrangian
-
-    def total(q: Any, v: Any, t: Any, since: Any) -> Any:
-        value = flow.evaluate(lagrangian.undamped, q, v, t)
-        return jnp.sum(value / rescaled(flow, since, t))
-
     pushes = [
-        lagrangian.forces.get(c, 0) + lagrangian.dissipative_forces[c]
+        lagrangian.undamped.diff(c)
+        + lagrangian.forces.get(c, 0)
+        + lagrangian.dissipative_forces[c]
         for c in lagrangian.coordinates
     ]
 
-    def force(q: Any, v: Any, t: Any, since: Any) -> Any:
-        slope = jax.grad(total, 0)(q, v, t, since)
-        for i, push in enumerate(pushes):
-            if push != 0:
-                value = flow.evaluate(push, q, v, t) / rescaled(flow, since, t)
-                slope = slope.at[..., i].add(value)
-        return slope
+    def of(expressions: Sequence[Any]) -> Callable[..., Any]:
+        def values(q: Any, v: Any, t: Any, since: Any) -> Any:
+            found = evaluate(expressions, flow._values(q, v, t))
+            whole = [jnp.broadcast_to(x, q.shape[:-1]) for x in found]
+            factor = jnp.broadcast_to(rescaled(flow, since, t), q.shape[:-1])
+            return jnp.stack(whole, -1) / factor[..., None]
 
-    return jax.grad(total, 1), force
+        return values
+
+    return of(list(lagrangian.momenta.values())), of(pushes)
 
 
 def rescaled(flow: Any, old: Any, new: Any) -> Any:

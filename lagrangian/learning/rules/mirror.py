@@ -125,7 +125,7 @@ class PotentialRule(GeometricRule):
         return self.weight_decay
 
     def _derivative(self, order: int, at: Any) -> Any:
-        return sp.diff(self._h(_x), _x, order).xreplace({_x: at})
+        return self._h.derivative(order).xreplace({self._h.symbol: at})
 
     def _metric_of(self, w: Any) -> Any:
         return self.of(w)._derivative(2, w)

@@ -25,6 +25,39 @@ class Elementwise:
     def __repr__(self) -> str:
         return f"{self.symbol} -> {self.expression}"
 
+    def derivative(self, order: int) -> Any:
+        """The derivative, where it exists.
+
+        Where the modulus in |x|^3 changes its branch, SymPy writes a distribution.
+
+        Raises:
+            LagrangianError: the slope jumps somewhere, so that there is no curvature.
+        """
+        found = self.expression
+        for k in range(order):
+            found = sp.diff(found, self.symbol)
+            jumps = [d for d in found.atoms(sp.DiracDelta) if self._stays(found, d)]
+            if jumps and k == 1:
+                raise LagrangianError(
+                    f"`potential` is {self.expression}, whose slope jumps where "
+                    f"{jumps[0].args[0]} is zero. Pass a function with a continuous "
+                    "slope, such as `lambda x: x**2/2`."
+                )
+            found = found.xreplace(dict.fromkeys(found.atoms(sp.DiracDelta), 0))
+            signs = found.atoms(sp.sign)
+            found = found.xreplace({s**2: sp.S.One for s in signs})
+        return found
+
+    def _stays(self, expression: Any, delta: Any) -> bool:
+        """Whether c(x) delta^(n)(a(x)) is not zero: c, or a derivative, is not."""
+        factor = sp.expand(expression).coeff(delta)
+        argument, *order = delta.args
+        for root in sp.solve(argument, self.symbol):
+            for k in range(1 + int(order[0] if order else 0)):
+                if sp.limit(sp.diff(factor, self.symbol, k), self.symbol, root) != 0:
+                    return True
+        return False
+
 
 def elementwise(function: Callable[[Any], Any], symbol: Any) -> Elementwise:
     """A function of SymPy, written down."""
