@@ -24,25 +24,32 @@ Layers = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class ReluRun:
-    """A run of SGD on the digits, of which every entry has the shape (times, units).
+    """Runs of SGD from one start; every entry has the shape (runs, parts, units).
 
     Attributes:
         charge: C = |w|^2 - |u|^2 of each unit, before and after.
         residual: the largest C' - C - eta^2 <g, A g> of any step, over |q|^2.
-        pushed: eta^2 E <g, A g>, summed over the steps.
+        pushed: eta^2 E <g, A g>, summed over the steps of each part.
         variance: that of the sum of eta^2 <g, A g>.
-        ratio: ln tr Sigma_in/tr Sigma_out, averaged over each part of the run.
+        inward, outward: eta^2 tr Sigma of w and of u, summed likewise.
         folds: the integral of the rate at which the unit relaxes.
-        layers: at the end.
+        layers: of every run, at the end.
     """
 
     charge: np.ndarray
     residual: float
     pushed: np.ndarray
     variance: np.ndarray
-    ratio: np.ndarray
+    inward: np.ndarray
+    outward: np.ndarray
     folds: np.ndarray
     layers: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """ln tr Sigma_in/tr Sigma_out of the sums; NaN of units that are dead."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(self.inward / self.outward)
 
 
 def relu_problem(seed: int, components: int = 12, rows: int = 1024) -> Any:
@@ -81,7 +88,7 @@ def _squares(layers: Layers, x: Any, y: Any, activation: Any) -> Any:
 
 @partial(jax.jit, static_argnames=("steps", "parts", "every", "full", "activation"))
 def _relu(
-    key: Any,
+    keys: Any,
     layers: Layers,
     x: Any,
     y: Any,
@@ -95,10 +102,9 @@ def _relu(
     def charge(layers: Layers) -> Any:
         return (layers[0] ** 2).sum(axis=1) - (layers[1] ** 2).sum(axis=0)
 
-    def step(carry: Any, key: Any) -> Any:
+    def step(carry: Any, row: Any) -> Any:
         layers, worst = carry
-        row = jax.random.randint(key, (1,), 0, len(x))
-        batch = (x, y) if full else (x[row], y[row])
+        batch = (x, y) if full else (x[row][None], y[row][None])
         _, _, g_w, g_u = _squares(layers, *batch, activation)
         after = layers[0] - eta * g_w, layers[1] - eta * g_u
         pushed = eta**2 * ((g_w**2).sum(axis=1) - (g_u**2).sum(axis=0))
@@ -118,27 +124,30 @@ def _relu(
         new = (
             every * eta**2 * expected,
             every * eta**4 * along.var(axis=0),
-            jnp.log(traces / others) * every,
-            every * eta * eta * (traces + others) / size,
+            every * eta**2 * traces,
+            every * eta**2 * others,
+            every * eta**2 * (traces + others) / size,
         )
         sums = jax.tree.map(jnp.add, sums, new)
-        (layers, worst), _ = jax.lax.scan(
-            step, (layers, worst), jax.random.split(key, every)
-        )
+        rows = jax.random.randint(key, (every,), 0, len(x))
+        (layers, worst), _ = jax.lax.scan(step, (layers, worst), rows)
         return (layers, worst, sums), None
 
     def part(carry: Any, key: Any) -> Any:
         layers, worst = carry
-        zero = (jnp.zeros(layers[0].shape[0]),) * 4
+        zero = (jnp.zeros(layers[0].shape[0]),) * 5
         keys = jax.random.split(key, steps // parts // every)
         (layers, worst, sums), _ = jax.lax.scan(block, (layers, worst, zero), keys)
         return (layers, worst), (charge(layers), sums)
 
-    first = charge(layers)
-    (layers, worst), (charges, sums) = jax.lax.scan(
-        part, (layers, jnp.zeros(())), jax.random.split(key, parts)
-    )
-    return layers, worst, jnp.concatenate([first[None], charges]), sums
+    def run(key: Any) -> Any:
+        (after, worst), (charges, sums) = jax.lax.scan(
+            part, (layers, jnp.zeros(())), jax.random.split(key, parts)
+        )
+        charges = jnp.concatenate([charge(layers)[None], charges])
+        return after, worst, charges, sums
+
+    return jax.vmap(run)(keys)
 
 
 def relu_run(
@@ -151,24 +160,22 @@ def relu_run(
     full: bool = False,
     activation: Any = jax.nn.relu,
     layers: Layers | None = None,
-    stream: int = 0,
+    runs: int = 1,
 ) -> ReluRun:
     """SGD from the start of `relu_start`; the moments are taken every few steps.
 
-    `stream` is the number of the sequence of examples.
+    Each of the `runs` draws its own sequence of examples.
     """
     inputs, targets = relu_problem(seed)
     layers = layers or relu_start(seed, inputs.shape[1])
     with jax.enable_x64(True):
         given = tuple(jnp.asarray(m) for m in layers)
-        key = jax.random.key(seed + 1000 * stream)
+        keys = jax.random.split(jax.random.key(seed), runs)
         found = _relu(
-            key, given, inputs, targets, eta, steps, parts, every, full, activation
+            keys, given, inputs, targets, eta, steps, parts, every, full, activation
         )
         end, worst, charge, sums = jax.tree.map(np.asarray, found)
-    pushed, variance, ratio, folds = sums
-    share = steps / parts
-    return ReluRun(charge, float(worst), pushed, variance, ratio / share, folds, end)
+    return ReluRun(charge, float(worst.max()), *sums, end)
 
 
 # ------------------------------------------------------------------ linear teachers

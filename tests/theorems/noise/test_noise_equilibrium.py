@@ -39,6 +39,32 @@ def test_the_minimum_of_equal_norms_is_another():
     )
 
 
+def _runs(imbalance, *, runs=16, units=10):
+    """Of given ln |g_w|^2/|g_u|^2, with 2 % of noise; one unit learns slowly."""
+    generator = np.random.default_rng(0)
+    shape = runs, 2, units
+    push = np.ones(shape)
+    folds = np.full(shape, 10.0)
+    charge = np.zeros((runs, 3, units))
+    charge[:, 2] = imbalance + 0.02 * generator.normal(size=(runs, units))
+    folds[:, 1, 0], charge[:, 2, 0] = 1.0, 1.0
+    layers = np.zeros((runs, units, 13)), np.zeros((runs, 10, units))
+    return networks.ReluRun(charge, 0.0, push, push, push, push, folds, layers)
+
+
+def test_a_balance_that_is_off_by_one_percent_is_seen():
+    assert all(c.is_as_expected for c in module._balance(_runs(0.0)))
+    wrong = [c.what for c in module._balance(_runs(0.01)) if not c.is_as_expected]
+    assert len(wrong) == 1
+    assert "mean of the runs over its standard error" in wrong[0]
+
+
+def test_units_that_learn_slowly_are_counted():
+    share = next(module._balance(_runs(0.0)))
+    assert share.measured == pytest.approx(0.1)
+    assert "144 of 160 units" in share.what
+
+
 def test_it_is_verified_quickly():
     assert lg.verify("noise-equilibrium", quick=True).holds
 
