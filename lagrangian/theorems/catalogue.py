@@ -26,6 +26,7 @@ _CHAPTERS = {
     "charge-sets-sharpness": "conservation",
     "weight-balancing": "conservation",
     "teleportation": "conservation",
+    "implicit-bias": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
