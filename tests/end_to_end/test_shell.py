@@ -299,9 +299,11 @@ def test_an_equation_that_would_fill_screens_is_not_printed(
 
 
 INTERRUPTED = """
-import contextlib, ctypes, os, subprocess, sys
+import contextlib, ctypes, os, signal, subprocess, sys
 from lagrangian.cli import main, simulate
 
+# As at a terminal, also where the tests run behind one, as jobs that ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if sys.argv[1] == "without":
     simulate.ended_at_once = contextlib.nullcontext
 
@@ -320,7 +322,7 @@ raise SystemExit(main.main(["simulate", "henon-heiles", "--out", sys.argv[2]]))
 def test_ctrl_c_ends_what_lets_python_hear_nothing(tmp_path, handler):
     """Without, it ends once the compiler has, which may be minutes later."""
     command = [sys.executable, "-c", INTERRUPTED, handler, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     heard = handler == "without"
     assert done.returncode == (130 if heard else -signal.SIGINT)
     assert ("interrupted" in done.stderr) == heard
