@@ -19,32 +19,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sympy as sp
 
 import lagrangian as lg
+from lagrangian.systems.mechanics import make_system
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 STEP, TIMES = 0.01, (0, 0.1)
 
 
-def links(n: int) -> lg.Lagrangian:
-    q = lg.coordinates(" ".join(f"q{i}" for i in range(n)))
-    kinetic = sum(
-        (n - max(i, j)) / 2 * q[i].dot * q[j].dot * sp.cos(q[i] - q[j])
-        for i in range(n)
-        for j in range(n)
-    )
-    return lg.Lagrangian(kinetic, sum(-(n - i) * sp.cos(q[i]) for i in range(n)))
+def links(n: int) -> Any:
+    system = make_system("n-pendulum", {"links": n})
+    return lg.lower(system.lagrangian, system.parameters)
 
 
 def chain(n: int, solver: Any = None) -> Any:
     start = np.linspace(2.0, 1.0, n), np.zeros(n)
-    return lg.lower(links(n)).integrate(*start, TIMES, solver=solver)
+    return links(n).integrate(*start, TIMES, solver=solver)
 
 
 def ensemble(n: int) -> Any:
     q = np.random.default_rng(0).uniform(-2, 2, (64, n))
-    return lg.lower(links(n)).ensemble(q, np.zeros((1, n)), TIMES, progress=False)
+    return links(n).ensemble(q, np.zeros((1, n)), TIMES, progress=False)
 
 
 def rods(n: int) -> Any:

@@ -131,6 +131,15 @@ class Evidence:
     claims: tuple[Claim, ...]
     panels: tuple[Panel, ...]
 
+    @classmethod
+    def of(cls, derivation: Sequence[str], found: Sequence[Claim | Panel]) -> Evidence:
+        """Of claims and panels in one list, each kind in its order."""
+        return cls(
+            tuple(derivation),
+            tuple(item for item in found if isinstance(item, Claim)),
+            tuple(item for item in found if isinstance(item, Panel)),
+        )
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from optax import GradientTransformation
 
 from lagrangian.errors import LagrangianError
-from lagrangian.learning.rules.potentials import ByPath, Elementwise, elementwise
+from lagrangian.learning.rules.potentials import ByPath, Elementwise, by_path
 from lagrangian.learning.rules.rule import (
     Rule,
     check_learning_rate,
@@ -35,6 +35,7 @@ from lagrangian.symbolic.mechanics.bregman import bregman_lagrangian
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 _x, _z = sp.symbols("x z", cls=EngineSymbol, real=True)
+_q, _step = sp.symbols("q step", cls=EngineSymbol, real=True)
 
 
 class GeometricRule(Rule):
@@ -81,13 +82,8 @@ class PotentialRule(GeometricRule):
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)
         check_nonnegative("weight_decay", self.weight_decay)
-        given = self.potential
-        if isinstance(given, Mapping):
-            given = ByPath(tuple((p, elementwise(h, _x)) for p, h in given.items()))
-        elif not isinstance(given, ByPath):
-            given = elementwise(given, _x)
-        object.__setattr__(self, "potential", given)
-        if isinstance(given, ByPath):
+        object.__setattr__(self, "potential", by_path(self.potential, _x))
+        if isinstance(self.potential, ByPath):
             _ = self._parts  # made now, so that an error comes now
         elif sp.simplify(self._derivative(2, _x)) == 0:
             raise LagrangianError(
@@ -138,6 +134,11 @@ class PotentialRule(GeometricRule):
         """By how much; zero for a zero step in the form in which it is written."""
         return self._moved(q, step) - q
 
+    @cached_property
+    def _written_change(self) -> Any:
+        """How far `_q` moves for `_step`; written once, for all arrays and steps."""
+        return self._moved(_q, _step) - _q
+
     def recursion(self, loss: Loss | None = None) -> Recursion:
         if loss is None and self._parts:
             raise LagrangianError(
@@ -154,7 +155,6 @@ class PotentialRule(GeometricRule):
 
     def optax(self) -> GradientTransformation:
         """A transformation of this project's own: optax has none of this kind."""
-        q, step = sp.symbols("q step", cls=EngineSymbol, real=True)
 
         def init(params: Any) -> Any:
             if isinstance(self.potential, ByPath):
@@ -167,8 +167,8 @@ class PotentialRule(GeometricRule):
 
             def move(path: str, value: Any, gradient: Any) -> Any:
                 size = rate * (gradient + self.weight_decay * value)
-                change = self.of(Block(path))._moved(q, step) - q
-                return evaluate([change], {q: value, step: size})[0]
+                change = self.of(Block(path))._written_change
+                return evaluate([change], {_q: value, _step: size})[0]
 
             slopes = jax.tree.leaves(updates)
             moved = [*map(move, named_leaves(params), values, slopes)]
@@ -215,13 +215,8 @@ class MirrorDescent(PotentialRule):
     inverse: Any = None
 
     def __post_init__(self) -> None:
-        inverse = self.inverse
-        if isinstance(inverse, Mapping):
-            pairs = ((p, elementwise(f, _z)) for p, f in inverse.items())
-            inverse = ByPath(tuple(pairs))
-        elif inverse is not None and not isinstance(inverse, ByPath):
-            inverse = elementwise(inverse, _z)
-        object.__setattr__(self, "inverse", inverse)
+        if self.inverse is not None:
+            object.__setattr__(self, "inverse", by_path(self.inverse, _z))
         super().__post_init__()
         if not self._parts:
             _ = self._inverse  # found now, so that an error comes now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -64,6 +64,16 @@ def elementwise(function: Callable[[Any], Any], symbol: Any) -> Elementwise:
     if isinstance(function, Elementwise):
         return function
     return Elementwise(sp.sympify(function(symbol)), symbol)
+
+
+def by_path(given: Any, symbol: Any) -> Elementwise | ByPath:
+    """A function of SymPy, or one for each pattern, written down."""
+    if isinstance(given, ByPath):
+        return given
+    if isinstance(given, Mapping):
+        pairs = ((path, elementwise(f, symbol)) for path, f in given.items())
+        return ByPath(tuple(pairs))
+    return elementwise(given, symbol)
 
 
 @dataclass(frozen=True)

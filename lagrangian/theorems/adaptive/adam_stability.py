@@ -270,11 +270,8 @@ def _prove(setting: Setting) -> Evidence:
     broken = scale_residual(without_normalisation, seed)
     found.append(below(what, broken, 1e-12, control=True))
     change = sp.latex(sum(law.changes.values()))
-    return Evidence(
-        (*_DERIVATION, rf"\Delta {sp.latex(law.charge)} = {change}"),
-        tuple(item for item in found if isinstance(item, Claim)),
-        tuple(item for item in found if isinstance(item, Panel)),
-    )
+    law_of_scale = rf"\Delta {sp.latex(law.charge)} = {change}"
+    return Evidence.of((*_DERIVATION, law_of_scale), found)
 
 
 _DERIVATION = (

@@ -285,11 +285,7 @@ def _prove(setting: Setting) -> Evidence:
     found += _digits(seed, quick)
     setting.report("Following gradient flow, of whole maps and of deep ones.")
     found += [*_flows(seed, quick), *_maps(seed, quick)]
-    return Evidence(
-        _derivation(),
-        tuple(item for item in found if isinstance(item, Claim)),
-        tuple(item for item in found if isinstance(item, Panel)),
-    )
+    return Evidence.of(_derivation(), found)
 
 
 def _derivation() -> tuple[str, ...]:

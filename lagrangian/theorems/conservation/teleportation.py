@@ -7,8 +7,7 @@ acts between layers that are not linear.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import scipy.linalg
@@ -147,11 +146,6 @@ def layer_claims(seed: int, quick: bool) -> Iterator[Claim | Panel]:
 # ------------------------------------------------------------------ evidence
 
 
-def _split(found: Sequence[Claim | Panel]) -> tuple[Any, Any]:
-    claims = tuple(item for item in found if isinstance(item, Claim))
-    return claims, tuple(item for item in found if isinstance(item, Panel))
-
-
 def _prove(setting: Setting) -> Evidence:
     seed, quick = setting.seed, setting.quick
     setting.report("Deriving what the gradient does along an orbit.")
@@ -167,14 +161,13 @@ def _prove(setting: Setting) -> Evidence:
         found += sharpness_claims(seed)
     setting.report("Acting on layers that are not linear.")
     found += layer_claims(seed, quick)
-    claims, panels = _split(found)
     derivation = (
         r"\langle\nabla f,\xi\rangle=0,\ \xi=Aq\quad\Rightarrow\quad"
         r"\tfrac{d}{ds}\tfrac12|\nabla f|^2=-\langle\nabla f,A\nabla f\rangle",
         r"\langle q,Aq\rangle_{k+1}-\langle q,Aq\rangle_k"
         r"=\eta^2\langle\nabla f,A\nabla f\rangle",
     )
-    return Evidence(derivation, claims, panels)
+    return Evidence.of(derivation, found)
 
 
 THEOREM = Theorem(

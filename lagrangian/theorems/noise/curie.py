@@ -263,11 +263,7 @@ def _prove(setting: Setting) -> Evidence:
     found += _growth(seed, quick)
     setting.report("Training networks with symmetries.")
     found += _kept(seed, quick)
-    return Evidence(
-        _DERIVATION,
-        tuple(item for item in found if isinstance(item, Claim)),
-        tuple(item for item in found if isinstance(item, Panel)),
-    )
+    return Evidence.of(_DERIVATION, found)
 
 
 _DERIVATION = (

@@ -286,11 +286,7 @@ def _prove(setting: Setting) -> Evidence:
     found += _exact_step(seed, quick)
     if not quick:
         found += _without_depth(seed)
-    return Evidence(
-        _derivation(),
-        tuple(item for item in found if isinstance(item, Claim)),
-        tuple(item for item in found if isinstance(item, Panel)),
-    )
+    return Evidence.of(_derivation(), found)
 
 
 def _derivation() -> tuple[str, ...]:

@@ -283,11 +283,7 @@ def _prove(setting: Setting) -> Evidence:
     found += _two_layers(seed, quick)
     if not quick:
         found += _three_layers(seed)
-    return Evidence(
-        derivation(),
-        tuple(item for item in found if isinstance(item, Claim)),
-        tuple(item for item in found if isinstance(item, Panel)),
-    )
+    return Evidence.of(derivation(), found)
 
 
 THEOREM = Theorem(

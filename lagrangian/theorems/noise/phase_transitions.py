@@ -310,11 +310,7 @@ def _prove(setting: Setting) -> Evidence:
         setting.report("Training close to the transition.")
         found += _order_of_the_transition(seed)
         found += nonlinear_claims(seed)
-    return Evidence(
-        derivation(),
-        tuple(item for item in found if isinstance(item, Claim)),
-        tuple(item for item in found if isinstance(item, Panel)),
-    )
+    return Evidence.of(derivation(), found)
 
 
 THEOREM = Theorem(

@@ -343,11 +343,7 @@ def _prove(setting: Setting) -> Evidence:
     found += _hessian(seed, quick)
     setting.report("Training equal units as one.")
     found += _merged(seed, quick)
-    return Evidence(
-        _DERIVATION,
-        tuple(item for item in found if isinstance(item, Claim)),
-        tuple(item for item in found if isinstance(item, Panel)),
-    )
+    return Evidence.of(_DERIVATION, found)
 
 
 _DERIVATION = (

@@ -292,11 +292,7 @@ def _prove(setting: Setting) -> Evidence:
     found += _plateaus(seed, quick)
     setting.report("Training with batches of one.")
     found += _noise(seed, quick)
-    return Evidence(
-        _derivation(),
-        tuple(item for item in found if isinstance(item, Claim)),
-        tuple(item for item in found if isinstance(item, Panel)),
-    )
+    return Evidence.of(_derivation(), found)
 
 
 def _derivation() -> tuple[str, ...]:
