@@ -233,6 +233,9 @@ from lagrangian.learning.training.train import Recorder
 from test_checkpoint import small_run
 
 name, folder, interval, *without = sys.argv[1:]
+if name != "SIGKILL":
+    # As for a program in a terminal, also where the tests run under `nohup`.
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
 checkpoint.INTERVAL = float(interval)
 if without:
     train.ending_in_order = contextlib.nullcontext
