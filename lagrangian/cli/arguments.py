@@ -79,3 +79,11 @@ def out_folder(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, default=Path("results"), help="folder to write to"
     )
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no port: a whole number from 0 (a free one) to 65535"
+        )
+    return int(text)

@@ -6,7 +6,7 @@ import argparse
 import os
 import traceback
 
-from lagrangian.cli import simulate, verify
+from lagrangian.cli import simulate, studio, verify
 from lagrangian.cli.arguments import out_folder, positive_int, seed
 from lagrangian.cli.shell import (
     TRACEBACK,
@@ -72,13 +72,21 @@ def _said(error: Exception) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError) and error.name in _OPTIONAL:
         return (
             f"this command needs {error.name}. Install it with "
-            "`pip install 'lagrangian[demo]'`.",
+            f"`pip install 'lagrangian[{_OPTIONAL[error.name]}]'`.",
             1,
         )
     return unforeseen(error), 1
 
 
-_OPTIONAL = ("sklearn", "matplotlib", "PIL")
+#: Packages that some commands need, by the extra that brings them.
+_OPTIONAL = {
+    "sklearn": "demo",
+    "matplotlib": "demo",
+    "PIL": "demo",
+    "panel": "studio",
+    "bokeh": "studio",
+    "param": "studio",
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     out_folder(demo)
     simulate.add(commands)
     verify.add(commands)
+    studio.add(commands)
     return parser
 
 

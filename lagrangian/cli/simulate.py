@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from contextlib import nullcontext
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +21,10 @@ from lagrangian.cli.arguments import (
 from lagrangian.cli.shell import check_backend, ended_at_once, say
 from lagrangian.errors import IntegrationFailed, LagrangianError, nearest
 from lagrangian.files import check_writable, write_figure
+from lagrangian.flows.solvers.names import SOLVERS, solver_of_name
 
 if TYPE_CHECKING:
     from lagrangian.systems.system import System
-
-#: The solvers of `lagrangian simulate`, by what is loaded when one is chosen.
-SOLVERS = {
-    "taylor": "lagrangian.flows.solvers.taylor.Taylor",
-    "dopri8": "diffrax.Dopri8",
-    "tsit5": "diffrax.Tsit5",
-    "kvaerno5": "diffrax.Kvaerno5",
-}
 
 #: Symbols and operations of an equation that is printed.
 _MOST_PARTS = 2000
@@ -214,7 +206,7 @@ def _path(system: System, options: argparse.Namespace) -> Any:
         max_step=options.max_step,
         max_steps=options.max_steps,
         points=options.points,
-        solver=_solver(options.solver),
+        solver=solver_of_name(options.solver),
         project=options.project,
     )
 
@@ -222,14 +214,6 @@ def _path(system: System, options: argparse.Namespace) -> Any:
 def _print_end(path: Any) -> None:
     for coordinate in path.flow.lagrangian.coordinates:
         print(f"  {coordinate}({path.t[-1]:g}) = {path[coordinate][-1]:.10g}")
-
-
-def _solver(name: str | None) -> Any:
-    """The solver of that name; None, which is the library's choice, for None."""
-    if name is None:
-        return None
-    module, _, solver = SOLVERS[name].rpartition(".")
-    return getattr(import_module(module), solver)()
 
 
 def _device(platform: str | None) -> Any:
