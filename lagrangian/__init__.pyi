@@ -3,7 +3,7 @@
 Read when the package is imported, and by editors and type checkers.
 """
 
-from . import errors as errors, rules as rules
+from . import errors as errors, rules as rules, systems as systems
 from .errors import (
     CannotLower as CannotLower,
     CannotSave as CannotSave,

@@ -149,7 +149,7 @@ def derivation() -> str:
     (equation,) = by_scale.lagrangian.equations
     return (
         "A learning rule is a kinetic energy, a loss is a potential.\n"
-        f"  {by_scale.lagrangian!r}\n"
+        f"  {by_scale.lagrangian}\n"
         f"Euler-Lagrange:\n  {equation.lhs} = 0\n"
         f"Noether, if f does not change with the scale of w:\n{by_scale}\n"
         f"  that is, {by_scale.oscillator}\n"

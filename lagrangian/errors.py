@@ -78,3 +78,16 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
         return "Nearest: " + ", ".join(f"`{c}`" for c in close) + "."
     listed = ", ".join(f"`{k}`" for k in known[:12]) or "none"
     return f"Known: {listed}{', ...' if len(known) > 12 else ''}."
+
+
+def check_attribute(module: str, name: str, known: Iterable[str]) -> None:
+    """Raise, as Python does, unless a module has a name.
+
+    Raises:
+        AttributeError: offers the nearest.
+    """
+    if name not in known:
+        public = (k for k in known if not k.startswith("_"))
+        raise AttributeError(
+            f"module `{module}` has no attribute `{name}`. {nearest(name, public)}"
+        )

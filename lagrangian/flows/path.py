@@ -14,9 +14,10 @@ from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.to_xarray import Labelled, saver, to_xarray
+from lagrangian.prompt import AtPrompt
 
 
-class Path(ABC):
+class Path(AtPrompt, ABC):
     """States at the output times `t`, in float64, and any quantity along them.
 
     `path[symbol]` is one coordinate, block or field; `evaluate` takes any expression,
@@ -31,6 +32,10 @@ class Path(ABC):
     flow: Any
     t: Any
     steps: Any
+
+    _engine = frozenset(
+        "described grid labelled tree_flatten tree_unflatten until".split()
+    )
 
     @abstractmethod
     def __getitem__(self, symbol: Any) -> Any: ...

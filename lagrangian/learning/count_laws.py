@@ -22,6 +22,7 @@ from jaxtyping import PyTree
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import in_double, split_in_double, traced_loss
+from lagrangian.prompt import AtPrompt
 
 #: A singular value counts if it is above this share of the largest ...
 ZERO = 1e-9
@@ -41,8 +42,8 @@ _MOST = 2000
 Field = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True)
-class LawCount:
+@dataclass(frozen=True, repr=False)
+class LawCount(AtPrompt):
     """The number of independent laws, and what it was found from.
 
     Attributes:
@@ -61,7 +62,9 @@ class LawCount:
     smallest: float
     dropped: float
 
-    def __repr__(self) -> str:
+    _next = "`.laws`, `.levels`, `lg.discover(model, loss, data)`, which names them"
+
+    def __str__(self) -> str:
         levels = ", ".join(map(str, self.levels))
         return (
             f"LawCount({self.laws} laws; {self.dimensions} dimensions; reached: "

@@ -16,13 +16,14 @@ from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import split, traced_loss
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.calculus import pairing
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.discrete import linear_part
 
 
-@dataclass(frozen=True)
-class GradientNoise:
+@dataclass(frozen=True, repr=False)
+class GradientNoise(AtPrompt):
     """Moments of the gradients of single examples along the generator A of a symmetry.
 
     Each is a scalar, or of shape (units,) if the blocks of the symmetry have units.
@@ -36,6 +37,15 @@ class GradientNoise:
     square: np.ndarray
     drift: np.ndarray
     examples: int
+
+    _next = "`.trace`, `.drift`, `.batch(size)`"
+
+    def __str__(self) -> str:
+        units = max(1, np.size(self.square))
+        return (
+            f"GradientNoise({self.examples} examples, {units} units; largest "
+            f"tr(A Sigma) {np.abs(self.trace).max():.3g})"
+        )
 
     @property
     def trace(self) -> np.ndarray:

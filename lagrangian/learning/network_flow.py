@@ -23,6 +23,7 @@ from lagrangian.errors import LagrangianError, UnknownBlock, nearest
 from lagrangian.flows.arguments import check_tolerance, output_times
 from lagrangian.flows.flow import Flow
 from lagrangian.flows.path import Path
+from lagrangian.flows.series import series
 from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
 from lagrangian.flows.to_xarray import Labelled
 from lagrangian.learning.flat_loss import Network
@@ -31,6 +32,7 @@ from lagrangian.learning.network_motions import ORDERS, PARAMETERS, differs
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.pytrees import pick
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.laws.noether import Law
@@ -93,7 +95,7 @@ def network_flow(
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class NetworkFlow:
+class NetworkFlow(AtPrompt):
     """A flow of a learning rule on the loss of a model; made by `network_flow`.
 
     Attributes:
@@ -109,7 +111,9 @@ class NetworkFlow:
     _network: Network
     _motion: Any
 
-    def __repr__(self) -> str:
+    _next = "`.integrate(t=(0, 1))`"
+
+    def __str__(self) -> str:
         return (
             f"NetworkFlow({self.order}; {self.rule}; {self._network.start.size} "
             f"parameters; float64, {jax.default_backend()})"
@@ -194,7 +198,9 @@ class NetworkPath(Path):
     v: dict[str, np.ndarray]
     steps: int
 
-    def __repr__(self) -> str:
+    _next = "`.losses`, `.model(-1)`, `.distance(model)`, `.plot()`, `.save(file)`"
+
+    def __str__(self) -> str:
         span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
         order, count = self.flow.order, len(self.t)
         return f"NetworkPath({order}; {count} times{span}; {self.steps} steps; float64)"
@@ -209,7 +215,7 @@ class NetworkPath(Path):
             raise UnknownBlock(
                 f"the model has no parameter `{name}`. {nearest(str(name), known)}"
             )
-        return self.q[name]
+        return series(self.q[name])
 
     def labelled(self) -> dict[str, Labelled]:
         """Parameters, their velocities and the loss."""
@@ -270,7 +276,7 @@ class NetworkPath(Path):
         with jax.enable_x64(True):
             # One time after another: together, the states may be large.
             at = lambda q: network.loss(network.join(q, "the path"))
-            return np.asarray(jax.lax.map(at, self.q))
+            return series(np.asarray(jax.lax.map(at, self.q)))
 
     def evaluate(
         self, expression: sp.Expr, maps: Mapping[Any, Any] | None = None
@@ -300,7 +306,7 @@ class NetworkPath(Path):
             return jnp.asarray(evaluate([expression], values)[0])
 
         with jax.enable_x64(True):
-            return np.asarray(jax.lax.map(at, (self.q, self.v, self.t)))
+            return series(np.asarray(jax.lax.map(at, (self.q, self.v, self.t))))
 
     def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:
         """The charge of a law at each time; shape (times,) or (times, units)."""

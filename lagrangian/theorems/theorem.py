@@ -13,7 +13,8 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.learning.checking.convergence import regression
-from lagrangian.learning.tables import markdown_table, text_table
+from lagrangian.prompt import AtPrompt
+from lagrangian.tables import markdown_table, text_table
 
 VERIFIED, REFUTED = "verified", "refuted"
 _PACKAGES = ("lagrangian", "jax", "flax", "optax", "sympy", "diffrax", "numpy")
@@ -182,8 +183,8 @@ class Theorem:
     has_quick: bool = False
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(AtPrompt):
     """A theorem with the evidence for it; prints as a table.
 
     Attributes:
@@ -228,6 +229,8 @@ class Verification:
             numbers = _number(claim.predicted), _number(claim.measured)
             cells.append((what, *numbers, claim.criterion, verdict))
         return cells
+
+    _next = "`.figure()`, `.to_json()`, `.evidence.claims`"
 
     def _ending(self) -> str:
         how = f"seed {self.seed}, quick" if self.quick else f"seed {self.seed}"

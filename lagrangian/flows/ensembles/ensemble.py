@@ -34,7 +34,9 @@ from lagrangian.flows.solvers.lanes import field_in_lanes, noise_in_lanes
 from lagrangian.flows.solvers.solver import Demands
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.shown import few
 from lagrangian.version import __version__
 
 #: Members side by side in one kernel on the CPU: enough to hide its overhead.
@@ -52,7 +54,7 @@ _REASONS = {
 }
 
 
-class Ensemble:
+class Ensemble(AtPrompt):
     """The members' states at the output times.
 
     Attributes:
@@ -81,8 +83,10 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.status)
 
-    def __repr__(self) -> str:
-        names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)
+    _next = "`many[x]`, `.failures`, `.records`, `.t_end`"
+
+    def __str__(self) -> str:
+        names = few(c.name for c in self.flow.lagrangian.coordinates)
         failed = f"; {len(self.failures)} failed" if self.failures else ""
         return (
             f"Ensemble({names}; {len(self)} members, {len(self.t)} times in "

@@ -17,11 +17,12 @@ from lagrangian.learning.checking.convergence import (
 )
 from lagrangian.learning.checking.measure import Measures, measure
 from lagrangian.learning.rules.rule import Rule
-from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.unread import Unread
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
+from lagrangian.tables import markdown_table, shortened, text_table
 
 HOLDS = "holds"
 APPROXIMATE = "approximate symmetry"
@@ -40,8 +41,8 @@ NOISY = 1e-2
 SECOND = 1.5
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, repr=False)
+class Row(AtPrompt):
     """The check of one law: every number that the verdict rests on.
 
     Attributes:
@@ -97,16 +98,27 @@ class Row:
     verdict: str
     reason: str
 
+    _next = "`.discrete`, `.continuous`, `.defect`, `.reason`"
+
     @property
     def holds(self) -> bool:
         return self.verdict == HOLDS
 
+    def __str__(self) -> str:
+        return f"{self.symmetry} of {self.block}: {self.verdict} ({self.reason})"
 
-@dataclass(frozen=True)
-class Report:
+
+@dataclass(frozen=True, repr=False)
+class Report(AtPrompt):
     """The rows of a check; prints as a table."""
 
     rows: tuple[Row, ...]
+
+    _next = "`.holds`, `report[0]`, a row with its numbers, `.to_json()`"
+
+    def __repr__(self) -> str:
+        table = text_table(shortened(self._cells()))
+        return "\n".join([*table, f"  next: {self._next}"])
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)

@@ -29,13 +29,14 @@ from lagrangian.learning.discover.probe import COARSE, Probe
 from lagrangian.learning.discover.stretches import stretches
 from lagrangian.learning.discover.to_symmetry import DiscoveredSymmetry, to_symmetry
 from lagrangian.learning.discover.tracing import make_probe
-from lagrangian.learning.tables import markdown_table, text_table
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import LinearMap
 from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.tables import markdown_table, shortened, text_table
 
 
 @dataclass(frozen=True, repr=False)
-class Discovery(Sequence[DiscoveredSymmetry]):
+class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
     """What `discover` found: a sequence of the exact symmetries; prints as a table.
 
     Attributes:
@@ -127,6 +128,8 @@ class Discovery(Sequence[DiscoveredSymmetry]):
                 text += "\n" + implied(candidate, tested, exact)
         return text
 
+    _next = "`.explain(0)`, `discovery[0]`, a symmetry, `lg.train(..., observe=[...])`"
+
     def _cells(self) -> list[tuple[str, ...]]:
         return [_HEADER, *(row.cells() for row in self.rows)]
 
@@ -149,7 +152,9 @@ class Discovery(Sequence[DiscoveredSymmetry]):
     def __str__(self) -> str:
         return "\n".join([*text_table(self._cells()), "", self._summary()])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        table = text_table(shortened(self._cells()))
+        return "\n".join([*table, "", self._summary(), f"  next: {self._next}"])
 
     def _repr_markdown_(self) -> str:
         return "\n".join([*markdown_table(self._cells()), "", self._summary()])

@@ -16,10 +16,12 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import collected
 from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.power_series import PowerSeries, constant, expansion
+from lagrangian.symbolic.algebra.shown import aligned, shown, shown_latex
 from lagrangian.symbolic.laws.discrete import learning_rate
 
 
@@ -66,8 +68,8 @@ class Recursion:
                 )
 
 
-@dataclass(frozen=True)
-class ModifiedFlow:
+@dataclass(frozen=True, repr=False)
+class ModifiedFlow(AtPrompt):
     """The modified vector field: `terms[n][q]` is the coefficient of eta^n."""
 
     terms: tuple[Mapping[Any, Any], ...]
@@ -86,14 +88,14 @@ class ModifiedFlow:
             for q in self.terms[0]
         }
 
+    _next = "`.velocity`, `.terms[n]`, `.order`"
+
     def __str__(self) -> str:
-        return "\n".join(f"{q.dot} = {v}" for q, v in self.velocity.items())
+        return "\n".join(f"{q.dot} = {shown(v)}" for q, v in self.velocity.items())
 
     def _repr_latex_(self) -> str:
-        rows = r" \\ ".join(
-            f"{sp.latex(q.dot)} &= {sp.latex(v)}" for q, v in self.velocity.items()
-        )
-        return rf"$\displaystyle \begin{{aligned}} {rows} \end{{aligned}}$"
+        rows = self.velocity.items()
+        return aligned([f"{sp.latex(q.dot)} &= {shown_latex(v)}" for q, v in rows])
 
 
 def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:

@@ -9,15 +9,17 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol, engine_symbol
+from lagrangian.symbolic.algebra.shown import shown, shown_latex
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 from lagrangian.symbolic.mechanics.legendre import invert
 
 
-@dataclass(frozen=True)
-class Hamiltonian:
+@dataclass(frozen=True, repr=False)
+class Hamiltonian(AtPrompt):
     """H(q, p, t), with the momenta as symbols of their own.
 
     Attributes:
@@ -78,11 +80,13 @@ class Hamiltonian:
             {q.dot: v for q, v in self.velocities.items()}
         )
 
+    _next = "`.equations`, `.bracket(f, g)`, `.rate(f)`, `.momenta`"
+
     def __str__(self) -> str:
-        return f"H = {self.expression}"
+        return f"H = {shown(self.expression)}"
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle H = {sp.latex(self.expression)}$"
+        return rf"$\displaystyle H = {shown_latex(self.expression)}$"
 
 
 def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
