@@ -234,8 +234,13 @@ def as_json(result: FirstLight, seconds: float) -> str:
     )
 
 
-def main(folder: Path, steps: int = 2000, seed: int = 0) -> bool:
-    """Run the main job, print what it finds, write `folder`; whether all is as claimed.
+def main(
+    folder: Path,
+    steps: int = 2000,
+    seed: int = 0,
+    say: Callable[[str], object] = print,
+) -> bool:
+    """Run the main job, say what it finds, write `folder`; whether all is as claimed.
 
     The report and then the figure are written at the end, each whole or not at all; the
     records of the run are saved even if the training stops early.
@@ -246,12 +251,12 @@ def main(folder: Path, steps: int = 2000, seed: int = 0) -> bool:
     import time
 
     start = time.perf_counter()
-    result = first_light(steps, seed, print, folder / "first_light.npz")
-    print(summary(result))
+    result = first_light(steps, seed, say, folder / "first_light.npz")
+    say(summary(result))
     report = as_json(result, time.perf_counter() - start).encode()
     written = write_atomically(
         folder / "first_light.json", lambda file: file.write(report)
     )
-    print(f"Wrote {written}.")
-    print(write_figure(folder / "first_light.png", lambda: figure(result)))
+    say(f"Wrote {written}.")
+    say(write_figure(folder / "first_light.png", lambda: figure(result)))
     return result.report.holds and not result.control_report.holds
