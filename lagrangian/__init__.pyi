@@ -49,12 +49,14 @@ from .flows.trajectory import (
     Trajectory as Trajectory,
 )
 from .learning.checking.check import (
-    Report as Report,
-    Row as Row,
     check as check,
 )
 from .learning.checking.predict import (
     predict as predict,
+)
+from .learning.checking.report import (
+    Report as Report,
+    Row as Row,
 )
 from .learning.count_laws import (
     LawCount as LawCount,

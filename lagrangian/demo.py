@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from lagrangian.files import write_atomically, write_figure
-from lagrangian.learning.checking.check import Report, check
+from lagrangian.learning.checking.check import check
 from lagrangian.learning.checking.predict import predict
+from lagrangian.learning.checking.report import Report
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.train import train

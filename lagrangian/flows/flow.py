@@ -66,6 +66,14 @@ class Flow(AtPrompt, Parametric, Generic[S]):
     Attributes:
         structure: all of it but its parameters.
         parameters: those that its equations contain, by symbol.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> path = flow.integrate({x: 1.0}, {x: 0.0}, (0, 3.141592653589793), points=2)
+    >>> path[x].round(9)
+    array([ 1., -1.])
     """
 
     structure: Structure

@@ -27,6 +27,15 @@ class Path(AtPrompt, ABC):
         flow: whose path it is.
         t: times, shape (times,).
         steps: how many steps the solver took.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> path = flow.integrate([1.0], [0.0], (0, 1), points=3)
+    >>> law = lg.noether(spring, lg.TimeTranslation())
+    >>> isinstance(path, lg.Path), path.charge(law).round(12)
+    (True, array([0.5, 0.5, 0.5]))
     """
 
     flow: Any

@@ -54,6 +54,13 @@ class LawCount(AtPrompt):
             so on, until the number repeats or is all of them.
         smallest, dropped: the singular values nearest to the threshold, of those that
             count and of those that do not, relative to the largest.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> outputs = lambda model, x: x @ model["w"]
+    >>> count = lg.count_laws({"w": np.ones(3)}, outputs, np.eye(2, 3))
+    >>> count.laws, count.dimensions
+    (1, 3)
     """
 
     laws: int

@@ -32,6 +32,16 @@ class GradientNoise(AtPrompt):
         square: the mean of <g, A g> over the examples, g the gradient of each.
         drift: <grad f, A grad f>, of the mean gradient.
         examples: how many.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> noise = lg.gradient_noise(model, loss, data, lg.Scale("w"))
+    >>> bool(noise.trace > 0), noise.examples
+    (True, 4)
     """
 
     square: np.ndarray

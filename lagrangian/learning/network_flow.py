@@ -72,6 +72,17 @@ def network_flow(
     Raises:
         LagrangianError: an unknown order; a model without floating-point parameters; a
             loss that is no scalar or not finite; a rule that has no such flow.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> rule = lg.HeavyBall(0.1, momentum=0.9)
+    >>> flow = lg.network_flow(model, loss, data, rule)
+    >>> flow.v0["w"].round(3)               # that of a run from rest
+    array([0.263, 0.263, 0.263])
     """
     if order not in ORDERS:
         known = ", ".join(f'"{name}"' for name in ORDERS)
@@ -102,6 +113,16 @@ class NetworkFlow(AtPrompt):
         rule, order: as they were given.
         q0: where it starts by default: float64 arrays by the path of each parameter.
         v0: likewise its initial velocity; None for a first-order flow.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> flow = lg.network_flow(model, loss, data, lg.HeavyBall(0.1))
+    >>> flow.order, flow.q0["w"].dtype
+    ('second', dtype('float64'))
     """
 
     rule: Rule
@@ -190,6 +211,17 @@ class NetworkPath(Path):
         q, v: parameters and velocities: for each dotted path an array whose first axis
             are the times.
         steps: how many steps the solver took.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> flow = lg.network_flow(model, loss, data, lg.HeavyBall(0.1), order="gradient")
+    >>> path = flow.integrate(t=(0, 0.5), points=3)
+    >>> path["w"].shape, bool(path.losses[-1] < path.losses[0])
+    ((3, 3), True)
     """
 
     flow: NetworkFlow

@@ -39,6 +39,13 @@ class UnitSymmetry(AtPrompt):
         matrix, blocks: as given.
         order: how often it is done until everything is where it was.
         kept: of shape (units, units), the projector on what it leaves alone.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> units = lg.Block("w", unit_axis=0)
+    >>> quarter = lg.UnitSymmetry(np.array([[0.0, -1.0], [1.0, 0.0]]), [units], order=4)
+    >>> (quarter({"w": np.array([1, 0], np.float32)})["w"] + 0.0).tolist()
+    [0.0, 1.0]
     """
 
     _next = "`.defect(model, loss, batch)`, `.fixed(model)`, `.odd_block(...).lowest()`"
@@ -250,6 +257,14 @@ class OddBlock(AtPrompt):
 
     Attributes:
         symmetry, network: of which it is.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> swap = lg.Permutation([1, 0], lg.Block("w", unit_axis=0))
+    >>> saddle = lambda model, batch: model["w"].prod()
+    >>> block = swap.odd_block({"w": np.zeros(2)}, saddle, np.ones(1))
+    >>> block.dimension, float(block.lowest()[0][0].round(9))
+    (1, -1.0)
     """
 
     symmetry: UnitSymmetry

@@ -29,6 +29,13 @@ class LoweredLaw(AtPrompt):
     The terms are those of the `Law`, together with `rate` and, where the law is an
     oscillator, `quantity` and `source`. Accelerations (of a generator that contains
     velocities) and multipliers (of constraints) are those of the equations.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> law = lg.lower(lg.noether(spring, lg.TimeTranslation()), {})
+    >>> float(law({x: 1.0}, {x: 2.0})["charge"])
+    2.5
     """
 
     _next = "`lowered(q, v, t)`, a dictionary of the terms, under `jax.jit` as well"

@@ -192,6 +192,14 @@ class Verification(AtPrompt):
         seed: of everything random.
         seconds: how long it took.
         quick: whether it was the shorter version.
+
+    >>> import lagrangian as lg
+    >>> from lagrangian.theorems.catalogue import theorem
+    >>> from lagrangian.theorems.theorem import Evidence, close
+    >>> claims = close("a", 1.0, 1.0, 0.1), close("b", 1.0, 2.0, 0.1, control=True)
+    >>> found = lg.Verification(theorem("equilibrium"), Evidence.of((), claims), 0, 1.0)
+    >>> found.holds, found.verdict
+    (True, 'verified')
     """
 
     theorem: Theorem

@@ -66,6 +66,15 @@ class Ensemble(AtPrompt):
         status: 0 where a member reached the end.
         t_end: the time that each member reached.
         steps: how many steps were tried, for each member.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> import numpy as np
+    >>> many = flow.ensemble({x: np.linspace(0, 1, 3)}, {x: 0.0}, (0.0, np.pi))
+    >>> many[x][:, -1].round(9) + 0.0, many.failures
+    (array([ 0. , -0.5, -1. ]), {})
     """
 
     def __init__(self, flow: Any, t: np.ndarray, parts: Mapping[str, np.ndarray]):

@@ -67,6 +67,15 @@ class FieldFlow(AtPrompt, Parametric):
 
     A state is a pair (q, v) of the components and their time derivatives, arrays of
     shape (components, *points).
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
+    >>> flow = lg.lower(wave, interval=(0, 1), points=8)
+    >>> print(flow)
+    FieldFlow(phi; 8 points on [0, 1); float64, cpu)
+    >>> flow.domain.grid[phi.over[1]][:3].tolist()
+    [0.0, 0.125, 0.25]
     """
 
     def __init__(

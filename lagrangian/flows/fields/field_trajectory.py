@@ -28,6 +28,14 @@ class FieldTrajectory(Path):
 
     `path[phi]`, and `path[phi.d("t")]` or any other derivative, has shape
     (times, *points); it is complex for a complex field.
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
+    >>> flow = lg.lower(wave, interval=(0, 1), points=8)
+    >>> path = flow.integrate({phi: 0.0}, {phi: 1.0}, t=(0, 2), points=3)
+    >>> path[phi].round(9)[-1].tolist()
+    [2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
     """
 
     def __init__(

@@ -58,6 +58,21 @@ class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
         short: the types below float64 in which the loss computes.
         roots: small constants that the loss adds before a root (the epsilons of
             normalisations), each with the least mean of what it is added to.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.random.default_rng(0).normal(size=(32, 3))
+    >>> def loss(model, batch):
+    ...     w = model["w"]
+    ...     return ((batch @ w) ** 2).mean() / (w**2).sum()
+    >>> model = {"w": np.ones(3)}
+    >>> scale = lg.Scale("w")
+    >>> found = lg.discover(model, loss, data)
+    >>> [symmetry.name for symmetry in found], found.dimension
+    (['scale'], 1)
+    >>> print(found.explain(0)[:30])
+    scale of w: one generator.
+    Wha
     """
 
     exact: tuple[DiscoveredSymmetry, ...]

@@ -56,6 +56,20 @@ class Record(AtPrompt):
 
     `source` and the like follow the continuous law, which a rule that is not Euclidean
     has only for a metric at rest: there `source` is the law's rate.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.random.default_rng(0).normal(size=(32, 3))
+    >>> def loss(model, batch):
+    ...     w = model["w"]
+    ...     return ((batch @ w) ** 2).mean() / (w**2).sum()
+    >>> model = {"w": np.ones(3)}
+    >>> scale = lg.Scale("w")
+    >>> rule = lg.HeavyBall(0.01, momentum=0.9)
+    >>> run = lg.train(model, loss, data, rule, steps=50, observe=[scale])
+    >>> record = run[scale]
+    >>> record.units, record.quantity.shape, bool(abs(record.discrete).max() < 1e-12)
+    (1, (50,), True)
     """
 
     _next = "`.quantity`, `.discrete`, `.source`, of shape (steps,) or (steps, units)"
@@ -151,6 +165,19 @@ class Run(AtPrompt):
     `run[law]` is the `Record` of an observed law, or of the law of a symmetry. A run
     that `lg.recorded` took from a loop of the user's own knows neither seed nor batch
     size; its first step is `start`, and `rows` has all that it is continued from.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.random.default_rng(0).normal(size=(32, 3))
+    >>> def loss(model, batch):
+    ...     w = model["w"]
+    ...     return ((batch @ w) ** 2).mean() / (w**2).sum()
+    >>> model = {"w": np.ones(3)}
+    >>> scale = lg.Scale("w")
+    >>> rule = lg.HeavyBall(0.01, momentum=0.9)
+    >>> run = lg.train(model, loss, data, rule, steps=50, observe=[scale])
+    >>> run.steps, run.losses.shape, run[scale].quantity.shape
+    (50, (50,), (50,))
     """
 
     model: Any

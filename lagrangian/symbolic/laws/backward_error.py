@@ -27,7 +27,15 @@ from lagrangian.symbolic.laws.discrete import learning_rate
 
 @dataclass(frozen=True)
 class Average:
-    """An average over the past: a_{k+1} = decay a_k + (1 - decay) source(q_k)."""
+    """An average over the past: a_{k+1} = decay a_k + (1 - decay) source(q_k).
+
+    >>> import lagrangian as lg
+    >>> averages = lg.Adam(1e-3).recursion().averages
+    >>> len(averages)
+    2
+    >>> next(iter(averages.values()))
+    Average(decay=beta, source=grad f)
+    """
 
     decay: Expression
     source: Expression
@@ -45,6 +53,14 @@ class Recursion:
         lagged: like `displacement`, at the state before (Nesterov's look ahead).
         averages: of the symbols in `displacement` that stand for averages of the past
             (Adam's), those of the step that is taken.
+
+    >>> import lagrangian as lg
+    >>> import sympy as sp
+    >>> x = lg.coordinates("x")
+    >>> eta = lg.learning_rate
+    >>> euler = lg.Recursion({x: -eta * x})
+    >>> print(lg.modified_flow(euler, order=1))
+    x.dot = -eta*x/2 - x
     """
 
     displacement: Mapping[Any, Any]
@@ -70,7 +86,13 @@ class Recursion:
 
 @dataclass(frozen=True, repr=False)
 class ModifiedFlow(AtPrompt):
-    """The modified vector field: `terms[n][q]` is the coefficient of eta^n."""
+    """The modified vector field: `terms[n][q]` is the coefficient of eta^n.
+
+    >>> import lagrangian as lg
+    >>> flow = lg.modified_flow(lg.HeavyBall(0.1), order=1)
+    >>> flow.order, sorted(map(str, flow.velocity))
+    (1, ['w'])
+    """
 
     terms: tuple[Mapping[Any, Any], ...]
     step_size: Expression

@@ -37,7 +37,13 @@ ROLES = ("trace", "gradient", "next", "next trace", "update")
 
 
 def role(block: Block, name: str) -> Block:
-    """The symbol of one of the `ROLES` of a block, with its unit axis."""
+    """The symbol of one of the `ROLES` of a block, with its unit axis.
+
+    >>> import lagrangian as lg
+    >>> w = lg.Block("w")
+    >>> lg.role(w, "update")
+    w (update)
+    """
     return Block(f"{block.name} ({name})", unit_axis=block.unit_axis)
 
 

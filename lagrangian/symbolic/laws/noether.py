@@ -48,6 +48,13 @@ class Law(AtPrompt, ByContent):
         symmetry: the generator.
         components: J by variable; of mechanics, the charge alone, by time.
         changes: the terms of the rate by name.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> law = lg.noether(spring, lg.TimeTranslation())
+    >>> law.charge, law.rate, law.is_conserved
+    (x**2/2 + x.dot**2/2, 0, True)
     """
 
     theory: Theory

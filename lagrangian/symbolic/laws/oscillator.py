@@ -19,6 +19,12 @@ class Oscillator(AtPrompt):
     """A law as the motion of one quantity x: mass x'' + damping x' + stiffness x = S.
 
     `quantity` is x as an expression in the coordinates, and `source` is S.
+
+    >>> import lagrangian as lg
+    >>> rule = lg.HeavyBall(0.05, momentum=0.9)
+    >>> scale = lg.Scale("w")
+    >>> print(lg.noether(rule.lagrangian(scale.loss), scale).oscillator)
+    m/2*x'' + mu/2*x' + lambda*x = m*|w.dot|^2   with x = |w|^2
     """
 
     quantity: sp.Expr

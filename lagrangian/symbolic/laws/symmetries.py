@@ -34,6 +34,13 @@ class Symmetries(AtPrompt):
     - `complete`: whether the lists are known to lack nothing that the ansatz holds for
       generic parameters. False where L contains functions among which relations could
       not be excluded (special functions, algebraic constants).
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> found = lg.find_symmetries(spring)
+    >>> len(found.found), found.complete
+    (1, True)
     """
 
     lagrangian: Lagrangian

@@ -39,6 +39,12 @@ class FieldTheory(AtPrompt, ByContent):
         InvalidLagrangian: no field, fields over different variables, a derivative
             above the first, a symbol that has the name of a variable and is not it, or
             complex fields whose equations are no conjugates.
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
+    >>> wave.equations
+    [Eq(phi_tt - phi_xx, 0)]
     """
 
     def __init__(self, density: Expression):

@@ -28,6 +28,15 @@ class Hamiltonian(AtPrompt):
         velocities: each velocity as a function of coordinates and momenta.
         forces: what acts on each coordinate beside H (generalised forces and Rayleigh's
             dissipation, times the damping factor), where anything does.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> H = spring.hamiltonian
+    >>> print(H)
+    H = p_x**2/2 + x**2/2
+    >>> H.bracket(x, H.momenta[x]), H.rate(x)
+    (1, p_x)
     """
 
     expression: sp.Expr
@@ -141,7 +150,13 @@ def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
 
 
 def cyclic(lagrangian: Lagrangian) -> list[Any]:
-    """The coordinates that T and V do not contain, only their velocities."""
+    """The coordinates that T and V do not contain, only their velocities.
+
+    >>> import lagrangian as lg
+    >>> r, phi = lg.coordinates("r phi")
+    >>> lg.cyclic(lg.Lagrangian((r.dot**2 + r**2 * phi.dot**2) / 2, -1 / r))
+    [phi]
+    """
     return [
         q
         for q in lagrangian.coordinates
@@ -162,6 +177,14 @@ def routh(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> Lagrangian:
         InvalidLagrangian: a coordinate that is not cyclic; a momentum that a damping,
             a force, dissipation or a constraint keeps from being constant; or momenta
             that cannot be solved for the velocities.
+
+    >>> import lagrangian as lg
+    >>> import sympy as sp
+    >>> r, phi = lg.coordinates("r phi")
+    >>> J = sp.Symbol("J")
+    >>> kepler = lg.Lagrangian((r.dot**2 + r**2 * phi.dot**2) / 2, -1 / r)
+    >>> lg.routh(kepler, {phi: J}).V
+    J**2/(2*r**2) - 1/r
     """
     free = cyclic(lagrangian)
     if stray := [q for q in momenta if q not in free]:

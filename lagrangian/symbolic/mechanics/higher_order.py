@@ -26,6 +26,12 @@ class HigherOrderLagrangian(AtPrompt, ByContent):
     Raises:
         InvalidLagrangian: no coordinate, one of which L contains no derivative, text,
             or a symbol that has the name of a coordinate or of time and is not it.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> beam = lg.HigherOrderLagrangian(x.ddot**2 / 2)
+    >>> beam.equations, beam.energy
+    ([Eq(-x.ddot.dot.dot, 0)], -x.dot*x.ddot.dot + x.ddot**2/2)
     """
 
     def __init__(self, expression: Expression):
