@@ -86,7 +86,7 @@ def read_spec(content: Mapping[str, Any], name: str = "system") -> System:
     >>> spec = {"coordinates": "x", "T": "x.dot^2/2", "V": "x^2/2"}
     >>> state = {"positions": {"x": 1}, "velocities": {"x": 0}}
     >>> read_spec(spec | state).lagrangian.equations
-    (Eq(x + x.ddot, 0),)
+    [Eq(x + x.ddot, 0)]
 
     Raises:
         InvalidSpec: as from `load_spec`.
