@@ -169,7 +169,7 @@ class Mechanism(JSComponent):
         pen.clearRect(0, 0, width, width);
         if (frames.length) {
           const share = ((now - start) / 1000 / model.duration) % 1;
-          const k = Math.floor(share * frames.length);
+          const k = Math.max(0, Math.floor(share * frames.length));
           const points = frames[k];
           pen.lineWidth = 1;
           points.forEach((_, i) => {

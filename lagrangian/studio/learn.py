@@ -140,9 +140,8 @@ class Learn:
             async for part in self._worker.answers(lesson, asked):
                 if isinstance(part, Table):
                     self._tables.extend(_shown(part))
-                    self._say(
-                        "Compiling the training." if len(self._tables) < 3 else ""
-                    )
+                    if part.heading == "Symmetries":
+                        self._say("Compiling the training.")
                 else:
                     self._say(f"{len(part.losses)} of {asked.steps} steps")
                     # Figures change only where the document is locked.
