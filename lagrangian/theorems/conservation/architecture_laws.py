@@ -18,6 +18,7 @@ from lagrangian.theorems.conservation.architecture_runs import (
     NORMALISED,
     PLAIN,
     RATES,
+    TIME,
     Trained,
 )
 from lagrangian.theorems.conservation.architectures import (
@@ -260,10 +261,10 @@ def _prove(setting: Setting) -> Evidence:
     found = [*cases(seed, quick)]
     claims += [*count_claims(found), *special_claims(seed, quick)]
     setting.report("Training convolutions on digits, with BatchNorm and without.")
-    rates = RATES[:2] if quick else RATES
-    whole = [Trained(seed, rate, whole=True) for rate in rates]
-    runs = whole if quick else [Trained(seed, rate) for rate in rates]
-    normalised = Trained(seed, RATES[0], normalised=True)
+    time = TIME / 4 if quick else TIME
+    whole = [Trained(seed, rate, whole=True, time=time) for rate in RATES]
+    runs = whole if quick else [Trained(seed, rate) for rate in RATES]
+    normalised = Trained(seed, RATES[0], normalised=True, time=time)
     claims += [*training_claims(runs, whole), *normalised_claims(normalised)]
     panels = (
         _path_panel(normalised, NORMALISED, "a channel with BatchNorm, SGD on digits"),

@@ -79,18 +79,20 @@ class Trained:
         rate: the learning rate.
         normalised: whether BatchNorm follows both convolutions.
         whole: whether a batch is all images.
+        time: how far it goes, in units of the learning rate.
     """
 
     seed: int
     rate: float
     normalised: bool = False
     whole: bool = False
+    time: float = TIME
 
     @cached_property
     def states(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Parameters before each step, and gradients; and once more at the end."""
         (images, labels), _ = load_digits(self.seed)
-        steps = round(TIME / self.rate)
+        steps = round(self.time / self.rate)
         chance = np.random.default_rng([self.seed, 1])
         rows = np.arange(IMAGES)[None].repeat(steps + 1, axis=0)
         if not self.whole:

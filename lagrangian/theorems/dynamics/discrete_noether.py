@@ -38,6 +38,7 @@ from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.symmetry import Scale, Symmetry
 from lagrangian.symbolic.laws.discrete import Steps, step
 from lagrangian.symbolic.laws.noether import Law, noether
+from lagrangian.theorems.dynamics.torque import torque_claims
 from lagrangian.theorems.theorem import (
     Claim,
     Curve,
@@ -176,6 +177,8 @@ def _prove(setting: Setting) -> Evidence:
             )
             claims.append(broken)
         curves.append(_curve(f"{name}, control", run, control))
+    setting.report("a head that turns in the plane")
+    claims += torque_claims(setting.seed)
     return Evidence(_derivation(), tuple(claims), (_panel(curves),))
 
 
@@ -330,7 +333,11 @@ $$\langle p', Aq'\rangle = \beta\langle p, Aq\rangle + \kappa\lambda\langle q, A
 + \langle p', Au\rangle,$$
 
 for every learning rate, schedule, minibatch and rule. Heavy-ball training ($u = -\eta
-p'$) is a variational integrator, and this is its discrete Noether theorem.""",
+p'$) is a variational integrator, and this is its discrete Noether theorem. Where the
+loss breaks the symmetry, its torque stands beside: for $z = Uh$ in the plane, labels at
+angles $\vartheta$, and $f = \frac12E|z - e^{i\vartheta}|^2$,
+$\langle p', JU'\rangle = \beta\langle p, JU\rangle
+- E\,\mathrm{Im}(e^{i\vartheta}\bar z)$, and no torque for a loss of $|z|$.""",
     source='Tanaka & Kunin, "Noether\'s Learning Dynamics" (2021), in discrete time; '
     'Marsden & West, "Discrete mechanics and variational integrators" (2001).',
     prove=_prove,
