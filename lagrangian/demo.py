@@ -259,5 +259,8 @@ def main(
         folder / "first_light.json", lambda file: file.write(report)
     )
     say(f"Wrote {written}.")
+    records = folder / "first_light.npz"
+    size = records.stat().st_size / 1e6
+    say(f"Wrote {records} ({size:.0f} MB: every term of every law, step by step).")
     say(write_figure(folder / "first_light.png", lambda: figure(result)))
     return result.report.holds and not result.control_report.holds

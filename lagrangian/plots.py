@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
+#: Okabe and Ito's colours, which the colour-blind tell apart ("Color universal design",
+#: 2008), the darker ones first; yellow, which white hides, is left out.
+PALETTE = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: Theirs, too: of what must fail.
+WRONG = "#D55E00"
 MEASURED = {"color": "0.15", "linewidth": 2.4, "alpha": 0.45}
 PREDICTED = {"linewidth": 1.0, "linestyle": "--"}
 _STYLES = {
     "measured": MEASURED | {"marker": ".", "markersize": 4},
     "predicted": PREDICTED,
     "points": {"color": "0.15", "linestyle": "none", "marker": "o", "markersize": 3.5},
-    "control": {"color": "C3", "linewidth": 1.0, "linestyle": ":", "marker": "x"},
+    "control": {"color": WRONG, "linewidth": 1.0, "linestyle": ":", "marker": "x"},
 }
 
 
@@ -23,9 +28,15 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, An
     figure, axes = pyplot.subplots(
         rows, columns, figsize=size, layout="constrained", squeeze=False
     )
+    for panel in axes.ravel():
+        panel.set_prop_cycle(color=PALETTE)
     # Closed for pyplot, so that a notebook shows it once: as the value returned.
     pyplot.close(figure)
     return figure, axes.ravel()
+
+
+def _colour(place: int) -> str:
+    return PALETTE[place % len(PALETTE)]
 
 
 def plot_trajectory(trajectory: Any) -> Any:
@@ -96,7 +107,7 @@ def plot_first_light(
     for i, (block, (predicted, measured)) in enumerate(averages.items()):
         second.plot(measured.mean(axis=1), **MEASURED)
         second.plot(
-            predicted.mean(axis=1), label=f"{block}", color=f"C{i}", **PREDICTED
+            predicted.mean(axis=1), label=f"{block}", color=_colour(i), **PREDICTED
         )
     second.set(
         title=r"$|w|^4$ (grey) is RMSProp's average of $|\nabla f|^2$ (dashed)",
@@ -107,7 +118,7 @@ def plot_first_light(
     second.legend()
 
     for i, (block, values) in enumerate(angles.items()):
-        third.plot(values, label=block, color=f"C{i}", linewidth=0.6, alpha=0.8)
+        third.plot(values, label=block, color=_colour(i), linewidth=0.6, alpha=0.8)
     third.axhline(
         equilibrium,
         color="k",
@@ -124,7 +135,7 @@ def plot_first_light(
 
     block, predicted, measured = control
     fourth.plot(measured, label="measured", **MEASURED)
-    fourth.plot(predicted, label="predicted", color="C3", **PREDICTED)
+    fourth.plot(predicted, label="predicted", color=WRONG, **PREDICTED)
     fourth.set(
         title=f"control: {block}, which no normalisation follows",
         xlabel="step",
@@ -163,7 +174,7 @@ def _panel(axis: Any, panel: Any) -> None:
     for curve in panel.curves:
         style = dict(_STYLES[curve.style])
         if curve.style == "predicted":
-            style["color"] = f"C{predicted}"
+            style["color"] = _colour(predicted)
             predicted += 1
         axis.plot(curve.x, curve.y, label=curve.label, **style)
     axis.set_xscale("log" if panel.xlog else "linear")
@@ -181,7 +192,7 @@ def _charges(axes: Any, charges: Mapping[str, tuple[np.ndarray, np.ndarray]]) ->
             axes.plot(measured[:, unit] / start, **MEASURED)
             axes.plot(
                 predicted[:, unit] / start,
-                color=f"C{i}",
+                color=_colour(i),
                 label=block if unit == strongest[0] else None,
                 **PREDICTED,
             )

@@ -20,3 +20,4 @@ def test_the_trajectory_plot_has_one_line_a_coordinate(pendulum):
     above, below = path.plot().axes
     assert len(above.lines) == 2 and len(below.lines) == 1
     np.testing.assert_array_equal(above.lines[0].get_ydata(), path[a])
+    assert [line.get_color() for line in above.lines] == list(plots.PALETTE[:2])
