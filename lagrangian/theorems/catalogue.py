@@ -31,6 +31,7 @@ _CHAPTERS = {
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
     "adam-stability": "adaptive",
+    "meta-adaptive": "adaptive",
     "discrete-noether": "dynamics",
     "phase-transitions": "noise",
     "law-of-balance": "noise",
