@@ -300,16 +300,16 @@ class Adam(AdaptiveRule):
 def _scale_by_block_adam(b1: float, b2: float, eps: float) -> GradientTransformation:
     """Adam with one average of |g|^2 for each array."""
 
-    def init(parameters: PyTree) -> Any:
-        zeros = jax.tree.map(jnp.zeros_like, parameters)
+    def init(params: PyTree) -> Any:
+        zeros = jax.tree.map(jnp.zeros_like, params)
         squares = jax.tree.map(lambda q: jnp.zeros((), q.dtype), zeros)
         return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), zeros, squares)
 
-    def update(gradient: PyTree, state: Any, parameters: PyTree = None) -> Any:
+    def update(updates: PyTree, state: Any, params: PyTree = None) -> Any:
         count = optax.safe_increment(state.count)
-        mean = jax.tree.map(lambda p, g: b1 * p + (1 - b1) * g, state.mu, gradient)
+        mean = jax.tree.map(lambda p, g: b1 * p + (1 - b1) * g, state.mu, updates)
         squares = jax.tree.map(
-            lambda v, g: b2 * v + (1 - b2) * jnp.sum(g**2), state.nu, gradient
+            lambda v, g: b2 * v + (1 - b2) * jnp.sum(g**2), state.nu, updates
         )
 
         def moved(p: Any, v: Any) -> Any:

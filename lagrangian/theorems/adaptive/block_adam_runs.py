@@ -69,7 +69,8 @@ def _step_of(rule: Adam, loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     def step(carry: Any, batch: Any) -> Any:
         w, state = carry
         slope = jax.grad(loss)(w, batch)
-        moved, after = tx.update(slope, state, w)
+        found: Any = tx.update(slope, state, w)
+        moved, after = found
         later: Any = optax.apply_updates(w, moved)
         kept, now = rule.trace(state), rule.trace(after)
         u = -moved / eta - decay * w
@@ -207,7 +208,8 @@ def second_stages(
         def step(carry: Any, chosen: Any) -> Any:
             w, state, v = carry
             slope = jax.grad(data.loss)(w, data.read(chosen))
-            moved, state = first.update(slope, state, w)
+            found: Any = first.update(slope, state, w)
+            moved, state = found
             grown = share * v + (1 - share) * jnp.sum(moved**2)
             later = _unit(w + alpha * moved / jnp.sqrt(v))
             row = v, _between(w, later)

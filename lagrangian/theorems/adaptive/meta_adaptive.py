@@ -56,8 +56,8 @@ TURNED = 0.01
 
 def adamw(eta: float, b: float, decay: float = DECAY, **other: Any) -> Adam:
     """With one average of squares for the block, unless it is told otherwise."""
-    kind = {"eps": 0.0, "weight_decay": decay, "per_block": True} | other
-    return Adam(eta, b, SQUARES[eta], **kind)
+    kind: dict[str, Any] = {"eps": 0.0, "weight_decay": decay, "per_block": True}
+    return Adam(eta, b, SQUARES[eta], **kind | other)
 
 
 def at(rule: Adam, formula: Any) -> float:
@@ -292,17 +292,17 @@ Adam that has an average of squares for each weight obeys the first law exactly,
 others where the noise is isotropic.
 
 The paper has the second stage, for $\langle W,u\rangle\approx0$: then
-$|W|^2=\frac{\eta^2}{1-c_2}v$. That is so without momentum. With it old steps, which have
-turned inward, are still in $m$, and the norm is larger by $\frac{1+b_1}{1-b_1}$: 19 at
-$b_1=0.9$.
+$|W|^2=\frac{\eta^2}{1-c_2}v$. That is so without momentum. With it $m$ still has the
+gradients along which $W$ has just moved, $\langle m,W\rangle<0$, and the norm is larger
+by $\frac{1+b_1}{1-b_1}$: 19 at $b_1=0.9$.
 
 $k$-Adam, a chain of $k$ stages, makes no step larger than $B_n$ of its *last* stage
 (`adam-stability`), whatever stages are before it, and does not feel the scale of
 gradients. The bound is attained. Where a gradient has become zero, a last stage with
 $b_2<b_1^2$ does not grow if the stages before fade more slowly than its averages.""",
     source="Gould & Tanaka, Continuous-time analysis of adaptive optimization and "
-    "normalization (2024), for the second stage and k-Adam; the laws at finite learning "
-    "rates, with momentum, are derived here.",
+    "normalization (2024), for the second stage and k-Adam; the laws with momentum, at "
+    "finite learning rates, are derived here.",
     prove=_prove,
     has_quick=True,
 )

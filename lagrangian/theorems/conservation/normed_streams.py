@@ -15,7 +15,7 @@ import numpy as np
 
 from lagrangian.networks.digits import load_digits
 
-CHANNELS, ROWS, PIXELS, CLASSES, BLOCKS = 6, 8, 8, 10, 2
+CHANNELS, ROWS, PIXELS, CLASSES = 6, 8, 8, 10
 #: Of values, of queries, and of the hidden layer.
 VALUES, QUERIES, HIDDEN = 3, 2, 5
 NORMS = ("LayerNorm", "RMSNorm", "DyT")
@@ -48,25 +48,32 @@ _NORM: dict[str, Callable[..., Any]] = {
 }
 
 
-def places() -> list[str]:
+def blocks_of(w: Mapping[str, Any]) -> int:
+    """How many blocks a network has, by the names of its parameters."""
+    return sum(name.startswith("q") for name in w)
+
+
+def places(blocks: int) -> list[str]:
     """The names of the norms: two in each block, and the last."""
-    inner = [f"{kind}{i}" for i in range(BLOCKS) for kind in ("attend", "think")]
+    inner = [f"{kind}{i}" for i in range(blocks) for kind in ("attend", "think")]
     return [*inner, "last"]
 
 
-def writers() -> list[str]:
+def writers(w: Mapping[str, Any]) -> list[str]:
     """The names of what adds to the stream."""
-    arrays = [f"{kind}{i}" for i in range(BLOCKS) for kind in ("o", "w2_", "b2_")]
-    return ["embed", "positions", *arrays]
+    return [n for n in w if n.startswith(("embed", "positions", "o", "w2_", "b2_"))]
 
 
-def readers() -> list[str]:
+def readers(w: Mapping[str, Any]) -> list[str]:
     """The names of what stands behind a norm, without biases."""
-    kinds = ("q", "k", "v", "w1_")
-    return [*(f"{kind}{i}" for i in range(BLOCKS) for kind in kinds), "head"]
+    return [name for name in w if name.startswith(("q", "k", "v", "w1_", "head"))]
 
 
-def start(norm: str, seed: int, affine: bool = False) -> Parameters:
+def alphas(w: Mapping[str, Any]) -> list[str]:
+    return [name for name in w if name.startswith("alpha")]
+
+
+def start(norm: str, seed: int, blocks: int = 2, affine: bool = False) -> Parameters:
     """Random parameters, in float64."""
     generator = np.random.default_rng(seed)
 
@@ -77,7 +84,7 @@ def start(norm: str, seed: int, affine: bool = False) -> Parameters:
         "embed": normal(PIXELS, CHANNELS),
         "positions": 0.5 * generator.normal(size=(ROWS, CHANNELS)),
     }
-    for i in range(BLOCKS):
+    for i in range(blocks):
         found |= {
             f"q{i}": normal(CHANNELS, QUERIES),
             f"k{i}": normal(CHANNELS, QUERIES),
@@ -89,7 +96,7 @@ def start(norm: str, seed: int, affine: bool = False) -> Parameters:
             f"b2_{i}": 0.1 * generator.normal(size=CHANNELS),
         }
     found |= {"head": normal(CHANNELS, CLASSES), "bias": np.zeros(CLASSES)}
-    for place in places():
+    for place in places(blocks):
         if norm == "DyT":
             found[f"alpha_{place}"] = np.array(0.5)
         if affine:
@@ -112,7 +119,7 @@ def loss_of(
 
         images, labels = batch
         x = images @ w["embed"] + w["positions"]
-        for i in range(BLOCKS):
+        for i in range(blocks_of(w)):
             y = normed(x, f"attend{i}")
             pairs = (y @ w[f"q{i}"]) @ jnp.swapaxes(y @ w[f"k{i}"], -1, -2)
             x = x + jax.nn.softmax(pairs) @ (y @ w[f"v{i}"]) @ w[f"o{i}"]
