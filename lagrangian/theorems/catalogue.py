@@ -27,6 +27,7 @@ _CHAPTERS = {
     "weight-balancing": "conservation",
     "teleportation": "conservation",
     "implicit-bias": "conservation",
+    "dynamic-tanh": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",

@@ -142,7 +142,7 @@ _ones = np.ones(CHANNELS)
 #: By name, the field, whether it needs gamma and beta, and the norms that have it.
 FIELDS: dict[str, tuple[Field, bool, tuple[str, ...]]] = {
     "scale of all writers": (_scale, False, NORMS[:2]),
-    "writers against alphas": (_rescale, False, NORMS),
+    "writers against alphas": (_rescale, False, NORMS[2:]),
     "writers along 1": (_writer_shifts, False, NORMS[:1]),
     "readers along 1": (_reader_shifts, False, NORMS[:1]),
     "turn that keeps 1": (_centred_turn, False, NORMS[:2]),
@@ -169,17 +169,18 @@ def pairing(norm: str, name: str, seed: int) -> float:
     return float(abs(sum(found)) / np.prod(list(sizes)))
 
 
-def table(seed: int) -> Iterator[Claim]:
+def table(seed: int, quick: bool) -> Iterator[Claim]:
     """Which norm has which symmetry, by the pairing of its field with a gradient."""
-    for norm in NORMS:
+    for norm in NORMS[::2] if quick else NORMS:
+        names = [n for n in FIELDS if norm == "DyT" or n != "writers against alphas"]
         kept = [name for name, (_, _, norms) in FIELDS.items() if norm in norms]
         worst = max(pairing(norm, name, seed) for name in kept)
         what = f"{norm}: {', '.join(kept)}: largest <grad f, xi>/(|grad f||xi|)"
-        yield below(what, worst, 1e-13)
-        for name in FIELDS:
+        yield below(what, worst, 1e-12)
+        for name in names:
             if name not in kept:
                 what = f"{norm}: {name}"
-                yield below(what, pairing(norm, name, seed), 1e-4, control=True)
+                yield below(what, pairing(norm, name, seed), 1e-12, control=True)
 
 
 # ------------------------------------------------------------------ by ranks
@@ -204,19 +205,18 @@ def directions(norm: str, seed: int, affine: bool, epsilon: float = 0.0) -> int:
     return matrix.shape[1] - int(np.argmax(sizes[:-1] / sizes[1:])) - 1
 
 
-def discovered(norm: str, seed: int, blocks: int) -> int:
-    """How many generators `discover` finds without being told of any."""
+def discovered(norm: str, seed: int) -> int:
+    """How many generators `discover` finds in one block, without being told of any."""
     with jax.enable_x64(True):
-        w = jax.tree.map(jnp.asarray, start(norm, seed, blocks))
+        w = jax.tree.map(jnp.asarray, start(norm, seed, 1))
         return discover(w, loss_of(norm), digits(seed, 256)).dimension
 
 
 def counts(seed: int, quick: bool) -> Iterator[Claim]:
     """By hand, by `discover` and by ranks."""
-    blocks = 1 if quick else 2
-    for norm in NORMS[1:] if quick else NORMS:
-        what = f"{norm}, {blocks} blocks: generators that `discover` finds"
-        yield equal(what, count(norm, blocks, False)[0], discovered(norm, seed, blocks))
+    for norm in () if quick else NORMS:
+        what = f"{norm}, 1 block: generators that `discover` finds"
+        yield equal(what, count(norm, 1, False)[0], discovered(norm, seed))
     for norm in NORMS[:1] if quick else NORMS:
         for affine in (False,) if quick else (False, True):
             what = f"{norm}{', gamma and beta' if affine else ''}, 2 blocks: directions"
@@ -228,7 +228,9 @@ def counts(seed: int, quick: bool) -> Iterator[Claim]:
                 scale = linear if affine else count("RMSNorm", 2, False)[0]
                 what = f"{what}, {'linear ones' if affine else 'of RMSNorm'}"
                 yield equal(what, scale, found, control=True)
+    if quick:
+        return
     told = count("LayerNorm", 2, False)[1]
     found = directions("LayerNorm", seed, False, 1e-5)
-    what = "LayerNorm with epsilon = 1e-5: the scale is lost"
+    what = "LayerNorm with epsilon = 1e-5: all but the scale"
     yield equal(what, told - 1, found)
