@@ -28,6 +28,7 @@ _CHAPTERS = {
     "teleportation": "conservation",
     "implicit-bias": "conservation",
     "dynamic-tanh": "conservation",
+    "input-expansion": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
