@@ -277,11 +277,11 @@ momentum and on any minibatches, keeps
   the learning rate $\eta(1+\sum c_k^2)$, not counting weight decay. With Adam it is
   $\eta(1+\sum|c_k|)$.
 
-The paper reads expanded inputs as symmetry breaking. In a network with biases they break
-no symmetry of the parameters. What they change is the rate of the bias, and its start:
-at the usual $U(\pm1/\sqrt{1+K})$, of one input, $B_0$ is spread $\sqrt{1+\sum c_k^2}$
-times as wide as $w$. Images that are enlarged have larger feature maps as well, which is
-not looked at here.
+The paper reads expanded inputs as symmetry breaking. In a network with biases they
+break no symmetry of the parameters. What they change is the rate of the bias, and its
+start: at the usual $U(\pm1/\sqrt{1+K})$, of one input, $B_0$ is spread
+$\sqrt{1+\sum c_k^2}$ times as wide as $w$. Images that are enlarged have larger feature
+maps as well, which is not looked at here.
 
 One symmetry of functions they do break: a network without biases and with an odd
 activation is odd, $f(-x)=-f(x)$, and half its mean squared error on points that are
