@@ -55,7 +55,7 @@ def data(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def faster(factor: float) -> optax.GradientTransformation:
     """The learning rate of the bias, times a factor: a group of its own."""
     labels = lambda tree: {n: "bias" if n == "bias" else "rest" for n in tree}
-    kinds = {"bias": optax.scale(factor), "rest": optax.identity()}
+    kinds: dict[Any, Any] = {"bias": optax.scale(factor), "rest": optax.identity()}
     return optax.multi_transform(kinds, labels)
 
 
