@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -15,19 +14,12 @@ from lagrangian.cli.parser import add_output
 from lagrangian.cli.shell import check_backend, say
 from lagrangian.cli.subject import add_data, add_model, load_subject
 from lagrangian.cli.systems import stage
-from lagrangian.errors import LagrangianError, TrainingStopped, nearest
+from lagrangian.errors import LagrangianError, TrainingStopped
 from lagrangian.files import check_writable, write_figure
+from lagrangian.learning.rules.names import RULES, rule_of_name
 
 if TYPE_CHECKING:
     from lagrangian.learning.discover.discovery import Discovery
-
-#: The learning rules by name: their classes in `lg.rules`.
-RULES = {
-    "heavy-ball": "HeavyBall",
-    "adam": "Adam",
-    "rmsprop": "RMSProp",
-    "lion": "Lion",
-}
 
 
 def add(commands: Any) -> None:
@@ -153,27 +145,7 @@ def _rule(name: str, values: dict[str, float]) -> Any:
                 f"`--set` is for rules of the library; `{name}` has numbers of its own."
             )
         return _own_rule(name)
-    if name not in RULES:
-        raise LagrangianError(
-            f"no rule `{name}`. {nearest(name, RULES)} Your own optax transformation "
-            "is `module:name`."
-        )
-    from lagrangian import rules
-
-    kind = getattr(rules, RULES[name])
-    known = inspect.signature(kind).parameters
-    if unknown := [key for key in values if key not in known]:
-        raise LagrangianError(
-            f"`{name}` has no `{unknown[0]}`. {nearest(unknown[0], known)}"
-        )
-    for key, parameter in known.items():
-        if parameter.default is parameter.empty and key not in values:
-            raise LagrangianError(
-                f"`{name}` got no value for `{key}`. Write `--set {key}=0.05`, or what "
-                "yours is."
-            )
-    flags = {key for key in values if isinstance(known[key].default, bool)}
-    return kind(**{k: bool(v) if k in flags else v for k, v in values.items()})
+    return rule_of_name(name, values)
 
 
 def _own_rule(name: str) -> Any:

@@ -8,9 +8,6 @@ from typing import Any
 
 from lagrangian.cli.parser import Parser
 
-#: For a network without data of its own.
-DEFAULT_DATA = "digits"
-
 
 def add_data(command: Parser) -> None:
     """Add `--data`."""
@@ -19,7 +16,7 @@ def add_data(command: Parser) -> None:
         metavar="PATH",
         completes=_datasets,
         help="your own: an .npz file, a folder of .npy files or of images; or the name "
-        f"of a set, such as gaussian-mixture ({DEFAULT_DATA})",
+        "of a set, such as gaussian-mixture (digits)",
     )
 
 
@@ -42,19 +39,6 @@ def _datasets() -> Iterable[str]:
 
 def load_subject(options: argparse.Namespace) -> Any:
     """(model, loss, data) of the user, or the library's own where one is not given."""
-    from lagrangian.networks.datasets import DATASETS, make_dataset
-    from lagrangian.networks.digits import cross_entropy
-    from lagrangian.networks.networks import default_network, mean_square
-    from lagrangian.networks.user import load_model, make_model
-    from lagrangian.networks.user_data import load_data
+    from lagrangian.networks.subject import load_subject
 
-    chosen = options.data or DEFAULT_DATA
-    if chosen in DATASETS:
-        dataset = make_dataset(chosen, options.seed)
-    else:
-        dataset = load_data(chosen)
-    named = options.model
-    factory = load_model(named) if named else default_network(dataset)
-    model = make_model(factory, dataset, options.seed)
-    loss = mean_square if dataset.classes is None else cross_entropy
-    return model, loss, (dataset.inputs, dataset.targets)
+    return load_subject(options.model, options.data, options.seed)

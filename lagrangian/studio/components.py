@@ -103,20 +103,26 @@ class Formulas(JSComponent):
       const list = document.createElement('div');
       list.className = 'formulas';
       el.append(status, list);
+      let shown = [], section = null;
+      // Rows arrive one by one: those that stand there stay as they are.
       function show() {
-        const parts = [];
-        let section = null;
-        for (const row of model.rows) {
+        const rows = model.rows.map((row) => JSON.stringify(row));
+        if (shown.some((row, i) => row !== rows[i])) {
+          list.replaceChildren();
+          shown = [];
+          section = null;
+        }
+        for (const row of model.rows.slice(shown.length)) {
           if (row.section !== section) {
             section = row.section;
             const heading = document.createElement('div');
             heading.className = 'section';
             heading.textContent = section;
-            parts.push(heading);
+            list.append(heading);
           }
-          parts.push(drawn(row));
+          list.append(drawn(row));
         }
-        list.replaceChildren(...parts);
+        shown = rows;
       }
       function say() { status.textContent = model.status; }
       model.on('rows', show);
@@ -163,7 +169,7 @@ class Mechanism(JSComponent):
         pen.clearRect(0, 0, width, width);
         if (frames.length) {
           const share = ((now - start) / 1000 / model.duration) % 1;
-          const k = Math.floor(share * frames.length);
+          const k = Math.max(0, Math.floor(share * frames.length));
           const points = frames[k];
           pen.lineWidth = 1;
           points.forEach((_, i) => {

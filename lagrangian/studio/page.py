@@ -13,6 +13,7 @@ import panel as pn
 from lagrangian.errors import LagrangianError
 from lagrangian.studio.components import STYLE
 from lagrangian.studio.derive import Derive
+from lagrangian.studio.learn import Learn
 from lagrangian.studio.simulate import Simulate
 from lagrangian.studio.theorems import Theorems
 from lagrangian.version import __version__
@@ -24,9 +25,9 @@ KATEX = str(Path(__file__).parent / "katex")
 
 def page() -> Any:
     """A page of its own for every window, with processes of its own."""
-    simulate, theorems = Simulate(), Theorems()
+    simulate, learn, theorems = Simulate(), Learn(), Theorems()
     derive = Derive(changed=simulate.show)
-    for tab in (derive, simulate, theorems):
+    for tab in (derive, simulate, learn, theorems):
         pn.state.on_session_destroyed(lambda context, tab=tab: tab.close())
     head = pn.pane.HTML(
         f"<h1>lagrangian <small>{__version__}</small></h1>", stylesheets=[STYLE]
@@ -34,6 +35,7 @@ def page() -> Any:
     tabs = pn.Tabs(
         ("Derive", derive.view),
         ("Simulate", simulate.view),
+        ("Learn", learn.view),
         ("Theorems", theorems.view),
         sizing_mode="stretch_width",
     )
@@ -69,12 +71,7 @@ def serve(port: int = 0, browser: bool = True) -> None:
     print(f"The page is at {address}\nCtrl-C ends it.", flush=True)
     if browser:
         server.io_loop.add_callback(webbrowser.open, address)
-    try:
-        server.run_until_shutdown()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.stop()
+    server.run_until_shutdown()
 
 
 def _free(port: int) -> int:

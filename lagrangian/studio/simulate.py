@@ -79,7 +79,7 @@ class Simulate:
         self._portrait.line("q", "v", source=self._phase, color=Colorblind[4][0])
         self._energies = self._figure("t", "|E - E(0)| / |E(0)|", y_axis_type="log")
         for source, colour, dash, name in zip(
-            self._drift, Colorblind[4][::3], ("solid", "dashed"),
+            self._drift, ("#0072b2", "#d55e00"), ("solid", "dashed"),
             ("solver", "beside it"), strict=True,
         ):  # fmt: skip
             self._energies.line(

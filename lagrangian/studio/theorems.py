@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import queue
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +11,9 @@ import panel as pn
 
 from lagrangian.errors import LagrangianError
 from lagrangian.studio.components import STYLE, Formulas, preformatted
-from lagrangian.studio.worker import Worker
+from lagrangian.studio.worker import Worker, reported
 from lagrangian.theorems.catalogue import NAMES, title_and_source, verify
+from lagrangian.theorems.theorem import Verification
 
 
 @dataclass(frozen=True)
@@ -40,25 +39,21 @@ def verified(name: str, seed: int, quick: bool) -> Iterator[str | Verified]:
     Raises:
         LagrangianError: from `verify`.
     """
-    said: queue.Queue[Any] = queue.Queue()
+    work = lambda report: verify(name, seed, report=report, quick=quick)
+    for found in reported(work):
+        yield found if isinstance(found, str) else _shown(found)
 
-    def run() -> None:
-        try:
-            said.put(verify(name, seed, report=said.put, quick=quick))
-        except BaseException as error:
-            said.put(error)
 
-    threading.Thread(target=run, daemon=True).start()
-    while isinstance(sentence := said.get(), str):
-        yield sentence
-    if isinstance(sentence, BaseException):
-        raise sentence
+def _shown(found: Verification) -> Verified:
     file = io.BytesIO()
-    sentence.figure().savefig(file, format="png", dpi=90)
-    yield Verified(
-        sentence.holds, str(sentence), sentence.evidence.derivation, file.getvalue(),
-        sentence.to_json(),
-    )  # fmt: skip
+    found.figure().savefig(file, format="png", dpi=90)
+    return Verified(
+        found.holds,
+        str(found),
+        found.evidence.derivation,
+        file.getvalue(),
+        found.to_json(),
+    )
 
 
 class Theorems:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import queue
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -127,3 +129,27 @@ def _serve(pipe: Any, modules: tuple[str, ...]) -> None:
             except Exception as error:
                 said = f"unforeseen: {type(error).__name__}: {error}"
                 pipe.send(("failed", LagrangianError(said)))
+
+
+def reported(work: Callable[[Callable[[Any], None]], Any]) -> Iterator[Any]:
+    """What `work` hands to the function that it is given, and at last what it returns.
+
+    Raises:
+        Exception: as `work` raised it.
+    """
+    said: queue.Queue[tuple[str, Any]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            said.put(("done", work(lambda part: said.put(("part", part)))))
+        except BaseException as error:
+            said.put(("failed", error))
+
+    threading.Thread(target=run, daemon=True).start()
+    while True:
+        kind, found = said.get()
+        if kind == "failed":
+            raise found
+        yield found
+        if kind == "done":
+            return

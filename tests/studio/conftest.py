@@ -41,7 +41,13 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def address(chromium, tmp_path_factory):
+def studio_folder(tmp_path_factory):
+    """Where the command runs."""
+    return tmp_path_factory.mktemp("studio")
+
+
+@pytest.fixture(scope="session")
+def address(chromium, studio_folder):
     """Where `lagrangian studio` says that the page is."""
     command = [sys.executable, "-c", "from lagrangian.cli.main import main; main()"]
     process = subprocess.Popen(
@@ -49,7 +55,7 @@ def address(chromium, tmp_path_factory):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=tmp_path_factory.mktemp("studio"),
+        cwd=studio_folder,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )

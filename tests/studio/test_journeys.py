@@ -145,6 +145,33 @@ def test_a_theorem_is_verified(page):
     assert page.locator("img").count() == 1
 
 
+def test_a_network_learns_and_its_laws_hold(page):
+    open_tab(page, "Learn")
+    page.locator(".train button").click()
+    page.get_by_text("400 of 400 steps").wait_for()
+    verdicts = page.locator("pre.table", has_text="continuous error")
+    verdicts.wait_for()
+    assert "fails" not in verdicts.inner_text()
+    assert (
+        "scale of conv1.kernel[..., k]" in page.locator("pre.table").first.inner_text()
+    )
+
+
+def test_code_is_run_by_permission_alone(page, studio_folder):
+    """A module writes a file as it is imported."""
+    (studio_folder / "marking.py").write_text("open('imported', 'w').close()\n")
+    open_tab(page, "Learn")
+    page.locator(".field-model input").fill("marking:Network")
+    page.locator(".field-model input").press("Enter")
+    page.locator(".train button").click()
+    page.get_by_text("is code of yours").wait_for()
+    assert not (studio_folder / "imported").exists()
+    page.locator(".allowed input").check()
+    page.locator(".train button").click()
+    page.get_by_text("has no `Network`").wait_for()
+    assert (studio_folder / "imported").exists()
+
+
 def test_nothing_is_served_without_the_token(chromium, address):
     place = urlsplit(address)
     for path in ("/", "/studio", "/" + "a" * 22):
