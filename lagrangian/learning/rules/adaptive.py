@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxtyping import PyTree
 from optax import GradientTransformation
 
+from lagrangian.learning.rules.block_adam import scale_by_block_adam
 from lagrangian.learning.rules.rule import (
     Rule,
     check_learning_rate,
@@ -289,7 +290,7 @@ class Adam(AdaptiveRule):
         return super().recursion_parameters(learning_rate) | own
 
     def optax(self) -> GradientTransformation:
-        scaling = _scale_by_block_adam if self.per_block else optax.scale_by_adam
+        scaling = scale_by_block_adam if self.per_block else optax.scale_by_adam
         return self._chain(scaling(self.b1, self.b2, self.eps))
 
     def trace(self, state: PyTree) -> Any:
@@ -303,30 +304,6 @@ class Adam(AdaptiveRule):
             return jnp.broadcast_to(jnp.sqrt(v / weights) + self.eps, jnp.shape(g))
 
         return jax.tree.map(of_array, adam.nu, gradient)
-
-
-def _scale_by_block_adam(b1: float, b2: float, eps: float) -> GradientTransformation:
-    """Adam with one average of |g|^2 for each array."""
-
-    def init(params: PyTree) -> Any:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        squares = jax.tree.map(lambda q: jnp.zeros((), q.dtype), zeros)
-        return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), zeros, squares)
-
-    def update(updates: PyTree, state: Any, params: PyTree = None) -> Any:
-        count = optax.safe_increment(state.count)
-        mean = jax.tree.map(lambda p, g: b1 * p + (1 - b1) * g, state.mu, updates)
-        squares = jax.tree.map(
-            lambda v, g: b2 * v + (1 - b2) * jnp.sum(g**2), state.nu, updates
-        )
-
-        def moved(p: Any, v: Any) -> Any:
-            return p / (1 - b1**count) / (jnp.sqrt(v / (1 - b2**count)) + eps)
-
-        after = optax.ScaleByAdamState(count, mean, squares)
-        return jax.tree.map(moved, mean, squares), after
-
-    return GradientTransformation(init, update)
 
 
 @dataclass(frozen=True)
