@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxtyping import PyTree
 from optax import GradientTransformation
 
+from lagrangian.learning.rules.block_adam import scale_by_block_adam
 from lagrangian.learning.rules.rule import (
     Rule,
     check_learning_rate,
@@ -37,6 +38,7 @@ from lagrangian.symbolic.algebra.blocks import Block, EngineBlock
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Loss
+from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 from lagrangian.symbolic.laws.backward_error import Average, Recursion
 from lagrangian.symbolic.laws.discrete import learning_rate, momentum, weight_decay
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
@@ -218,8 +220,19 @@ class Adam(AdaptiveRule):
         eps: added to the root.
         weight_decay: lambda >= 0.
         decoupled: whether the decay acts on q directly (AdamW) or through the gradient.
+        per_block: whether G^2 is one number for a whole array, the average of |g|^2
+            over it, summed. A step then has a length of about eta for each array, and
+            rotations of an array keep their law, as its metric is the same everywhere.
 
     >>> import lagrangian as lg
+    >>> print(lg.rule(lg.Adam(0.1, b1=0.0, eps=0.0, per_block=True).optax()))
+    Optax rule (a metric at the state, eta = 1/10)
+      u = -g/(10*sqrt(nu'/(1 - (999/1000)**(k + 1))))
+      nu' = 999*nu/1000 + sum(g**2)/1000
+      kinetic energy: T = m/2 <v, D v>, D = sqrt(nu'/(1 - (999/1000)**(k + 1)))
+      eta = 1/10, m = 1/2 eta, mu = 1
+      keeps rotation, permutation, translation
+      breaks scale and rescale (the size of a move does not follow that of q)
     >>> rule = lg.Adam(1e-3, weight_decay=1e-2)
     >>> rule.b1, rule.is_euclidean
     (0.9, False)
@@ -230,6 +243,7 @@ class Adam(AdaptiveRule):
     eps: float = 1e-8
     weight_decay: float = 0.0
     decoupled: bool = True
+    per_block: bool = False
 
     def __post_init__(self) -> None:
         check_learning_rate(self.learning_rate)
@@ -250,18 +264,23 @@ class Adam(AdaptiveRule):
     def _decay(self) -> tuple[float, bool]:
         return self.weight_decay, self.decoupled
 
+    def _squared(self, g: Any) -> Any:
+        return Inner(g, g) if self.per_block else g**2
+
     def _divided(self, g: Any) -> Any:
-        return -g / (sp.sqrt(g**2) + self.eps)
+        return -g / (sp.sqrt(self._squared(g)) + self.eps)
 
     @property
     def _mass_in_steps(self) -> float:
         return (1 + self.b1) / (2 * (1 - self.b1))
 
     def _averaged(self, name: str, g: Any) -> tuple[Any, dict[Any, Average]]:
-        mean, squares = EngineBlock(f"P({name})"), EngineBlock(f"V({name})")
-        return -mean / (sp.sqrt(squares) + _eps), {
+        mean, squares = EngineBlock(f"P({name})"), f"V({name})"
+        own = EngineSymbol(squares, positive=True)
+        own = own if self.per_block else EngineBlock(squares)
+        return -mean / (sp.sqrt(own) + _eps), {
             mean: Average(momentum, g),
-            squares: Average(_second, g**2),
+            own: Average(_second, self._squared(g)),
         }
 
     def recursion_parameters(
@@ -271,7 +290,8 @@ class Adam(AdaptiveRule):
         return super().recursion_parameters(learning_rate) | own
 
     def optax(self) -> GradientTransformation:
-        return self._chain(optax.scale_by_adam(self.b1, self.b2, self.eps))
+        scaling = scale_by_block_adam if self.per_block else optax.scale_by_adam
+        return self._chain(scaling(self.b1, self.b2, self.eps))
 
     def trace(self, state: PyTree) -> Any:
         return optax.tree.get(state, "mu")
@@ -279,7 +299,11 @@ class Adam(AdaptiveRule):
     def metric(self, new_state: PyTree, gradient: PyTree, state: PyTree) -> Any:
         adam = optax.tree.get(new_state, "ScaleByAdamState")
         weights = 1 - self.b2**adam.count
-        return jax.tree.map(lambda v: jnp.sqrt(v / weights) + self.eps, adam.nu)
+
+        def of_array(v: Any, g: Any) -> Any:
+            return jnp.broadcast_to(jnp.sqrt(v / weights) + self.eps, jnp.shape(g))
+
+        return jax.tree.map(of_array, adam.nu, gradient)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ RULES = {
     "rmsprop": lg.RMSProp(1e-3, weight_decay=1e-3),
     "adam": lg.Adam(1e-3),
     "adamw": lg.Adam(1e-3, weight_decay=0.1),
+    "adamw per block": lg.Adam(1e-3, weight_decay=0.1, per_block=True),
     "lion": lg.Lion(1e-3, weight_decay=0.1),
     "sign descent": lg.Lion(1e-3, b1=0.0, b2=0.0),
     "mirror": lg.MirrorDescent(

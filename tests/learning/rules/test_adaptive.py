@@ -1,5 +1,6 @@
 """RMSProp, Adam, AdamW, Lion and sign descent: twins, flows, metrics."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -36,6 +37,31 @@ def test_the_twin_of_optax(name, discrete, start):
     )
 
 
+def test_adam_per_block_by_its_definition():
+    """One average of |g|^2 for each array; and its metric is the same all over one."""
+    rule = lg.Adam(0.01, 0.8, 0.95, eps=1e-3, weight_decay=0.1, per_block=True)
+    generator = np.random.default_rng(0)
+    q = {"a": generator.normal(size=(3, 2)), "b": generator.normal(size=4)}
+    gradients = [{k: generator.normal(size=a.shape) for k, a in q.items()}] * 2
+    gradients += [{k: generator.normal(size=a.shape) for k, a in q.items()}]
+    with jax.enable_x64(True):
+        theirs = jax.tree.map(jnp.asarray, q)
+        tx = rule.optax()
+        state = tx.init(theirs)
+        m, v = {k: 0 * a for k, a in q.items()}, dict.fromkeys(q, 0.0)
+        for n, g in enumerate(gradients, 1):
+            updates, after = tx.update(g, state, theirs)
+            metric = rule.metric(after, g, state)
+            theirs, state = optax.apply_updates(theirs, updates), after
+            for k in q:
+                m[k] = 0.8 * m[k] + 0.2 * g[k]
+                v[k] = 0.95 * v[k] + 0.05 * np.sum(g[k] ** 2)
+                root = np.sqrt(v[k] / (1 - 0.95**n)) + 1e-3
+                q[k] = q[k] - 0.01 * (m[k] / (1 - 0.8**n) / root + 0.1 * q[k])
+                np.testing.assert_allclose(theirs[k], q[k], rtol=1e-14)
+                np.testing.assert_allclose(metric[k], np.full_like(q[k], root))
+
+
 @pytest.mark.parametrize("name", TWINS)
 def test_the_covector_and_the_metric_of_a_step(name, slope, start):
     """p' = memory p + gain (g + decay q), and the update is -eta p'/G or near it."""
@@ -65,9 +91,10 @@ def test_the_covector_and_the_metric_of_a_step(name, slope, start):
     [
         lambda eta: lg.RMSProp(eta, 0.5),
         lambda eta: lg.Adam(eta, 0.2, 0.6, weight_decay=0.1),
+        lambda eta: lg.Adam(eta, 0.2, 0.6, weight_decay=0.1, per_block=True),
         lambda eta: lg.Lion(eta, 0.5, 0.6, weight_decay=0.1),
     ],
-    ids=["rmsprop", "adamw", "lion"],
+    ids=["rmsprop", "adamw", "per block", "lion"],
 )
 def test_the_first_order_flow(make, discrete, first_order, start, order):
     """As the learning rate goes to zero, the averages catch up with the gradient."""

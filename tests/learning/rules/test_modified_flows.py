@@ -11,6 +11,7 @@ MODIFIED = {
     "adam": lambda eta: lg.Adam(eta, 0.3, 0.4),
     "adam with L2": lambda eta: lg.Adam(eta, 0.3, 0.4, weight_decay=0.2, decoupled=0),
     "adamw": lambda eta: lg.Adam(eta, 0.3, 0.4, weight_decay=0.5),
+    "adam per block": lambda eta: lg.Adam(eta, 0.3, 0.4, per_block=True),
     "lion": lambda eta: lg.Lion(eta, 0.5, 0.6, weight_decay=0.5),
     "heavy ball": lambda eta: lg.HeavyBall(eta, 0.3, weight_decay=0.2),
     "nesterov, dampened, decoupled": lambda eta: lg.HeavyBall(

@@ -85,6 +85,9 @@ def _why(update: Any, part: Part, frozen: Any) -> str:
         return (
             "it sets q anew in every step, from averages that it keeps (dual averaging)"
         )
+    rows = [update, *(s.update for s in part.states)]
+    if any(coefficients_of_decay(row)[0].has(count) for row in rows):
+        return "its weight decay changes with the step"
     known = {v for s in frozen for v in (s.before, s.after)}
     other = sorted(
         s.name

@@ -238,6 +238,46 @@ def test_schedules_are_read(schedule):
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-16)
 
 
+DECAY = optax.linear_schedule(0.1, 0.01, 50)
+_DECAYED = optax.inject_hyperparams(optax.add_decayed_weights)(weight_decay=DECAY)
+UNUSUAL = {
+    "decay through the trace": optax.chain(_DECAYED, optax.sgd(0.02, 0.9)),
+    "decay past the trace": optax.chain(
+        optax.trace(0.9), _DECAYED, optax.scale_by_learning_rate(0.02)
+    ),
+    "adamw": optax.inject_hyperparams(optax.adamw)(1e-3, weight_decay=DECAY),
+    "2-Adam": optax.chain(
+        *[optax.scale_by_adam()] * 2, optax.scale_by_learning_rate(1e-3)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_schedules_of_decay_and_chains_of_adam_have_their_exact_law(
+    name, network, small_data, symmetries
+):
+    """And where there is no continuous law, why."""
+    tx = UNUSUAL[name]
+
+    def cross_entropy(model, batch):
+        says = jax.nn.log_softmax(model(batch[0]))
+        return -jnp.take_along_axis(says, batch[1][:, None], axis=1).mean()
+
+    scales = symmetries[:2]
+    run = lg.train(
+        network(), cross_entropy, small_data, tx, 60, observe=scales, batch_size=16
+    )
+    rule = lg.rule(tx)
+    if name.startswith("decay"):
+        assert "its weight decay changes with the step" in str(rule)
+    if name == "adamw":
+        decay = sp.lambdify(count, rule.kind.decoupled)
+        assert float(decay(25)) == pytest.approx(float(DECAY(25)), rel=1e-6)
+    for row in lg.check(run, scales):
+        assert row.holds and row.discrete < 1e-12 and row.continuous is None, row
+        assert "so there is no continuous law" in row.reason
+
+
 _LION = pytest.mark.xfail(strict=True, reason="a sign times a schedule is not told")
 
 
