@@ -32,6 +32,7 @@ _CHAPTERS = {
     "equilibrium": "adaptive",
     "adam-stability": "adaptive",
     "discrete-noether": "dynamics",
+    "equation-of-motion": "dynamics",
     "phase-transitions": "noise",
     "law-of-balance": "noise",
     "symmetry-constraint": "noise",
