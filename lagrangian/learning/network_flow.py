@@ -43,6 +43,7 @@ from lagrangian.learning.network_motions import (
 )
 from lagrangian.learning.network_path import NetworkPath, named
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.prompt import AtPrompt
 
 
 def network_flow(
@@ -138,7 +139,7 @@ def _beside(network: Network, rule: Rule) -> Any:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class NetworkFlow:
+class NetworkFlow(AtPrompt):
     """A flow of a learning rule on the loss of a model; made by `network_flow`.
 
     Attributes:
@@ -146,6 +147,16 @@ class NetworkFlow:
         q0: where it starts by default: float64 arrays by the path of each parameter;
             None if that is not known.
         v0: likewise its initial velocity; None for a first-order flow.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> flow = lg.network_flow(model, loss, data, lg.HeavyBall(0.1))
+    >>> flow.order, flow.q0["w"].dtype
+    ('second', dtype('float64'))
     """
 
     rule: Rule
@@ -155,7 +166,9 @@ class NetworkFlow:
     _network: Network
     _motion: Any
 
-    def __repr__(self) -> str:
+    _next = "`.integrate(t=(0, 1))`"
+
+    def __str__(self) -> str:
         return (
             f"NetworkFlow({named(self.order)}; {self.rule}; {self._network.start.size} "
             f"parameters; float64, {jax.default_backend()})"

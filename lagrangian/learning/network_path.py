@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 
 from lagrangian.errors import UnknownBlock, nearest
 from lagrangian.flows.path import Path
+from lagrangian.flows.series import series
 from lagrangian.flows.to_xarray import Labelled
 from lagrangian.learning.model import split
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
@@ -39,6 +40,17 @@ class NetworkPath(Path):
         q, v: parameters and velocities: for each dotted path an array whose first axis
             are the times.
         steps: how many steps the solver took.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> flow = lg.network_flow(model, loss, data, lg.HeavyBall(0.1), order=0)
+    >>> path = flow.integrate(t=(0, 0.5), points=3)
+    >>> path["w"].shape, bool(path.losses[-1] < path.losses[0])
+    ((3, 3), True)
     """
 
     flow: Any
@@ -47,7 +59,9 @@ class NetworkPath(Path):
     v: dict[str, np.ndarray]
     steps: int
 
-    def __repr__(self) -> str:
+    _next = "`.losses`, `.model(-1)`, `.distance(model)`, `.plot()`, `.save(file)`"
+
+    def __str__(self) -> str:
         span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
         order, count = named(self.flow.order), len(self.t)
         return f"NetworkPath({order}; {count} times{span}; {self.steps} steps; float64)"
@@ -62,7 +76,7 @@ class NetworkPath(Path):
             raise UnknownBlock(
                 f"the model has no parameter `{name}`. {nearest(str(name), known)}"
             )
-        return self.q[name]
+        return series(self.q[name])
 
     def labelled(self) -> dict[str, Labelled]:
         """Parameters, their velocities and the loss."""
@@ -123,7 +137,7 @@ class NetworkPath(Path):
         with jax.enable_x64(True):
             # One time after another: together, the states may be large.
             at = lambda q: network.loss(network.join(q, "the path"))
-            return np.asarray(jax.lax.map(at, self.q))
+            return series(np.asarray(jax.lax.map(at, self.q)))
 
     def evaluate(
         self, expression: sp.Expr, maps: Mapping[Any, Any] | None = None
@@ -153,7 +167,7 @@ class NetworkPath(Path):
             return jnp.asarray(evaluate([expression], values)[0])
 
         with jax.enable_x64(True):
-            return np.asarray(jax.lax.map(at, (self.q, self.v, self.t)))
+            return series(np.asarray(jax.lax.map(at, (self.q, self.v, self.t))))
 
     def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:
         """The charge of a law at each time; shape (times,) or (times, units)."""

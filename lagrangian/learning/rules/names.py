@@ -1,0 +1,49 @@
+"""The learning rules by name, for the shell and for pages."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from lagrangian.errors import LagrangianError, nearest
+
+if TYPE_CHECKING:
+    from lagrangian.learning.rules.rule import Rule
+
+#: The class, by its file in this folder.
+RULES = {
+    "heavy-ball": "heavy_ball.HeavyBall",
+    "adam": "adaptive.Adam",
+    "rmsprop": "adaptive.RMSProp",
+    "lion": "adaptive.Lion",
+}
+
+
+def rule_of_name(name: str, values: Mapping[str, float]) -> Rule:
+    """The rule of that name with its numbers.
+
+    Raises:
+        LagrangianError: there is none, or it takes no such numbers.
+    """
+    if name not in RULES:
+        raise LagrangianError(
+            f"no rule `{name}`. {nearest(name, RULES)} Your own optax transformation "
+            "is `module:name`."
+        )
+    module, _, kind_name = RULES[name].partition(".")
+    kind = getattr(import_module(f"lagrangian.learning.rules.{module}"), kind_name)
+    known = inspect.signature(kind).parameters
+    if unknown := [key for key in values if key not in known]:
+        raise LagrangianError(
+            f"`{name}` has no `{unknown[0]}`. {nearest(unknown[0], known)}"
+        )
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in values:
+            raise LagrangianError(
+                f"`{name}` got no value for `{key}`. Write `--set {key}=0.05`, or what "
+                "yours is."
+            )
+    flags = {key for key in values if isinstance(known[key].default, bool)}
+    return kind(**{k: bool(v) if k in flags else v for k, v in values.items()})
