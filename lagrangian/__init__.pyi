@@ -72,9 +72,9 @@ from .learning.gradient_noise import (
 )
 from .learning.network_flow import (
     NetworkFlow as NetworkFlow,
-    NetworkPath as NetworkPath,
     network_flow as network_flow,
 )
+from .learning.network_path import NetworkPath as NetworkPath
 from .learning.orbit import (
     Orbit as Orbit,
 )

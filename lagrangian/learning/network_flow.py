@@ -7,35 +7,43 @@ many arrays the model has. No matrix is ever formed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sympy as sp
 from jaxtyping import PyTree
 
-from lagrangian.errors import LagrangianError, UnknownBlock, nearest
-from lagrangian.flows.arguments import check_tolerance, output_times
+from lagrangian.errors import LagrangianError
+from lagrangian.flows.arguments import (
+    check_tolerance,
+    output_times,
+    whole_number,
+)
 from lagrangian.flows.flow import Flow
-from lagrangian.flows.path import Path
-from lagrangian.flows.series import series
 from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
-from lagrangian.flows.to_xarray import Labelled
 from lagrangian.learning.flat_loss import Network
-from lagrangian.learning.model import split
-from lagrangian.learning.network_motions import ORDERS, PARAMETERS, differs
+from lagrangian.learning.network_motions import (
+    ERROR,
+    LOSS,
+    PARAMETERS,
+    BlockwiseMotion,
+    TangentMotion,
+    at_start,
+    differs,
+    flow_through,
+    gradient_flow,
+    remembers,
+    second_order_flow,
+    tangent_motion,
+)
+from lagrangian.learning.network_path import NetworkPath, named
 from lagrangian.learning.rules.rule import Rule
-from lagrangian.lowering.evaluate import check_lowerable, evaluate
-from lagrangian.lowering.pytrees import pick
 from lagrangian.prompt import AtPrompt
-from lagrangian.symbolic.algebra.blocks import Block
-from lagrangian.symbolic.algebra.coordinates import time
-from lagrangian.symbolic.laws.noether import Law
 
 
 def network_flow(
@@ -43,50 +51,59 @@ def network_flow(
     loss: Callable[[Any, Any], Any],
     batch: PyTree,
     rule: Rule,
-    order: str = "second",
+    order: int | Literal["second"] = "second",
 ) -> NetworkFlow:
     """A flow that training `model` by `rule` on the whole of `batch` follows.
 
     With eta the learning rate, in the time t = eta step, and from rest as optax starts:
 
-    - "gradient": the first-order flow of the rule, at an error of order eta;
-    - "second": the Euler-Lagrange equation of its Lagrangian, from the velocity
-      `rule.initial_velocity`, at an error of order eta^2 (Tanaka & Kunin, "Noether's
-      Learning Dynamics", 2021, but for the velocity);
-    - "modified": the flow of backward error analysis through eta^1, at an error of
-      order eta^2 once the trace has grown (Barrett & Dherin, "Implicit Gradient
-      Regularization", 2021, with momentum). It starts at `rule.start_offset` beside
-      q, which is eta beta grad F/(1 - beta)^2 for the heavy ball. Where a rule divides
-      by the size of the gradient, it is for stretches on which no entry of the gradient
-      is near zero.
+    - "second": the Euler-Lagrange equation of its Lagrangian, of second order in time,
+      from the velocity `rule.initial_velocity`, at an error of order eta^2 (Tanaka &
+      Kunin, "Noether's Learning Dynamics", 2021, but for the velocity);
+    - n = 0, 1, 2, 3, ...: of first order in time, q' = f_0 + eta f_1 + ... + eta^n f_n
+      by backward error analysis (`lg.modified_flow`), at an error of order eta^(n+1).
+      0 is the gradient flow, qdot = -grad F/(1 - beta) for the heavy ball; 1 adds
+      implicit gradient regularisation (Barrett & Dherin, "Implicit Gradient
+      Regularization", 2021); all of them are the equation of motion of Miyagawa,
+      "Toward equation of motion for deep neural networks" (2022), here for momentum,
+      too. The series is asymptotic: it is for learning rates well below 1/|Hess F|.
+
+    A rule with a memory follows the latter once its trace has grown, as if it had
+    started beside q: n = 1 starts at `rule.start_offset`, which is
+    eta beta grad F/(1 - beta)^2 for the heavy ball. That is right to first order, so
+    from n = 2 on such a rule needs the `q0` of a run that has gone on for some time.
+    Where a rule divides by the size of the gradient, n > 0 is for stretches on which no
+    entry of the gradient is near zero.
 
     Args:
         model: a Flax NNX module, or a pytree of arrays such as Linen's
             `variables["params"]`. It is not changed. Floating-point arrays are taken to
             float64; batch statistics and random streams stay as they are.
-        loss: `loss(model, batch)`, a scalar, differentiable; twice for "modified".
+        loss: `loss(model, batch)`, a scalar, differentiable; n + 1 times for n.
         batch: what `loss` gets, in any pytree.
         rule: the learning rule, with a constant learning rate.
-        order: "gradient", "second" or "modified".
+        order: "second", or a whole number n. A step costs about as much as 2^n
+            gradients.
 
     Raises:
         LagrangianError: an unknown order; a model without floating-point parameters; a
             loss that is no scalar or not finite; a rule that has no such flow.
 
+    >>> import jax.numpy as jnp
     >>> import lagrangian as lg
-    >>> import numpy as np
-    >>> data = np.eye(4, 3)
-    >>> def loss(model, batch):
-    ...     return ((batch @ model["w"] - 1) ** 2).mean()
-    >>> model = {"w": np.zeros(3)}
-    >>> rule = lg.HeavyBall(0.1, momentum=0.9)
-    >>> flow = lg.network_flow(model, loss, data, rule)
-    >>> flow.v0["w"].round(3)               # that of a run from rest
-    array([0.263, 0.263, 0.263])
+    >>> def loss(w, scale):
+    ...     return scale * jnp.sum(w["w"] ** 2) / 2
+    >>> rule = lg.HeavyBall(0.1)
+    >>> for n in range(3):  # the run multiplies by 1 - eta at every step
+    ...     flow = lg.network_flow({"w": np.ones(1)}, loss, 1.0, rule, order=n)
+    ...     print(f"{flow.integrate((0, 1), points=2).q['w'][-1, 0] - 0.9**10:.5f}")
+    0.01920
+    0.00126
+    0.00009
     """
-    if order not in ORDERS:
-        known = ", ".join(f'"{name}"' for name in ORDERS)
-        raise LagrangianError(f"`order` is {order!r}; pass one of {known}.")
+    if order != "second":
+        known = 'pass "second", or n = 0, 1, 2, ...; 0 is the gradient flow'
+        order = whole_number(order, "order", 0, known)
     if callable(rule.learning_rate):
         raise LagrangianError(
             "`rule` has a learning-rate schedule, and a flow has one learning rate. "
@@ -94,15 +111,31 @@ def network_flow(
         )
     with jax.enable_x64(True):
         network = Network(model, loss, batch)
-        if order != "gradient" and differs(network, rule):
+        if order != 0 and differs(network, rule):
             raise LagrangianError(
                 f"`rule` does not treat all arrays alike, and `order` is {order!r}. "
-                'Supported is `order="gradient"` then; or a rule for all of them.'
+                "Supported is `order=0` then; or a rule for all of them."
             )
-        motion, start, velocity = ORDERS[order](network, rule)
-        q0 = jax.device_get(network.split(start))
-        v0 = None if velocity is None else jax.device_get(network.split(velocity))
+        q0: Any = network.start
+        v0 = None
+        if order == "second":
+            motion, v0 = second_order_flow(network, rule)
+        elif order == 0:
+            motion = gradient_flow(network, rule)
+        else:
+            motion = flow_through(network, rule, order)
+            q0 = q0 + _beside(network, rule)
+            if order > 1 and remembers(rule):
+                q0 = None
+        q0, v0 = (
+            None if x is None else jax.device_get(network.split(x)) for x in (q0, v0)
+        )
     return NetworkFlow(rule, order, q0, v0, network, motion)
+
+
+def _beside(network: Network, rule: Rule) -> Any:
+    """How far from its start the slow motion of a run from rest seems to start."""
+    return at_start(network, rule, rule.start_offset(LOSS)[PARAMETERS])
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -111,7 +144,8 @@ class NetworkFlow(AtPrompt):
 
     Attributes:
         rule, order: as they were given.
-        q0: where it starts by default: float64 arrays by the path of each parameter.
+        q0: where it starts by default: float64 arrays by the path of each parameter;
+            None if that is not known.
         v0: likewise its initial velocity; None for a first-order flow.
 
     >>> import lagrangian as lg
@@ -126,8 +160,8 @@ class NetworkFlow(AtPrompt):
     """
 
     rule: Rule
-    order: str
-    q0: dict[str, np.ndarray]
+    order: int | Literal["second"]
+    q0: dict[str, np.ndarray] | None
     v0: dict[str, np.ndarray] | None
     _network: Network
     _motion: Any
@@ -136,7 +170,7 @@ class NetworkFlow(AtPrompt):
 
     def __str__(self) -> str:
         return (
-            f"NetworkFlow({self.order}; {self.rule}; {self._network.start.size} "
+            f"NetworkFlow({named(self.order)}; {self.rule}; {self._network.start.size} "
             f"parameters; float64, {jax.default_backend()})"
         )
 
@@ -168,22 +202,20 @@ class NetworkFlow(AtPrompt):
                 being finite, or the energy of a second-order flow did not fall as its
                 friction says; carries the path until then.
             UnknownBlock: `q0` or `v0` without an array of some parameter.
+            LagrangianError: no `q0`, where the flow knows of none.
         """
         times = output_times(t, points)
         check_tolerance(tol)
         if v0 is not None and self.v0 is None:
             raise LagrangianError(
-                f"`v0` was given to the {self.order} flow, whose velocity follows from "
-                'its position. Leave it out, or make the flow with `order="second"`.'
+                f"`v0` was given to the flow of {named(self.order)}, whose velocity "
+                "follows from its position. Leave it out, or make the flow with "
+                '`order="second"`.'
             )
-        if isinstance(solver, Solver):
-            raise LagrangianError(
-                f"`solver` is {solver}, which is for scalar coordinates. Pass a solver "
-                "of diffrax, such as `diffrax.Dopri8()`."
-            )
+        _check_blocks(solver)
         network, v0 = self._network, self.v0 if v0 is None else v0
         with jax.enable_x64(True):
-            q = {PARAMETERS.name: network.join(self.q0 if q0 is None else q0, "`q0`")}
+            q = {PARAMETERS.name: self._start(q0)}
             v = {} if v0 is None else {PARAMETERS.name: network.join(v0, "`v0`")}
             guard = self._motion.guard() if isinstance(self._motion, Flow) else None
             rates = guard.rates if guard else ()
@@ -200,146 +232,100 @@ class NetworkFlow(AtPrompt):
             raise stopped_early(found, path)
         return path
 
+    def leading_error(
+        self,
+        t: Sequence[float | int],
+        *,
+        q0: PyTree | None = None,
+        solver: diffrax.AbstractSolver | None = None,
+        tol: float = 1e-9,
+        points: int = 201,
+        max_steps: int = 1_000_000,
+    ) -> dict[str, np.ndarray]:
+        """How far the flow will be from the run, to leading order, without a run.
 
-@dataclass(repr=False, eq=False)
-class NetworkPath(Path):
-    """The parameters of a model along a flow, in float64.
+        The flow through eta^n minus the run at the same time is eta^(n+1) E up to
+        eta^(n+2). Where the field is f = f_0 + ... + eta^n f_n, and f_(n+1) the
+        coefficient that it leaves out,
 
-    Attributes:
-        flow: the `NetworkFlow`.
-        t: times, shape (times,).
-        q, v: parameters and velocities: for each dotted path an array whose first axis
-            are the times.
-        steps: how many steps the solver took.
+            E' = f'(q) E - f_(n+1)(q),    E(0) = 0:
 
-    >>> import lagrangian as lg
-    >>> import numpy as np
-    >>> data = np.eye(4, 3)
-    >>> def loss(model, batch):
-    ...     return ((batch @ model["w"] - 1) ** 2).mean()
-    >>> model = {"w": np.zeros(3)}
-    >>> flow = lg.network_flow(model, loss, data, lg.HeavyBall(0.1), order="gradient")
-    >>> path = flow.integrate(t=(0, 0.5), points=3)
-    >>> path["w"].shape, bool(path.losses[-1] < path.losses[0])
-    ((3, 3), True)
-    """
-
-    flow: NetworkFlow
-    t: np.ndarray
-    q: dict[str, np.ndarray]
-    v: dict[str, np.ndarray]
-    steps: int
-
-    _next = "`.losses`, `.model(-1)`, `.distance(model)`, `.plot()`, `.save(file)`"
-
-    def __str__(self) -> str:
-        span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
-        order, count = self.flow.order, len(self.t)
-        return f"NetworkPath({order}; {count} times{span}; {self.steps} steps; float64)"
-
-    def __getitem__(self, symbol: Block | str) -> np.ndarray:
-        """A parameter by its dotted path or as a block, or the velocity of a block."""
-        known = list(self.q)
-        if isinstance(symbol, Block) and symbol.order == 1:
-            return pick(self.v, [symbol.base.name], "the model")[symbol.base.name]
-        name = symbol.name if isinstance(symbol, Block) else symbol
-        if name not in self.q:
-            raise UnknownBlock(
-                f"the model has no parameter `{name}`. {nearest(str(name), known)}"
-            )
-        return series(self.q[name])
-
-    def labelled(self) -> dict[str, Labelled]:
-        """Parameters, their velocities and the loss."""
-        found: dict[str, Labelled] = {}
-        for state, mark in ((self.q, ""), (self.v, ".dot")):
-            for path, array in state.items():
-                axes = tuple(f"{path}_{i}" for i in range(array.ndim - 1))
-                found[path + mark] = axes, array
-        return found | {"loss": ((), self.losses)}
-
-    def described(self) -> dict[str, Any]:
-        """The rule, and which of its flows this is."""
-        return {"rule": str(self.flow.rule), "order": self.flow.order}
-
-    def plot(self) -> Any:
-        """A Matplotlib figure of the loss along the path."""
-        from lagrangian.plots import plot_losses
-
-        return plot_losses(self.t, self.losses)
-
-    def until(self, index: int) -> NetworkPath:
-        """The path before one of its output times."""
-        cut = lambda state: {path: array[:index] for path, array in state.items()}
-        steps = self.steps
-        return NetworkPath(self.flow, self.t[:index], cut(self.q), cut(self.v), steps)
-
-    def model(self, index: int = -1) -> Any:
-        """The model with the parameters at one output time, by default the last.
-
-        A copy in float64: use it inside `jax.enable_x64(True)`.
-        """
-        network = self.flow._network
-        with jax.enable_x64(True):
-            arrays = {path: array[index] for path, array in self.q.items()}
-            return network.model(network.join(arrays, "the path"))
-
-    def distance(self, model: PyTree, index: int = -1) -> float:
-        """How far the parameters at one output time are from those of `model`.
-
-        The Euclidean distance over all parameters. Of a run that ended there,
-        `path.distance(run.model)` is the error of the flow; `path.evaluate` of a law's
-        `oscillator.quantity` against `run[law].quantity` is that of its charge.
+        what is left out at each time, carried along by the tangent of the flow. Where
+        this is small beside what a user cares for, the flow may stand for the run; for
+        gradient descent and n = 0 it is eta/2 times the integral of Hess F grad F, so
+        carried. A run from rest with a memory is beside the gradient flow from the
+        start, by `rule.start_offset`.
 
         Args:
-            model: of the flow's kind: a Flax module, or a pytree of its parameters.
-            index: of the output time.
-        """
-        network = self.flow._network
-        with jax.enable_x64(True):
-            there = network.join(split(model).parameters, "`model`")
-            here = network.join({p: a[index] for p, a in self.q.items()}, "the path")
-            return float(jnp.linalg.norm(here - there))
+            t, solver, tol, points, max_steps: as for `integrate`.
+            q0: another start, for a rule with a memory one that a run has come to
+                after some time.
 
-    @cached_property
-    def losses(self) -> np.ndarray:
-        """The loss, without weight decay, at each time; shape (times,)."""
-        network = self.flow._network
-        with jax.enable_x64(True):
-            # One time after another: together, the states may be large.
-            at = lambda q: network.loss(network.join(q, "the path"))
-            return series(np.asarray(jax.lax.map(at, self.q)))
-
-    def evaluate(
-        self, expression: sp.Expr, maps: Mapping[Any, Any] | None = None
-    ) -> np.ndarray:
-        """A SymPy expression along the path, times first.
-
-        Args:
-            expression: in blocks that are named by paths of parameters, their
-                velocities, `lg.time`, and the symbols of `rule.parameters()`.
-            maps: a value for every linear map and constant block, as for `train`.
+        Returns:
+            eta^(n+1) E by dotted path, of the shape of `integrate(t).q[path]`.
 
         Raises:
-            UnknownBlock: a block that the model does not have.
-            CannotLower: a symbol without a value, or an opaque loss.
+            LagrangianError: the second-order flow; arrays that are not all treated
+                alike; n > 0 and a rule with a memory, without a `q0`.
+            IntegrationFailed: as of `integrate`, with the errors until then.
+
+        >>> import jax.numpy as jnp
+        >>> import lagrangian as lg
+        >>> def loss(w, _):
+        ...     return jnp.sum(w["w"] ** 2) / 2
+        >>> flow = lg.network_flow({"w": np.ones(1)}, loss, None, lg.HeavyBall(0.1), 0)
+        >>> error = flow.leading_error((0, 1), points=2)["w"][-1, 0]
+        >>> print(f"{error:.5f}, and it is {np.exp(-1) - 0.9**10:.5f}")
+        0.01839, and it is 0.01920
         """
-        parameters = {**self.flow.rule.parameters(), **(maps or {})}
-        blocks = {block.base for block in expression.atoms(Block)}
-        pick(self.q, [block.name for block in blocks], "the model")
-        jets = [jet for block in blocks for jet in (block, block.dot)]
-        check_lowerable({"expression": expression}, [time, *parameters, *jets])
-
-        def at(state: Any) -> Any:
-            q, v, t = state
-            values = {time: t, **parameters}
-            for block in blocks:
-                values |= {block: q[block.name], block.dot: v[block.name]}
-            return jnp.asarray(evaluate([expression], values)[0])
-
+        times = output_times(t, points)
+        check_tolerance(tol)
+        _check_blocks(solver)
+        network = self._network
         with jax.enable_x64(True):
-            return series(np.asarray(jax.lax.map(at, (self.q, self.v, self.t))))
+            motion, eta = self._tangent, self.rule.rate(0)
+            q = self._start(q0)
+            error = jnp.zeros_like(q)
+            if q0 is None and remembers(self.rule):
+                if motion.order:
+                    raise LagrangianError(_UNKNOWN_START.format(named(motion.order)))
+                error = -_beside(network, self.rule) / eta
+            demands = Demands(tol, None, np.inf, max_steps)
+            state = {PARAMETERS.name: q, ERROR: error}
+            found = solve(motion, state, {}, times, solver, demands)
+            scaled = eta ** (motion.order + 1) * found.q[ERROR]
+            errors = jax.device_get(jax.vmap(network.split)(scaled))
+        if found.stopped:
+            raise stopped_early(found, errors)
+        return errors
 
-    def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:
-        """The charge of a law at each time; shape (times,) or (times, units)."""
-        return self.evaluate(law.charge, maps)
+    @cached_property
+    def _tangent(self) -> TangentMotion:
+        if self.order == "second" or isinstance(self._motion, BlockwiseMotion):
+            what = "the second-order flow" if self.order == "second" else "such a rule"
+            raise LagrangianError(
+                f"`leading_error` is not known for {what}. Make a flow with `order` a "
+                "whole number, of a rule that treats all arrays alike."
+            )
+        return tangent_motion(self._motion, self.rule, self.order)
+
+    def _start(self, q0: PyTree | None) -> Any:
+        """The parameters of a start as one vector."""
+        if q0 is None and self.q0 is None:
+            raise LagrangianError(_UNKNOWN_START.format(named(self.order)))
+        return self._network.join(self.q0 if q0 is None else q0, "`q0`")
+
+
+_UNKNOWN_START = (
+    "`q0` is needed for {} and a rule with a memory: where the slow motion of a run "
+    "from rest seems to start is known to first order only. Pass the parameters of a "
+    "run after a few times 1/(1 - momentum) steps."
+)
+
+
+def _check_blocks(solver: Any) -> None:
+    if isinstance(solver, Solver):
+        raise LagrangianError(
+            f"`solver` is {solver}, which is for scalar coordinates. Pass a solver "
+            "of diffrax, such as `diffrax.Dopri8()`."
+        )

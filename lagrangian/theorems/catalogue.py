@@ -35,6 +35,7 @@ _CHAPTERS = {
     "adam-stability": "adaptive",
     "meta-adaptive": "adaptive",
     "discrete-noether": "dynamics",
+    "equation-of-motion": "dynamics",
     "phase-transitions": "noise",
     "law-of-balance": "noise",
     "symmetry-constraint": "noise",

@@ -7,6 +7,7 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.integrate
 import scipy.linalg
@@ -112,9 +113,9 @@ def squared_norms(path):
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
-        pytest.param("gradient", 1, marks=pytest.mark.slow),
+        pytest.param(0, 1, marks=pytest.mark.slow),
         ("second", 2),
-        pytest.param("modified", 2, marks=pytest.mark.slow),
+        pytest.param(1, 2, marks=pytest.mark.slow),
     ],
 )
 def test_orders_in_parameters_and_in_charges(order, expected):
@@ -137,7 +138,7 @@ def test_the_second_order_flow_from_zero_velocity_has_order_one():
 @pytest.mark.slow
 def test_the_modified_flow_without_its_start_has_order_one():
     start = nnx.state(smooth_network(), nnx.Param)
-    found = slopes([errors("modified", heavy_ball(r), q0=start) for r in RATES])
+    found = slopes([errors(1, heavy_ball(r), q0=start) for r in RATES])
     np.testing.assert_allclose(found, 1, atol=0.15)
 
 
@@ -155,16 +156,145 @@ OTHERS = {
     ("name", "order"),
     [
         ("variant", "second"),
-        ("variant", "modified"),
+        ("variant", 1),
         ("mirror", "second"),
-        ("mirror", "modified"),
+        ("mirror", 1),
         ("natural", "second"),
-        ("natural", "modified"),
+        ("natural", 1),
     ],
 )
 def test_other_rules_have_order_two(name, order):
     found = slopes([errors(order, OTHERS[name](rate)) for rate in RATES])
     np.testing.assert_allclose(found, 2, atol=0.1)
+
+
+# ------------------------------------------------------------------ higher orders
+
+
+def bent(w, _):
+    """Not quadratic, and smooth."""
+    return jnp.sum(jnp.cosh(w["w"])) + jnp.sin(w["w"]).prod()
+
+
+BENT = {"w": np.array([0.3, -0.8, 1.1])}
+
+
+def run_of(rule, steps, start=BENT, lag=None):
+    """The parameters after every step; `lag` is the step before the start."""
+    tx, slope = rule.optax(), jax.jit(jax.grad(lambda w: bent(w, None)))
+    w = {"w": jnp.asarray(start["w"])}
+    state = tx.init(w)
+    if lag is not None:
+        trace = {"w": (lag["w"] - start["w"]) / rule.learning_rate}
+        state = optax.tree.set(state, trace=trace)
+    visited = [w["w"]]
+    for _ in range(steps):
+        updates, state = tx.update(slope(w), state, w)
+        w = optax.apply_updates(w, updates)
+        visited.append(w["w"])
+    return np.array(visited)
+
+
+PLAIN = {
+    "coupled": lambda rate: lg.HeavyBall(rate, weight_decay=0.3),
+    "decoupled": lambda rate: lg.HeavyBall(rate, weight_decay=0.3, decoupled=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("order", "decay"),
+    [
+        (0, "coupled"),
+        (1, "coupled"),
+        *(
+            pytest.param(n, decay, marks=pytest.mark.slow)
+            for n, decay in [(1, "decoupled"), (2, "coupled"), (2, "decoupled")]
+        ),
+        pytest.param(3, "coupled", marks=pytest.mark.slow),
+    ],
+)
+def test_the_error_of_every_order_and_its_leading_part(order, decay):
+    rates, off, rest = (0.1, 0.05), [], []
+    for rate in rates:
+        rule = PLAIN[decay](rate)
+        flow = network_flow(BENT, bent, None, rule, order)
+        end = run_of(rule, round(1 / rate))[-1]
+        error = flow.integrate((0, 1), tol=1e-13, points=2).q["w"][-1] - end
+        told = flow.leading_error((0, 1), tol=1e-10, points=2)["w"]
+        assert told.shape == (2, 3) and not told[0].any()
+        off.append(np.linalg.norm(error))
+        rest.append(np.linalg.norm(error - told[-1]))
+    assert np.log2(off[0] / off[1]) == pytest.approx(order + 1, abs=0.15)
+    assert np.log2(rest[0] / rest[1]) == pytest.approx(order + 2, abs=0.3)
+
+
+def test_a_quadratic_sums_the_logarithm():
+    """sum_n eta^n f_n is ln(1 - eta h)/eta q: the field at a point, by its series."""
+    eta, h = 0.2, np.array([1.0, -0.5, 2.0])
+    loss = lambda w, h: jnp.sum(h * w["w"] ** 2) / 2
+    for n in (1, 3):
+        flow = network_flow(BENT, loss, h, lg.HeavyBall(eta), n)
+        velocity = flow.integrate((0, 1e-3), tol=1e-6, points=2).v["w"][0]
+        series = sum(-((eta * h) ** (k + 1)) / (k + 1) for k in range(n + 1)) / eta
+        np.testing.assert_allclose(velocity, series * BENT["w"], rtol=1e-13)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [1, 2])
+def test_momentum_from_the_slow_manifold(order):
+    """The step before the start is the flow's own, backwards in time."""
+    off, rest = [], []
+    for rate in (0.02, 0.01):
+        rule = lg.HeavyBall(rate, 0.5, 0.3)
+        flow = network_flow(BENT, bent, None, rule, order)
+        end = run_of(rule, round(1 / rate), lag=before(flow, rate))[-1]
+        path = flow.integrate((0, 1), q0=BENT, tol=1e-13, points=2)
+        told = flow.leading_error((0, 1), q0=BENT, tol=1e-10, points=2)["w"][-1]
+        off.append(np.linalg.norm(path.q["w"][-1] - end))
+        rest.append(np.linalg.norm(path.q["w"][-1] - end - told))
+    assert np.log2(off[0] / off[1]) == pytest.approx(order + 1, abs=0.15)
+    assert np.log2(rest[0] / rest[1]) > order + 1.5
+
+
+def before(flow, rate):
+    """A step back along a flow, by SciPy: no rule has the flow of -f."""
+    field = jax.jit(flow._motion.velocity)
+    back = scipy.integrate.solve_ivp(
+        lambda t, q: -np.asarray(field(q)), (0, rate), BENT["w"], rtol=1e-12
+    )
+    return {"w": back.y[:, -1]}
+
+
+def test_the_leading_error_of_the_gradient_flow_of_a_run_from_rest():
+    """With momentum it is there from the start: the run is late."""
+    rest, off = [], []
+    for rate in (0.01, 0.005):
+        rule = lg.HeavyBall(rate, 0.5)
+        flow = network_flow(BENT, bent, None, rule, 0)
+        error = flow.integrate((0, 1), tol=1e-12, points=2).q["w"][-1]
+        error = error - run_of(rule, round(1 / rate))[-1]
+        told = flow.leading_error((0, 1), points=2)["w"]
+        slope = np.asarray(jax.grad(lambda w: bent(w, None))(BENT)["w"])
+        np.testing.assert_allclose(told[0], -rate * 0.5 / 0.25 * slope, rtol=1e-12)
+        off.append(np.linalg.norm(error))
+        rest.append(np.linalg.norm(error - told[-1]))
+    assert np.log2(rest[0] / rest[1]) == pytest.approx(2, abs=0.15)
+    assert rest[1] < 0.1 * off[1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "order", "call", "message"),
+    [
+        (lg.HeavyBall(0.1, 0.5), 2, "integrate", "`q0` is needed for order 2"),
+        (lg.HeavyBall(0.1, 0.5), 1, "leading_error", "`q0` is needed for order 1"),
+        (lg.Adam(0.1), 2, "integrate", "`q0` is needed for order 2"),
+        (lg.HeavyBall(0.1), "second", "leading_error", "not known for the second"),
+    ],
+)
+def test_what_needs_a_start_of_its_own(rule, order, call, message):
+    flow = network_flow(BENT, bent, None, rule, order)
+    with pytest.raises(lg.LagrangianError, match=message):
+        getattr(flow, call)((0, 0.1))
 
 
 # ------------------------------------------------------------------ charges
@@ -174,7 +304,7 @@ def test_squared_norms_along_the_gradient_flow():
     """Constant without weight decay, and exp(-2 lambda t/mu) with it."""
     for decay in (0.0, 0.3):
         rule = heavy_ball(0.1, decay)
-        path = flow_of("gradient", rule).integrate((0, 3), tol=1e-12, points=7)
+        path = flow_of(0, rule).integrate((0, 3), tol=1e-12, points=7)
         squares = path.evaluate(squared_norms(NORMALISED))
         assert squares.shape == (7, 3)
         factor = np.exp(-2 * decay * path.t / (1 - MOMENTUM))
@@ -186,7 +316,7 @@ def test_squared_norms_along_the_gradient_flow():
 
 def test_an_epsilon_breaks_the_conservation():
     rule = heavy_ball(0.1, 0.0)
-    flow = flow_of("gradient", rule, smooth_network(epsilon=0.1))
+    flow = flow_of(0, rule, smooth_network(epsilon=0.1))
     path = flow.integrate((0, 3), tol=1e-12, points=7)
     squares = path.evaluate(squared_norms(NORMALISED))
     assert np.abs(squares - squares[0]).max() > 1e-3
@@ -236,7 +366,7 @@ def test_training_follows_the_charges_of_the_flow():
     end = flow_of("second", rule).integrate((0, run.time[-1]), tol=1e-10, points=2)
     start = smooth_network()
     assert end.distance(run.model) < 0.02 * end.distance(start)
-    first = flow_of("gradient", rule).integrate((0, run.time[-1]), points=2)
+    first = flow_of(0, rule).integrate((0, run.time[-1]), points=2)
     assert first.distance(run.model) > 5 * end.distance(run.model)
 
 
@@ -252,7 +382,7 @@ def test_the_fields_are_those_of_nnx_grad():
     weights = parameters_of(model)
     rule = heavy_ball(0.1)
     pull = {p: np.asarray(g) + DECAY * weights[p] for p, g in gradient.items()}
-    path = network_flow(model, cross_entropy, batch, rule, "gradient").integrate(
+    path = network_flow(model, cross_entropy, batch, rule, 0).integrate(
         (0, 1e-3), tol=1e-6, points=2
     )
     flow = network_flow(model, cross_entropy, batch, rule, "second")
@@ -266,7 +396,7 @@ def test_the_fields_are_those_of_nnx_grad():
         )
 
 
-@pytest.mark.parametrize("order", ["gradient", "second", "modified"])
+@pytest.mark.parametrize("order", [0, "second", 1])
 def test_the_integration_agrees_with_scipy(order):
     """The equations of THEORY, by hand on the raveled parameters, by DOP853."""
     eta, mu = 0.1, 1 - MOMENTUM
@@ -294,8 +424,8 @@ def test_the_integration_agrees_with_scipy(order):
 
     g = force(start)
     field, begin = {
-        "gradient": (first, start),
-        "modified": (modified, start + eta * MOMENTUM * g / mu**2),
+        0: (first, start),
+        1: (modified, start + eta * MOMENTUM * g / mu**2),
         "second": (second, jnp.concatenate([start, -g / (1 + MOMENTUM)])),
     }[order]
     field = jax.jit(field)
@@ -324,7 +454,7 @@ def test_models_along_the_path():
     """A float32 model is taken to float64, unchanged; its statistics stay."""
     model = smooth_network(dtype=jnp.float32)
     before = parameters_of(model)
-    path = flow_of("gradient", heavy_ball(0.1), model).integrate((0, 1), points=3)
+    path = flow_of(0, heavy_ball(0.1), model).integrate((0, 1), points=3)
     for i in range(3):
         copy = path.model(i)
         for name, array in parameters_of(copy).items():
@@ -348,7 +478,7 @@ def test_a_pytree_of_linen_parameters():
         return jnp.mean((module.apply({"params": parameters}, inputs) - targets) ** 2)
 
     rule = lg.HeavyBall(0.1)
-    flow = network_flow(parameters, loss, (inputs, targets), rule, "gradient")
+    flow = network_flow(parameters, loss, (inputs, targets), rule, 0)
     path = flow.integrate((0, 2), tol=1e-12, points=2)
     # Linear least squares: q' = -H (q - q*), solved by the exponential of H.
     design = np.hstack([inputs, np.ones((24, 1))])
@@ -372,7 +502,9 @@ def squared(parameters, batch):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"order": "third"}, '`order` is \'third\'; pass one of "gradient", "second"'),
+        ({"order": "third"}, "`order` is 'third'; pass \"second\", or n = 0, 1, 2"),
+        ({"order": 1.5}, "`order` is 1.5; pass"),
+        ({"order": -1}, "`order` is -1; pass"),
         ({"model": {}}, "`model`, a dict, has no parameters"),
         ({"model": {"w": np.arange(3)}}, "the parameter `w` is int64"),
         ({"loss": lambda p, _: jnp.log(-p["w"][0])}, "`loss` is nan at the model's"),
@@ -396,7 +528,7 @@ def test_what_has_no_flow(changed, message):
 @pytest.mark.parametrize(
     ("order", "changed", "message"),
     [
-        ("gradient", {"v0": {"w": np.ones(3)}}, "`v0` was given to the gradient flow"),
+        (0, {"v0": {"w": np.ones(3)}}, "`v0` was given to the flow of order 0"),
         ("second", {"q0": {"w": np.ones(2)}}, r"`q0` has shape \(2,\) for `w`"),
         ("second", {"q0": {"u": np.ones(3)}}, "`q0` has no block `w`"),
         ("second", {"solver": lg.Taylor()}, "Pass a solver of diffrax"),
@@ -414,7 +546,7 @@ def test_a_flow_that_blows_up_keeps_its_path():
     def loss(parameters, batch):
         return -jnp.sum(parameters["w"] ** 3) / 3
 
-    flow = network_flow({"w": np.ones(1)}, loss, None, lg.HeavyBall(0.1), "gradient")
+    flow = network_flow({"w": np.ones(1)}, loss, None, lg.HeavyBall(0.1), 0)
     with pytest.raises(lg.IntegrationFailed) as caught:
         flow.integrate([0, 0.5, 0.9, 2.0], max_steps=2000)
     path = caught.value.trajectory
@@ -424,7 +556,7 @@ def test_a_flow_that_blows_up_keeps_its_path():
 
 def test_a_law_of_a_block_that_the_model_lacks():
     rule = lg.HeavyBall(0.1)
-    flow = network_flow({"w": np.ones(3)}, squared, None, rule, "gradient")
+    flow = network_flow({"w": np.ones(3)}, squared, None, rule, 0)
     path = flow.integrate((0, 1), points=2)
     with pytest.raises(lg.UnknownBlock, match="the model has no block `kernel`"):
         path.charge(scale_law(rule, "kernel"))

@@ -8,7 +8,7 @@ implicit gradient regularisation of Barrett & Dherin (2021).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -82,6 +82,29 @@ class Recursion:
                     f"with the step size `{self.step_size}`. Backward error analysis "
                     "needs a map near the identity."
                 )
+
+    def rewritten(self, written: Callable[[Any], Any]) -> Recursion:
+        """With each of its expressions written in another way."""
+
+        def each(moves: Mapping[Any, Any]) -> dict[Any, Any]:
+            return {q: written(sp.sympify(move)) for q, move in moves.items()}
+
+        averages = {
+            a: Average(written(sp.sympify(x.decay)), written(sp.sympify(x.source)))
+            for a, x in self.averages.items()
+        }
+        momentum, lagged = written(sp.sympify(self.momentum)), each(self.lagged)
+        moves = each(self.displacement)
+        return Recursion(moves, momentum, self.step_size, lagged, averages)
+
+    @property
+    def free_symbols(self) -> set[Any]:
+        """Of all its expressions."""
+        averages = [e for a in self.averages.values() for e in (a.decay, a.source)]
+        moves = (*self.displacement.values(), *self.lagged.values())
+        return set().union(
+            *(sp.sympify(e).free_symbols for e in (*moves, self.momentum, *averages))
+        )
 
 
 @dataclass(frozen=True, repr=False)

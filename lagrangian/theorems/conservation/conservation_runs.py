@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lagrangian.learning.network_flow import NetworkPath, network_flow
+from lagrangian.learning.network_flow import network_flow
+from lagrangian.learning.network_path import NetworkPath
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.rule import friction, mass
 from lagrangian.lowering.evaluate import evaluate
@@ -128,7 +129,7 @@ class Flow:
 def gradient_flows(loss: Loss, seed: int, tolerances: tuple[float, ...]) -> list[Flow]:
     """The gradient flow at each tolerance, kept where Gauss-Legendre needs it."""
     start, batch = start_of_all(seed)
-    flow = network_flow(start, loss, batch, HeavyBall(1.0), order="gradient")
+    flow = network_flow(start, loss, batch, HeavyBall(1.0), order=0)
     times, weights = _quadrature()
     solver = diffrax.Tsit5()
     return [

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.learning.network_flow import NetworkPath, network_flow
+from lagrangian.learning.network_flow import network_flow
+from lagrangian.learning.network_path import NetworkPath
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.networks.digits import load_digits
 from lagrangian.theorems.conservation.counted_networks import (
@@ -76,7 +77,7 @@ class Digits:
             return squared_error(forward(w, batch[0], activation), batch[1])
 
         rule, batch = HeavyBall(1.0), tuple(x[:FEW] for x in digits(self.seed))
-        flow = network_flow(self.counted.w, loss, batch, rule, order="gradient")
+        flow = network_flow(self.counted.w, loss, batch, rule, order=0)
         return flow.integrate((0.0, HORIZON), tol=TOLERANCE, points=41)
 
     def moved(self, law: Any = None) -> np.ndarray:

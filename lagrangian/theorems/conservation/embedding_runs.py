@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from lagrangian.learning.network_flow import NetworkPath, network_flow
+from lagrangian.learning.network_flow import network_flow
+from lagrangian.learning.network_path import NetworkPath
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.networks.digits import load_digits
 from lagrangian.symbolic.algebra.blocks import Block, ones
@@ -137,9 +138,7 @@ class Embedded:
         activation = self.activation.run
         loss = lambda w, batch: cross_entropy(w, batch, activation)
         batch = tokens(self.seed, FEW)
-        flow = network_flow(
-            start(self.seed), loss, batch, HeavyBall(1.0), order="gradient"
-        )
+        flow = network_flow(start(self.seed), loss, batch, HeavyBall(1.0), order=0)
         return flow.integrate((0.0, SHORT), tol=1e-11, points=21)
 
     def accuracy(self, w: Mapping[str, np.ndarray]) -> float:

@@ -155,7 +155,7 @@ def _first_input(state: Mapping[str, Any]) -> dict[str, Any]:
 def unit_claims(seed: int) -> Iterator[Claim]:
     """ReLU units: their law with the bias, without it, and under momentum."""
     units = Moving((3, 4, 2), seed, jax.nn.relu, bias=True)
-    flow, motion = follow(units, "gradient"), follow(units, "second")
+    flow, motion = follow(units, 0), follow(units, "second")
     whole, short = unit_law(0, bias=True), unit_law(0)
     what = "ReLU 3-4-2, |v|^2 + b^2 - |u|^2: relative change along the gradient flow"
     yield below(what, _change(whole, flow), KEPT)

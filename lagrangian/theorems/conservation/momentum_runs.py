@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 import diffrax
 import jax
@@ -14,7 +14,8 @@ import numpy as np
 import optax
 import sympy as sp
 
-from lagrangian.learning.network_flow import NetworkPath, network_flow
+from lagrangian.learning.network_flow import network_flow
+from lagrangian.learning.network_path import NetworkPath
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.rules.mirror import MirrorDescent
 from lagrangian.learning.rules.rule import friction, mass
@@ -87,7 +88,7 @@ class Moving:
 
 
 @cache
-def follow(moving: Moving, order: str) -> NetworkPath:
+def follow(moving: Moving, order: int | Literal["second"]) -> NetworkPath:
     """The second-order flow from a random velocity, or the gradient flow."""
     w, batch = moving.problem
     rule = RULE if order == "second" else HeavyBall(1.0)
@@ -176,7 +177,7 @@ class Factors:
     def flow(self, rule: Any) -> NetworkPath:
         """The first-order flow of a rule."""
         start, y = self.problem
-        flow = network_flow(start, factorised, y, rule, order="gradient")
+        flow = network_flow(start, factorised, y, rule, order=0)
         solver = diffrax.Tsit5()
         return flow.integrate((0.0, HORIZON), solver=solver, tol=TOLERANCE, points=21)
 

@@ -13,7 +13,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
-from lagrangian.learning.network_flow import NetworkFlow, NetworkPath, network_flow
+from lagrangian.learning.network_flow import NetworkFlow, network_flow
+from lagrangian.learning.network_path import NetworkPath
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.networks.digits import load_digits
 from lagrangian.theorems.testbeds.symmetric_networks import squared_error
@@ -137,7 +138,7 @@ class Bottleneck:
 @cache
 def _flow(net: Bottleneck, of: Any) -> NetworkFlow:
     start = net.start(0.0)
-    return network_flow(start, of, net.batch, HeavyBall(1.0), order="gradient")
+    return network_flow(start, of, net.batch, HeavyBall(1.0), order=0)
 
 
 @cache

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian.learning.network_flow import NetworkPath, network_flow
+from lagrangian.learning.network_flow import network_flow
+from lagrangian.learning.network_path import NetworkPath
 from lagrangian.learning.orbit import Orbit
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.networks.digits import load_digits
@@ -169,7 +170,7 @@ class Regression:
     def flow(self, w: np.ndarray) -> NetworkPath:
         """The gradient flow from w, for as long as the loss falls by e^-6."""
         fastest = self.quadratic.modes[0][-1]
-        flow = network_flow({"w": w}, self.loss, self.data, HeavyBall(1.0), "gradient")
+        flow = network_flow({"w": w}, self.loss, self.data, HeavyBall(1.0), 0)
         return flow.integrate((0.0, 3 / fastest), tol=1e-12, points=31)
 
 

@@ -117,7 +117,7 @@ def predicted_drift(seed: int) -> np.ndarray:
     """The drift by eta, for each unit: half the integral of <q', Hess h(q) q'>."""
     start, batch = problem(seed)
     rule = MirrorDescent(_RATES[0], hypentropy)
-    flow = network_flow(start, cross_entropy, batch, rule, order="gradient")
+    flow = network_flow(start, cross_entropy, batch, rule, order=0)
     times = nodes(0.0, _HORIZON)
     path = flow.integrate(times.tolist(), tol=1e-12)
     (w,) = SYMMETRIES["scale"].blocks

@@ -235,7 +235,7 @@ def test_the_flow_keeps_the_charge_of_its_own_potentials(name):
     """h*(grad h) of each side; with the wrong potential of one block it moves."""
     potential, dual = DUALS[name]
     rule = lg.MirrorDescent(0.1, {"out": potential, "*": square})
-    flow = lg.network_flow(network(), regression, INPUTS, rule, order="gradient")
+    flow = lg.network_flow(network(), regression, INPUTS, rule, order=0)
     path = flow.integrate((0, 0.1), tol=1e-10, points=7)
     assert moved(path.q, dual) < 1e-8
     (wrong,) = (other for key, (_, other) in DUALS.items() if key != name)

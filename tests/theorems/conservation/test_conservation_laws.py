@@ -216,7 +216,7 @@ def test_tanh_between_two_layers_leaves_no_law():
 def test_the_coefficient_with_momentum_is_that_of_its_own_flow(flow):
     rule = HeavyBall(1.0, 0.9)
     w, batch = start_of_all(0)
-    own = lg.network_flow(w, all_symmetric, batch, rule, order="gradient")
+    own = lg.network_flow(w, all_symmetric, batch, rule, order=0)
     path = own.integrate(list(flow.path.t * 0.1), tol=1e-10)
     for name in module.MOVING:
         growth = path.evaluate(conserved(SYMMETRIES[name]).growth)
