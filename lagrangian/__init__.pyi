@@ -191,6 +191,9 @@ from .symbolic.laws.noether import (
 from .symbolic.laws.oscillator import (
     Oscillator as Oscillator,
 )
+from .symbolic.laws.second_theorem import (
+    noether_identity as noether_identity,
+)
 from .symbolic.laws.symmetries import (
     Symmetries as Symmetries,
 )
