@@ -38,6 +38,7 @@ _CHAPTERS = {
     "curie": "noise",
     "noise-equilibrium": "noise",
     "symmetry-to-symmetry": "noise",
+    "depth-gauge": "depth",
 }
 NAMES = tuple(_CHAPTERS)
 
