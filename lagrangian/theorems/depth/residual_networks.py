@@ -79,6 +79,15 @@ def slope(loss: Loss, w: Any, batch: Batch) -> Any:
     return len(w) * jax.grad(loss)(w, batch)
 
 
+_slope = jax.jit(slope, static_argnums=0)
+
+
+def measured_slope(loss: Loss, w: np.ndarray, batch: Batch) -> np.ndarray:
+    """The same in float64, of arrays of NumPy."""
+    with jax.enable_x64(True):
+        return np.asarray(_slope(loss, *jax.tree.map(jnp.asarray, (w, batch))))
+
+
 # ------------------------------------------------------------------ along depth
 
 
@@ -141,17 +150,17 @@ def gauged(w: np.ndarray, a: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------ training
 
 
-@partial(jax.jit, static_argnames=("loss", "steps"))
-def _train(loss: Loss, w: Any, batch: Batch, eta: Any, steps: int) -> Any:
-    def step(carry: Any, _: Any) -> Any:
+@partial(jax.jit, static_argnames="loss")
+def _train(loss: Loss, w: Any, batch: Batch, eta: Any, steps: Any) -> Any:
+    def step(_: Any, carry: Any) -> Any:
         w, grown = carry
         g = slope(loss, w, batch)
         turned = jnp.swapaxes(g, 1, 2)
         grown += turned[1:] @ g[1:] - g[:-1] @ turned[:-1]
-        return (w - eta * g, grown), None
+        return w - eta * g, grown
 
     still = jnp.zeros((len(w) - 1, *w.shape[1:]))
-    return jax.lax.scan(step, (w, still), None, steps)[0]
+    return jax.lax.fori_loop(0, steps, step, (w, still))
 
 
 def train(
