@@ -54,7 +54,7 @@ from lagrangian.theorems.theorem import (
 )
 
 LAYERS, SIZES = 40, (40, 80, 160)
-ETAS = np.array([0.1, 0.05, 0.025, 0.0125])
+ETAS = np.array([0.04, 0.02, 0.01, 0.005])
 #: Of training, in eta times steps; and the weight decay.
 TIME, DECAY = 10.0, 0.1
 
@@ -140,7 +140,7 @@ def _along_depth(w: np.ndarray, g: np.ndarray, right: np.ndarray) -> float:
 
 
 def _charge(seed: int, data: Batch, quick: bool) -> Iterator[Claim | Panel]:
-    etas = ETAS[1:] if quick else ETAS
+    etas = ETAS[:3] if quick else ETAS
     batch, w = condensed(data), start(seed, LAYERS)
     before, drift, errors = charge(w), [], []
     for eta in etas:
