@@ -96,6 +96,9 @@ from .learning.rules.rule import (
     friction as friction,
     mass as mass,
 )
+from .learning.tangent_kernel import (
+    tangent_kernel as tangent_kernel,
+)
 from .learning.training.imported import (
     imported as imported,
 )

@@ -239,24 +239,24 @@ def _predicted_end(w: np.ndarray) -> Any:
 
 
 def _entries(w: np.ndarray, begin: np.ndarray) -> Panel:
-    """The entries of S that turn most, and one of K."""
+    """How the entries of S that turn most differ from their values at depth 0."""
     depth = np.arange(len(w)) / len(w)
     symmetric, antisymmetric = halves(w)
-    told = turned(w)
+    turns, told = symmetric - symmetric[0], turned(w) - symmetric[0]
     upper = np.triu_indices(w.shape[-1])
-    moves = np.ptp(symmetric, axis=0)[upper]
     curves = []
-    for at, place in enumerate(np.argsort(moves)[::-1][:4]):
+    for at, place in enumerate(np.argsort(np.ptp(turns, axis=0)[upper])[::-1][:5]):
         i, j = upper[0][place], upper[1][place]
-        label = "_" if at else "S(t)"
-        curves.append(Curve(label, depth[::3], symmetric[::3, i, j], "points"))
+        label = "_" if at else "S(t) - S(0)"
+        curves.append(Curve(label, depth[::8], turns[::8, i, j], "points"))
         label = "_" if at else "turned by e^(2tK)"
         curves.append(Curve(label, depth, told[:, i, j], "predicted"))
+    still = antisymmetric - antisymmetric[0]
     i, j = np.unravel_index(np.abs(antisymmetric[0]).argmax(), w.shape[1:])
-    curves.append(Curve("K(t)", depth, antisymmetric[:, i, j]))
-    other = halves(begin)[1][:, i, j]
-    curves.append(Curve("K before training", depth, other, "control"))
-    return Panel("entries of a layer, by depth", "depth t", "", tuple(curves))
+    curves.append(Curve("K(t) - K(0)", depth[::8], still[::8, i, j]))
+    before = halves(begin)[1][::8, i, j]
+    curves.append(Curve("before training", depth[::8], before - before[0], "control"))
+    return Panel("entries of the layers, by depth", "depth t", "", tuple(curves))
 
 
 # ------------------------------------------------------------------ the theorem
