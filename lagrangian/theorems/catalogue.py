@@ -39,6 +39,7 @@ _CHAPTERS = {
     "noise-equilibrium": "noise",
     "symmetry-to-symmetry": "noise",
     "depth-gauge": "depth",
+    "learning-a-symmetry": "depth",
 }
 NAMES = tuple(_CHAPTERS)
 
