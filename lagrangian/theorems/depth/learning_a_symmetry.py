@@ -37,7 +37,7 @@ from lagrangian.theorems.theorem import (
     order,
 )
 
-SIZES = np.array([0.1, 0.03, 0.01])
+SIZES = np.array([0.03, 0.01, 0.003])
 FILTERS, STEPS = 64, 5000
 
 
@@ -257,7 +257,7 @@ on $B$ with $A$ and $B$ exchanged; it has the right sign exactly if $\epsilon<1$
 
 - If both orbits together are one orbit of $C_{2N}$, their points in turns, this is the
   paper's $\lambda_N^{-1}/\langle\lambda^{-1}\rangle$. For other data the paper averages
-  the kernel along its diagonals until it is circulant, which changes the error of single
+  the kernel along its diagonals until it is circulant, which changes the error of
   pairs of digits by tens of per cent; no averaging is needed, and no cyclic group.
 - A network whose units come in orbits, with the same bias and $|v|$, has an invariant
   tangent kernel at any width. Trained to convergence on labels of size $s$, it misses
@@ -266,9 +266,9 @@ on $B$ with $A$ and $B$ exchanged; it has the right sign exactly if $\epsilon<1$
 The paper concludes that networks have no mechanism to learn a symmetry that is not
 built in. That is so of kernels; labels of size one lead away from the kernel of the
 start, and there this theorem says nothing.""",
-    source="Perin & Deny, On the ability of deep networks to learn symmetries from data "
-    "(2024), for orbits in turns; the form for two orbits of any finite group is derived "
-    "here.",
+    source="Perin & Deny, On the ability of deep networks to learn symmetries from "
+    "data (2024), for orbits in turns; the form for two orbits of any finite group is "
+    "derived here.",
     prove=_prove,
     has_quick=True,
 )
