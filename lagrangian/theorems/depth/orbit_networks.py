@@ -1,8 +1,8 @@
 """Networks that learn orbits of digits, with units in orbits of the same group.
 
 One hidden layer, f(x) = sum_u v_u tanh(w_u.x/sqrt(d) + b_u)/sqrt(units). If every
-filter is there in all its moved copies, with the same bias and |v|, the tangent kernel is
-invariant: K(g x, g x') = K(x, x').
+filter is there in all its moved copies, with the same bias and |v|, the tangent kernel
+is invariant: K(g x, g x') = K(x, x').
 """
 
 from __future__ import annotations
