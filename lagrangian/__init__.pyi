@@ -98,6 +98,9 @@ from .learning.rules.rule import (
     friction as friction,
     mass as mass,
 )
+from .learning.tangent_kernel import (
+    tangent_kernel as tangent_kernel,
+)
 from .learning.training.imported import (
     imported as imported,
 )
@@ -192,6 +195,9 @@ from .symbolic.laws.noether import (
 )
 from .symbolic.laws.oscillator import (
     Oscillator as Oscillator,
+)
+from .symbolic.laws.second_theorem import (
+    noether_identity as noether_identity,
 )
 from .symbolic.laws.symmetries import (
     Symmetries as Symmetries,

@@ -21,7 +21,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from lagrangian.errors import LagrangianError
-from lagrangian.learning.model import in_double, split_in_double, traced_loss
+from lagrangian.learning.model import (
+    check_outputs,
+    in_double,
+    split_in_double,
+    traced_loss,
+)
 from lagrangian.prompt import AtPrompt
 
 #: A singular value counts if it is above this share of the largest ...
@@ -341,13 +346,7 @@ def _check(values: Any, dimensions: int) -> None:
             f"`model` has {dimensions} dimensions to count in, and at most {_MOST} are "
             "supported. Count the laws of a narrower network of the same kind."
         )
-    if values.dtype != jnp.float64:
-        raise LagrangianError(
-            f"`outputs` returns {values.dtype}: it rounds inside, and ranks need all "
-            "digits of float64. Leave out its casts."
-        )
-    if not jnp.isfinite(values).all():
-        raise LagrangianError("`outputs` is not finite at the model's parameters.")
+    check_outputs(values)
 
 
 def _check_clear(smallest: float, dropped: float) -> None:

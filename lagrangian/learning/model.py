@@ -185,6 +185,22 @@ def _check(named: Mapping[str, Any], model: Any) -> None:
             )
 
 
+def check_outputs(values: Any) -> Any:
+    """What a model returned in 64-bit mode, if it is finite and has all its digits.
+
+    Raises:
+        LagrangianError: it is not.
+    """
+    if values.dtype != jnp.float64:
+        raise LagrangianError(
+            f"`outputs` returns {values.dtype}: it rounds inside, and all digits of "
+            "float64 are needed here. Leave out its casts."
+        )
+    if not jnp.isfinite(values).all():
+        raise LagrangianError("`outputs` is not finite at the model's parameters.")
+    return values
+
+
 def in_double(leaf: Any) -> Any:
     """An array leaf, in float64 if it holds real numbers of another type."""
     if not hasattr(leaf, "dtype") or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

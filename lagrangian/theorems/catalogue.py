@@ -42,6 +42,8 @@ _CHAPTERS = {
     "curie": "noise",
     "noise-equilibrium": "noise",
     "symmetry-to-symmetry": "noise",
+    "depth-gauge": "depth",
+    "learning-a-symmetry": "depth",
 }
 NAMES = tuple(_CHAPTERS)
 

@@ -1,0 +1,1 @@
+"""What depth and data have of symmetries: a gauge of layers, orbits of inputs."""
