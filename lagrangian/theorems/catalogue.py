@@ -27,6 +27,7 @@ _CHAPTERS = {
     "weight-balancing": "conservation",
     "teleportation": "conservation",
     "implicit-bias": "conservation",
+    "rich-and-lazy": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
