@@ -135,14 +135,15 @@ def _mirrored(neurons: Sequence[Minimal], flow: Path) -> Iterator[Claim]:
 
 
 def _solved_panel(neurons: Sequence[Minimal], told: Path, flow: Path) -> Panel:
-    curves = []
+    curves: list[Curve] = []
     for i, n in enumerate(neurons):
         if n.rates == RATES[0] and n.a != 0:
             known, found = (
                 path[0][:, i] * (path[1][:, i] @ n.wanted) for path in (told, flow)
             )
-            curves.append(Curve("", times()[::2], found[::2], "points"))
-            curves.append(Curve("", times(), known, "predicted"))
+            labels = ("", "") if curves else ("gradient flow", "solution")
+            curves.append(Curve(labels[0], times()[::2], found[::2], "points"))
+            curves.append(Curve(labels[1], times(), known, "predicted"))
     title = "beta along beta*, delta from -4 to 4, both signs of a"
     return Panel(title, "time", "a w.beta*", tuple(curves))
 
