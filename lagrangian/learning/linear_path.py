@@ -14,10 +14,11 @@ from jaxtyping import PyTree
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import Parts, in_double, split_in_double, traced_loss
 from lagrangian.lowering.pytrees import named_leaves
+from lagrangian.prompt import AtPrompt
 
 
-@dataclass(frozen=True)
-class LinearPath:
+@dataclass(frozen=True, repr=False)
+class LinearPath(AtPrompt):
     """The loss on the line from one model to another.
 
     Attributes:
@@ -27,6 +28,11 @@ class LinearPath:
 
     t: np.ndarray
     losses: np.ndarray
+
+    _next = "`.barrier`, `.excess`, `.losses`"
+
+    def __str__(self) -> str:
+        return f"LinearPath({len(self.t)} points; barrier {self.barrier:.3g})"
 
     @property
     def excess(self) -> np.ndarray:

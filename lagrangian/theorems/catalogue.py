@@ -28,6 +28,7 @@ _CHAPTERS = {
     "teleportation": "conservation",
     "implicit-bias": "conservation",
     "rich-and-lazy": "conservation",
+    "linear-paths": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",
@@ -102,6 +103,10 @@ def verify(
 
     Raises:
         LagrangianError: an unknown name, or a theorem that takes no subject.
+
+    >>> import lagrangian as lg
+    >>> lg.verify("curie", seed=1, quick=True).verdict
+    'verified'
     """
     from lagrangian.theorems.theorem import Setting, Verification
 
