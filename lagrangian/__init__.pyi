@@ -70,6 +70,10 @@ from .learning.gradient_noise import (
     GradientNoise as GradientNoise,
     gradient_noise as gradient_noise,
 )
+from .learning.linear_path import (
+    LinearPath as LinearPath,
+    linear_path as linear_path,
+)
 from .learning.network_flow import (
     NetworkFlow as NetworkFlow,
     network_flow as network_flow,

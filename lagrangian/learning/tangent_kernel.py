@@ -88,10 +88,8 @@ def tangent_kernel(
             return jax.vmap(lambda direction: push(*pull(direction)))(along)
 
         with traced_loss("outputs"):
-            left, right = (
-                np.asarray(check_outputs(jax.jit(on(x))(parts.parameters)))
-                for x in (batch, others)
-            )
+            values = jax.jit(lambda q: (on(batch)(q), on(others)(q)))(parts.parameters)
+            left, right = (np.asarray(check_outputs(value)) for value in values)
             found = [np.zeros((0, *left.shape))]
             for start in range(0, right.size, chunk):
                 stop = min(start + chunk, right.size)

@@ -29,6 +29,8 @@ _CHAPTERS = {
     "implicit-bias": "conservation",
     "dynamic-tanh": "conservation",
     "input-expansion": "conservation",
+    "rich-and-lazy": "conservation",
+    "linear-paths": "conservation",
     "broken-conservation": "dynamics",
     "implicit-adaptive-optimization": "adaptive",
     "equilibrium": "adaptive",

@@ -108,6 +108,7 @@ NOUNS = {
     "Law": lambda: mechanics()[2],
     "LawCount": lambda: lg.count_laws({"w": np.ones(3)}, lambda p, x: x @ p["w"], DATA),
     "LinearMap": lambda: lg.LinearMap("A"),
+    "LinearPath": lambda: lg.linear_path(*2 * [{"w": np.ones(3)}], loss, DATA),
     "Lion": lambda: lg.Lion(0.1),
     "Loss": lambda: lg.Loss("f", w),
     "LoweredLaw": lambda: lg.lower(mechanics()[2], {k: 2.0}),
