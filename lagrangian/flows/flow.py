@@ -41,6 +41,7 @@ from lagrangian.flows.structure import Parametric, Structure
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents
+from lagrangian.lowering.platform import check_float64, float64
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.laws.noether import Law
@@ -252,7 +253,7 @@ class Flow(Parametric, Generic[S]):
         if is_traced(self, q0, v0, t):
             return self._traced(q0, v0, t, points, solver, demands, guard, project)
         times = output_times(t, points)
-        with jax.enable_x64(True):
+        with float64():
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             if project:
                 state = self._project_start(*state, times[0])
@@ -280,11 +281,7 @@ class Flow(Parametric, Generic[S]):
         project: bool,
     ) -> Trajectory:
         """The path as a JAX function."""
-        if jnp.result_type(float) != np.float64:
-            raise LagrangianError(
-                "flows compute in float64. Transform them, and what calls them, inside "
-                "`with jax.enable_x64(True):`."
-            )
+        check_float64("a flow computes")
         if project or np.any(demands.atol):
             raise LagrangianError(
                 "`project` and `atol` have no derivatives. Leave them out under `jit`, "

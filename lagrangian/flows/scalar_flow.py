@@ -45,6 +45,7 @@ from lagrangian.flows.structure import Structure, kept
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_in_lanes, solve_mass
+from lagrangian.lowering.platform import check_float64, float64
 from lagrangian.lowering.source import source
 from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.algebra.coordinates import time
@@ -228,7 +229,7 @@ class ScalarFlow(Flow[Array]):
             members_states(coordinates, q0, "q0"),
             members_states(coordinates, v0, "v0"),
         )
-        with jax.enable_x64(True):
+        with float64():
             self._check_start(q, v, times[0])
         return run_ensemble(
             self,
@@ -264,15 +265,11 @@ class ScalarFlow(Flow[Array]):
                 not keep its balance.
 
         Raises:
-            LagrangianError: JAX is not in its float64 mode.
+            LagrangianError: JAX is not in its float64 mode, or on a TPU.
             CannotLower: an equation without Taylor recurrences.
         """
         check_tolerance(tol)
-        if jnp.result_type(float) != np.float64:
-            raise LagrangianError(
-                "`flow_map` computes in float64. Call it, and take its derivatives, "
-                "inside `with jax.enable_x64(True):`."
-            )
+        check_float64("`flow_map` computes")
         steps = whole_number(max_steps, "max_steps", 1)
         settings = Settings(float(tol), check_longest(max_step), steps)
         q, v = flow_map(self, q, v, jnp.stack([jnp.asarray(x) for x in t]), settings)
@@ -331,7 +328,7 @@ class ScalarFlow(Flow[Array]):
                 "of several surfaces."
             )
         surface = self.exponents.expression(written(surface, "surface", CannotLower))
-        with jax.enable_x64(True):
+        with float64():
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             check_lowerable({"surface": surface}, self._values(q, v, 0.0))
             self._check_start(q, v, span[0])
@@ -371,7 +368,7 @@ class ScalarFlow(Flow[Array]):
         check_tolerance(tol)
         if not real_number(interval) > 0:
             raise LagrangianError(f"`interval` is {interval!r}; write a positive time.")
-        with jax.enable_x64(True):
+        with float64():
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             self._check_start(q, v, span[0])
             try:
@@ -390,7 +387,7 @@ class ScalarFlow(Flow[Array]):
             CannotLower: a function without a recurrence.
         """
         made = recurrences(self.structure, tuple(rates))
-        with jax.enable_x64(True):
+        with float64():
             return made.at(self.parameters, self.settle)
 
     def acceleration(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:

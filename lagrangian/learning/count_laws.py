@@ -22,6 +22,7 @@ from jaxtyping import PyTree
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import in_double, split_in_double, traced_loss
+from lagrangian.lowering.platform import float64
 
 #: A singular value counts if it is above this share of the largest ...
 ZERO = 1e-9
@@ -143,7 +144,7 @@ def count_laws(
     >>> lg.count_laws(model, outputs, normal(size=(60, 4))).laws    # one a hidden unit
     3
     """
-    with jax.enable_x64(True):
+    with float64():
         parts = split_in_double(model)
         start, unravel = ravel_pytree(parts.parameters)
         bound, batch = parts.bind(outputs), jax.tree.map(in_double, batch)
@@ -209,7 +210,7 @@ def lie_closure(
         LagrangianError: it still grows, or rounding leaves the number unclear.
     """
     chance = np.random.default_rng(seed)
-    with jax.enable_x64(True):
+    with float64():
         x = jnp.asarray(x, float)
         rows, bases = np.zeros((0, x.size)), []
         nested = _Nested(field, x)

@@ -30,6 +30,7 @@ from lagrangian.learning.model import split
 from lagrangian.learning.network_motions import ORDERS, PARAMETERS, differs
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import pick
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.coordinates import time
@@ -79,7 +80,7 @@ def network_flow(
             "`rule` has a learning-rate schedule, and a flow has one learning rate. "
             "Pass a rule with a number, one for each stretch of the schedule."
         )
-    with jax.enable_x64(True):
+    with float64():
         network = Network(model, loss, batch)
         if order != "gradient" and differs(network, rule):
             raise LagrangianError(
@@ -157,7 +158,7 @@ class NetworkFlow:
                 "of diffrax, such as `diffrax.Dopri8()`."
             )
         network, v0 = self._network, self.v0 if v0 is None else v0
-        with jax.enable_x64(True):
+        with float64():
             q = {PARAMETERS.name: network.join(self.q0 if q0 is None else q0, "`q0`")}
             v = {} if v0 is None else {PARAMETERS.name: network.join(v0, "`v0`")}
             guard = self._motion.guard() if isinstance(self._motion, Flow) else None
@@ -242,7 +243,7 @@ class NetworkPath(Path):
         A copy in float64: use it inside `jax.enable_x64(True)`.
         """
         network = self.flow._network
-        with jax.enable_x64(True):
+        with float64():
             arrays = {path: array[index] for path, array in self.q.items()}
             return network.model(network.join(arrays, "the path"))
 
@@ -258,7 +259,7 @@ class NetworkPath(Path):
             index: of the output time.
         """
         network = self.flow._network
-        with jax.enable_x64(True):
+        with float64():
             there = network.join(split(model).parameters, "`model`")
             here = network.join({p: a[index] for p, a in self.q.items()}, "the path")
             return float(jnp.linalg.norm(here - there))
@@ -267,7 +268,7 @@ class NetworkPath(Path):
     def losses(self) -> np.ndarray:
         """The loss, without weight decay, at each time; shape (times,)."""
         network = self.flow._network
-        with jax.enable_x64(True):
+        with float64():
             # One time after another: together, the states may be large.
             at = lambda q: network.loss(network.join(q, "the path"))
             return np.asarray(jax.lax.map(at, self.q))
@@ -299,7 +300,7 @@ class NetworkPath(Path):
                 values |= {block: q[block.name], block.dot: v[block.name]}
             return jnp.asarray(evaluate([expression], values)[0])
 
-        with jax.enable_x64(True):
+        with float64():
             return np.asarray(jax.lax.map(at, (self.q, self.v, self.t)))
 
     def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:

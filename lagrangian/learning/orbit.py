@@ -18,6 +18,7 @@ from lagrangian.errors import InvalidSymmetry, LagrangianError
 from lagrangian.learning.finite import motions
 from lagrangian.learning.model import in_double, split, split_in_double
 from lagrangian.lowering.evaluate import check_lowerable
+from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
@@ -108,7 +109,7 @@ class Orbit:
             LagrangianError: an s of another shape, or one at which the orbit is at an
                 end: tanh(w) cannot grow to 1.
         """
-        with jax.enable_x64(True):
+        with float64():
             parts = split(self.model)
             moved = self._compiled(parts.parameters, self._checked(s))
             _check_finite(moved, s)
@@ -142,7 +143,7 @@ class Orbit:
                 f"`between` is {between!r}. Pass two numbers, the smaller one first, "
                 "such as `(-3, 3)`."
             )
-        with jax.enable_x64(True):
+        with float64():
             parts = split_in_double(self.model)
 
             def at(s: Any) -> Any:

@@ -34,6 +34,7 @@ from lagrangian.flows.solvers.lanes import field_in_lanes, noise_in_lanes
 from lagrangian.flows.solvers.solver import Demands
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
+from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.version import __version__
 
@@ -332,7 +333,7 @@ def _joined(
         for slot, chunk in enumerate(mine):
             own[slot] = chunk[name]
         if processes > 1:
-            with jax.enable_x64(True):
+            with float64():
                 everyone = np.asarray(process_allgather(own))
         else:
             everyone = own[None]

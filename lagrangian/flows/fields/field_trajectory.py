@@ -12,6 +12,7 @@ import sympy as sp
 
 from lagrangian.flows.path import Path, numbers
 from lagrangian.flows.to_xarray import Labelled
+from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import Field, real_parts
 from lagrangian.symbolic.laws.noether import Law
@@ -93,7 +94,7 @@ class FieldTrajectory(Path):
         return FieldTrajectory(self.flow, *parts, self.steps)
 
     def _along(self, function: Callable[..., Any]) -> np.ndarray:
-        with jax.enable_x64(True):
+        with float64():
             return np.asarray(jax.vmap(function)(self.q, self.v, jnp.asarray(self.t)))
 
     def evaluate(self, expression: Expression) -> np.ndarray:

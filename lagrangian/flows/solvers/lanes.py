@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
@@ -13,6 +12,7 @@ import sympy as sp
 from lagrangian.errors import CannotLower
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.kernels.linear_solve import UNROLLED_IN_LANES
+from lagrangian.lowering.platform import on_cpu
 
 #: What is lost where forces cancel, as a share of their sizes.
 _ROUNDING = 64 * np.finfo(float).eps
@@ -69,7 +69,7 @@ def _wide(flow: Any, rates: Sequence[Any]) -> Any | None:
     """
     matrix, _ = flow.lagrangian.saddle_point
     small = matrix.rows <= UNROLLED_IN_LANES or matrix.is_diagonal()
-    if small or jax.default_backend() != "cpu":
+    if small or not on_cpu():
         return None
     try:
         return flow.series(tuple(rates))
