@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import diffrax
 import jax
@@ -68,6 +68,9 @@ class Flow(Parametric, Generic[S]):
     """
 
     structure: Structure
+
+    #: Whether a path is many small operations, one after the other.
+    sequential: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -253,7 +256,7 @@ class Flow(Parametric, Generic[S]):
         if is_traced(self, q0, v0, t):
             return self._traced(q0, v0, t, points, solver, demands, guard, project)
         times = output_times(t, points)
-        with float64():
+        with float64(self.sequential):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             if project:
                 state = self._project_start(*state, times[0])

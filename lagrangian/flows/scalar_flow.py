@@ -86,6 +86,8 @@ def solver_of(structure: Structure, rates: tuple[Any, ...]) -> Taylor | DormandP
 class ScalarFlow(Flow[Array]):
     """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates)."""
 
+    sequential = True
+
     def __init__(self, lagrangian: Lagrangian, *arguments: Any):
         super().__init__(lagrangian, *arguments)
         check_regular(lagrangian, self.lagrangian.saddle_point[0], self.parameters)
@@ -328,7 +330,7 @@ class ScalarFlow(Flow[Array]):
                 "of several surfaces."
             )
         surface = self.exponents.expression(written(surface, "surface", CannotLower))
-        with float64():
+        with float64(self.sequential):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             check_lowerable({"surface": surface}, self._values(q, v, 0.0))
             self._check_start(q, v, span[0])
@@ -368,7 +370,7 @@ class ScalarFlow(Flow[Array]):
         check_tolerance(tol)
         if not real_number(interval) > 0:
             raise LagrangianError(f"`interval` is {interval!r}; write a positive time.")
-        with float64():
+        with float64(self.sequential):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             self._check_start(q, v, span[0])
             try:

@@ -168,7 +168,7 @@ class Trajectory(Path):
                 "further for later times."
             )
         before = np.searchsorted(self.t, times, side="right") - 1
-        with float64():
+        with float64(sequential=True):
             states = self.q[before].T, self.v[before].T
             q, v = propagate_lanes(self.flow, *states, self.t[before], times)
         return Trajectory(self.flow, times, q.T, v.T, self.steps)

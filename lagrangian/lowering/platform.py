@@ -27,13 +27,18 @@ def platform() -> str:
     ...     platform()
     'cuda'
     """
+    device = _chosen()
     if lowered_for.value is not None:
         return lowered_for.value
-    config: Any = jax.config  # whose attributes are made when JAX is loaded
-    device = config.jax_default_device
     if device is None:
         return jax.default_backend()
     return device if isinstance(device, str) else device.platform
+
+
+def _chosen() -> Any:
+    """The default device of this context: a device, a platform's name, or None."""
+    config: Any = jax.config  # whose attributes are made when JAX is loaded
+    return config.jax_default_device
 
 
 def on_cpu() -> bool:
@@ -52,9 +57,21 @@ def has_float64() -> bool:
 
 def where_float64_is() -> Any:
     """A context in which JAX's device has float64: the host's CPU in a TPU's place."""
-    if has_float64():
-        return nullcontext()
-    return jax.default_device(jax.local_devices(backend="cpu")[0])
+    return nullcontext() if has_float64() else jax.default_device(_host())
+
+
+def _host() -> jax.Device:
+    return jax.local_devices(backend="cpu")[0]
+
+
+def devices_of_float64() -> list[jax.Device]:
+    """The devices of this process over which work in float64 is shared by default."""
+    with where_float64_is():
+        device = _chosen()
+    if device is None:
+        return jax.local_devices()
+    kind = device if isinstance(device, str) else device.platform
+    return jax.local_devices(backend=kind)
 
 
 def check_float64(what: str) -> None:
@@ -77,7 +94,15 @@ def check_float64(what: str) -> None:
 
 
 @contextmanager
-def float64() -> Generator[None]:
-    """The context in which the engine computes, whatever JAX is set to."""
-    with jax.enable_x64(True), where_float64_is():
+def float64(sequential: bool = False) -> Generator[None]:
+    """The context in which the engine computes, whatever JAX is set to.
+
+    Args:
+        sequential: whether it is small operations in long loops, such as the steps of
+            one trajectory. An accelerator takes a thousand times as long for these, so
+            they go to the host's CPU, unless `jax.default_device` chose another.
+    """
+    on_host = sequential and _chosen() is None and not on_cpu()
+    where = jax.default_device(_host()) if on_host else where_float64_is()
+    with jax.enable_x64(True), where:
         yield

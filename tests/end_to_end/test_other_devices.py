@@ -222,7 +222,19 @@ def unchecked():
 
 @pytest.mark.parametrize("name", MECHANICS)
 def test_mechanics_on_a_gpu(name, unchecked):
-    assert not foreign(MECHANICS[name]().module("cuda"), "cuda")
+    with lowered_for("cuda"):
+        program = MECHANICS[name]()
+    module = program.module("cuda")
+    assert not foreign(module, "cuda")
+    assert len(module) < 2**20  # as a step without loops of nine coordinates has not
+
+
+def test_lanes_are_refilled_on_a_gpu():
+    """All at once there, and one after the other in a kernel of a CPU."""
+    for kind, at_once in (("cuda", True), ("cpu", False)):
+        with lowered_for(kind):
+            program = MECHANICS["ensemble"]()
+        assert ("@cumsum" in program.module(kind)) is at_once
 
 
 def test_what_may_not_be_in_a_module_is_found():

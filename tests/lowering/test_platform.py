@@ -7,6 +7,7 @@ import pytest
 import sympy as sp
 
 import lagrangian as lg
+from lagrangian.flows import structure
 from lagrangian.lowering import platform as module
 from lagrangian.lowering.kernels.fused import fused
 from lagrangian.lowering.kernels.trigonometry import sin
@@ -48,6 +49,26 @@ def test_a_kernel_of_the_cpu_is_made_for_a_cpu_only():
             assert ("xla_cpu_small_call" in text) is is_marked
             # The polynomials, or XLA's own sine.
             assert ("2.755731362138572" in text) is is_marked
+
+
+def test_one_path_is_computed_on_the_host_of_a_gpu(monkeypatch):
+    """Unless the user chose a device."""
+    x = lg.coordinates("x")
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, -sp.cos(x)))
+    seen, real = [], structure._run
+
+    def run(*arguments):
+        seen.append(jax.config.jax_default_device)
+        return real(*arguments)
+
+    monkeypatch.setattr(structure, "_run", run)
+    flow.integrate([1.0], [0.0], t=(0, 1))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    flow.integrate([1.0], [0.0], t=(0, 1))
+    flow.section([1.0], [0.0], x, t=(0, 9))
+    with jax.default_device("cpu"):
+        flow.integrate([1.0], [0.0], t=(0, 1))
+    assert seen == [None, CPU, CPU, "cpu"]
 
 
 def test_float64_is_on_the_host_of_a_tpu(monkeypatch):

@@ -30,18 +30,25 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     Results,
     integrate_lanes,
 )
-from lagrangian.flows.solvers.lanes import field_in_lanes, noise_in_lanes
+from lagrangian.flows.solvers.lanes import by_levels, field_in_lanes, noise_in_lanes
 from lagrangian.flows.solvers.solver import Demands
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
-from lagrangian.lowering.platform import float64
+from lagrangian.lowering.platform import (
+    devices_of_float64,
+    float64,
+    lowered_for,
+    on_cpu,
+)
 from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.version import __version__
 
-#: Members side by side in one kernel on the CPU: enough to hide its overhead.
-LANES = 64
+#: Members side by side in one kernel on the CPU: enough to hide its overhead; and on an
+#: accelerator, where so many threads fill a large one.
+LANES, _ACCELERATOR_LANES = 64, 2**17
 #: Members of a chunk, by platform, unless its outputs would need more than `_BYTES`.
-_CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**18, 2**27
+#: More than the lanes of an accelerator, too: refilled, they wait for no slow member.
+_CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**20, 2**27
 
 #: Of a member whose path breaks the balance of a law, beside those of `dopri8_lanes`.
 BROKEN = 4
@@ -167,9 +174,9 @@ def run_ensemble(
         asked = (demands.tol, demands.atol.tolist(), *demands[2:], guard.balances)
         settings = (asked, chunk, sorted(map(str, records.items())))
         # The same bits come from the same program on the same kind of device only.
-        program = (__version__, jax.__version__, devices[0].platform)
+        program = (__version__, jax.__version__, _kind(devices))
         folder = chunk_folder(Path(save), flow, (q0, v0, times), (settings, program))
-    work = _worker(flow, times, demands, guard, records, chunk, devices[0].platform)
+    work = _worker(flow, times, demands, guard, records, chunk, _kind(devices))
 
     def one(number: int, device: Any) -> dict[str, np.ndarray]:
         rows = slice(number * chunk, min((number + 1) * chunk, members))
@@ -219,18 +226,18 @@ def _worker(
     guard: Guard,
     records: Mapping[str, Record],
     chunk: int,
-    platform: str,
+    kind: str,
 ) -> Callable[..., dict[str, np.ndarray]]:
-    """What integrates the members of one chunk on one device."""
-    on_cpu = platform == "cpu"
-    lanes = LANES if on_cpu else chunk
-    max_steps, rates = demands.max_steps, demands.rates
-    settings = (chunk, lanes, max_steps, rates, on_cpu)
+    """What integrates the members of one chunk on one device of a kind."""
+    lanes = LANES if kind == "cpu" else min(chunk, _ACCELERATOR_LANES)
+    settings = (chunk, lanes, demands.max_steps, demands.rates)
+    rates = demands.rates
     bounds = Bounds(demands.tol, demands.atol[:, None], demands.max_step)
 
     def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:
         active, n = q0.shape
-        with jax.enable_x64(True), jax.default_device(device):
+        # In a thread of its own, which knows of no context but these.
+        with jax.default_device(device), lowered_for(kind), float64():
             y = np.zeros((2 * n + len(rates), chunk))
             y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
             arguments = y, active, jnp.asarray(times), bounds
@@ -259,21 +266,22 @@ def _from_start(
     lanes: int,
     max_steps: int,
     rates: tuple[Any, ...],
-    on_cpu: bool,
 ) -> Callable[..., Results]:
     field, settle = field_in_lanes(flow, rates), flow.settle
+    unrolled = not on_cpu() and by_levels(flow, rates) is None
 
-    def integrate(*arguments: Any) -> Results:
+    @fused
+    def kernel(*arguments: Any) -> Results:
         return integrate_lanes(
-            field,
+            # As a function that is called, its text is in the program once.
+            jax.jit(field) if unrolled else field,
             *arguments,
             settle=settle,
             lanes=lanes,
             max_steps=max_steps,
-            unrolled=not on_cpu,
+            unrolled=unrolled,
+            at_once=not on_cpu(),
         )
-
-    kernel = fused(integrate) if on_cpu else integrate
 
     def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
         t = jnp.full(chunk, times[0])
@@ -345,13 +353,18 @@ def _joined(
 def _devices(given: Any) -> Sequence[Any]:
     """The devices of this process: those given, or of a mesh, or all there are."""
     if given is None:
-        return jax.local_devices()
+        return devices_of_float64()
     devices = getattr(given, "devices", given)
     devices = [d for d in np.ravel(np.asarray(devices, object))]
     if not all(isinstance(device, jax.Device) for device in devices):
         raise LagrangianError(
             f"`devices` is {given!r}. Pass devices, such as `jax.devices()`, or a "
             "`jax.sharding.Mesh` of them."
+        )
+    if any(device.platform == "tpu" for device in devices):
+        raise LagrangianError(
+            "`devices` has TPUs, which have no float64. Leave it out, or pass "
+            '`jax.local_devices(backend="cpu")`.'
         )
     mine = [d for d in devices if d.process_index == jax.process_index()]
     if not mine:
@@ -362,15 +375,20 @@ def _devices(given: Any) -> Sequence[Any]:
     return mine
 
 
+def _kind(devices: Sequence[Any]) -> str:
+    """The platform that the members' programs are made for."""
+    return lowered_for.value or devices[0].platform
+
+
 def _workers(devices: Sequence[Any]) -> int:
     """A thread a device; on a lone CPU device, one a core."""
-    if len(devices) > 1 or devices[0].platform != "cpu":
+    if len(devices) > 1 or _kind(devices) != "cpu":
         return len(devices)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _chunk_size(devices: Sequence[Any], members: int, bytes_each: int) -> int:
-    most = _CHUNK if devices[0].platform == "cpu" else _ACCELERATOR_CHUNK
+    most = _CHUNK if _kind(devices) == "cpu" else _ACCELERATOR_CHUNK
     fits = max(_BYTES // bytes_each, LANES)
     size = 1 << (min(most, fits).bit_length() - 1)
     # A small ensemble is still shared among the cores.
