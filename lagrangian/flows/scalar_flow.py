@@ -193,6 +193,7 @@ class ScalarFlow(Flow[Array]):
         laws: Sequence[Law] = (),
         devices: Sequence[jax.Device] | jax.sharding.Mesh | None = None,
         save: str | os.PathLike[str] | None = None,
+        memory: int | None = None,
         progress: bool = True,
         max_steps: int = 100_000,
     ) -> Ensemble:
@@ -217,12 +218,18 @@ class ScalarFlow(Flow[Array]):
                 gets all results.
             save: a folder for finished chunks. The same call goes on from them after an
                 interrupt.
+            memory: how many bytes of results may be held at once, if they are too many
+                for all of them: they are kept in `save`, as arrays of NumPy, and read
+                from there where they are looked at.
             progress: whether a terminal shows a progress bar (after two seconds).
             max_steps: for each member.
 
         Raises:
-            LagrangianError: initial states of a wrong shape.
+            LagrangianError: initial states of a wrong shape; results that do not fit
+                into the memory, without `memory`.
         """
+        if memory is not None:
+            memory = whole_number(memory, "memory", 1)
         times, guard = output_times(t, 2), self.guard(laws)
         demands = self.demands(tol, atol, max_step, max_steps, guard.rates)
         coordinates = self.lagrangian.coordinates
@@ -241,6 +248,7 @@ class ScalarFlow(Flow[Array]):
             record=record or {},
             devices=devices,
             save=save,
+            memory=memory,
             progress=progress,
         )
 

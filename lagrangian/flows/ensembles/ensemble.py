@@ -20,6 +20,7 @@ from lagrangian.files import LOCK, one_writer
 from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
 from lagrangian.flows.ensembles.memory import check_memory
 from lagrangian.flows.ensembles.records import Record, read_records
+from lagrangian.flows.ensembles.streamed import Streamed, bytes_of_chunk
 from lagrangian.flows.guard import Guard, Seen
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
@@ -72,6 +73,8 @@ class Ensemble:
         status: 0 where a member reached the end.
         t_end: the time that each member reached.
         steps: how many steps were tried, for each member.
+
+    Under `memory` all of these are read from the disk where they are looked at.
     """
 
     def __init__(self, flow: Any, t: np.ndarray, parts: Mapping[str, np.ndarray]):
@@ -159,28 +162,40 @@ def run_ensemble(
     record: Mapping[str, Any],
     devices: Any,
     save: str | os.PathLike[str] | None,
+    memory: int | None,
     progress: bool,
 ) -> Ensemble:
     """See `ScalarFlow.ensemble`."""
     devices, records = _devices(devices), read_records(flow, record)
     members, n = q0.shape
     kept = sum(1 if r.summary else len(times) for r in records.values())
-    check_memory(members, len(times), 2 * n, kept)
-    rows = 2 * n + len(demands.rates)
-    chunk = _chunk_size(devices, members, len(times) * rows * 8)
+    each = len(times) * (2 * n + len(demands.rates)) * 8
+    most = _BYTES
+    if memory is None:
+        check_memory(members, len(times), 2 * n, kept)
+    else:
+        _check_streamed(save)
+        most = min(most, bytes_of_chunk(memory, _workers(devices), LANES * each))
+    chunk = _chunk_size(devices, members, each, most)
     count = -(-members // chunk)
-    folder = None
+    folder = streamed = None
     if save is not None:
         asked = (demands.tol, demands.atol.tolist(), *demands[2:], guard.balances)
-        settings = (asked, chunk, sorted(map(str, records.items())))
+        settings = (asked, chunk, sorted(map(str, records.items())), memory is None)
         # The same bits come from the same program on the same kind of device only.
         program = (__version__, jax.__version__, _kind(devices))
         folder = chunk_folder(Path(save), flow, (q0, v0, times), (settings, program))
+        streamed = Streamed(folder, members) if memory is not None else None
     work = _worker(flow, times, demands, guard, records, chunk, _kind(devices))
 
     def one(number: int, device: Any) -> dict[str, np.ndarray]:
+        """The results of a chunk; of one that is streamed only its statuses."""
         rows = slice(number * chunk, min((number + 1) * chunk, members))
         states = q0[rows], v0[rows]
+        if streamed:
+            if not streamed.has(number, states, rows.start):
+                streamed.save(number, states, rows.start, work(*states, device))
+            return {"status": np.full(len(states[0]), DONE)}
         if folder and (saved := saved_chunk(folder, number, states)):
             return saved
         parts = work(*states, device)
@@ -215,8 +230,23 @@ def run_ensemble(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    if streamed:
+        return Ensemble(flow, times, streamed.arrays(streamed.names()))
     parts = [future.result() for future in futures]
     return Ensemble(flow, times, _joined(parts, count, members, processes))
+
+
+def _check_streamed(save: Any) -> None:
+    if save is None:
+        raise LagrangianError(
+            "`memory` was given without `save`. Pass a folder there: what is not held "
+            "in memory is kept in it."
+        )
+    if jax.process_count() > 1:
+        raise LagrangianError(
+            "`memory` is for one process, as several hand all results to each other. "
+            "Leave it out."
+        )
 
 
 def _worker(
@@ -387,9 +417,11 @@ def _workers(devices: Sequence[Any]) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
-def _chunk_size(devices: Sequence[Any], members: int, bytes_each: int) -> int:
+def _chunk_size(
+    devices: Sequence[Any], members: int, bytes_each: int, bytes_most: int
+) -> int:
     most = _CHUNK if _kind(devices) == "cpu" else _ACCELERATOR_CHUNK
-    fits = max(_BYTES // bytes_each, LANES)
+    fits = max(bytes_most // bytes_each, LANES)
     size = 1 << (min(most, fits).bit_length() - 1)
     # A small ensemble is still shared among the cores.
     share = -(-members // (_workers(devices) * jax.process_count()))

@@ -213,14 +213,15 @@ def test_devices_that_are_none_are_named():
 
 
 def test_chunks_fit_the_memory_and_share_the_work():
-    devices = jax.local_devices()
-    assert module._chunk_size(devices, 10**6, 2 * 4 * 8) == 4096
+    devices, most = jax.local_devices(), module._BYTES
+    assert module._chunk_size(devices, 10**6, 2 * 4 * 8, most) == 4096
     # Ten thousand output times of two coordinates: not all of 4096 members fit.
     each = 10_000 * 4 * 8
-    size = module._chunk_size(devices, 10**6, each)
+    size = module._chunk_size(devices, 10**6, each, most)
     assert size * each <= module._BYTES < 2 * size * each
-    assert module._chunk_size(devices, 3, 64) == module.LANES
-    assert module._chunk_size(devices, 1000, 64) * module._workers(devices) < 2048
+    assert module._chunk_size(devices, 3, 64, most) == module.LANES
+    size = module._chunk_size(devices, 1000, 64, most)
+    assert size * module._workers(devices) < 2048
 
 
 def test_the_bar_counts_members(monkeypatch):
