@@ -61,10 +61,10 @@ def main() -> None:
     lines = [
         "# The memory of ensembles",
         "",
-        f"`python benchmarks/memory.py`: double pendulums, t = 10, {TIMES} output times, "
-        "all states stored.",
-        f"{os.cpu_count()} CPU cores, Python {platform.python_version()}. Growth of the "
-        "resident memory, at most.",
+        f"`python benchmarks/memory.py`: double pendulums, t = 10, {TIMES} output "
+        "times, all states stored.",
+        f"{os.cpu_count()} CPU cores, Python {platform.python_version()}. Growth of "
+        "the resident memory, at most.",
         "",
         "| members | results MiB | `memory` MiB | growth MiB | s |",
         "| --- | --- | --- | --- | --- |",
