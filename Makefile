@@ -4,7 +4,7 @@ python := .venv/bin/python
 setup := @sh scripts/setup.sh
 
 .NOTPARALLEL:
-.PHONY: help demo test slow check notebooks bench theorems optax format constraints clean
+.PHONY: help demo studio test slow check notebooks bench theorems optax format constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -13,6 +13,10 @@ demo:  ## train a network on digits and check the laws of its training
 	$(setup) demo
 	@echo "Running the demo ..."
 	@.venv/bin/lagrangian demo
+
+studio:  ## derive, simulate and verify on a page in the browser
+	$(setup) studio
+	@.venv/bin/lagrangian studio
 
 test:  ## the tests, doctests included, without the slow ones
 	$(setup) test

@@ -8,17 +8,13 @@ from typing import Any
 
 import lazy_loader
 
-from lagrangian.errors import nearest
+from lagrangian.errors import check_attribute
 from lagrangian.version import __version__ as __version__
 
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        public = (known for known in __all__ if not known.startswith("_"))
-        raise AttributeError(
-            f"module `lagrangian` has no attribute `{name}`. {nearest(name, public)}"
-        )
+    check_attribute(__name__, name, __all__)
     value = globals()[name] = _load(name)
     return value

@@ -3,7 +3,7 @@
 Read when the package is imported, and by editors and type checkers.
 """
 
-from . import errors as errors, rules as rules
+from . import errors as errors, rules as rules, systems as systems
 from .errors import (
     CannotLower as CannotLower,
     CannotSave as CannotSave,
@@ -49,12 +49,14 @@ from .flows.trajectory import (
     Trajectory as Trajectory,
 )
 from .learning.checking.check import (
-    Report as Report,
-    Row as Row,
     check as check,
 )
 from .learning.checking.predict import (
     predict as predict,
+)
+from .learning.checking.report import (
+    Report as Report,
+    Row as Row,
 )
 from .learning.count_laws import (
     LawCount as LawCount,

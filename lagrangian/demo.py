@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from lagrangian.files import write_atomically, write_figure
-from lagrangian.learning.checking.check import Report, check
+from lagrangian.learning.checking.check import check
 from lagrangian.learning.checking.predict import predict
+from lagrangian.learning.checking.report import Report
 from lagrangian.learning.rules.heavy_ball import HeavyBall
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.train import train
@@ -149,7 +150,7 @@ def derivation() -> str:
     (equation,) = by_scale.lagrangian.equations
     return (
         "A learning rule is a kinetic energy, a loss is a potential.\n"
-        f"  {by_scale.lagrangian!r}\n"
+        f"  {by_scale.lagrangian}\n"
         f"Euler-Lagrange:\n  {equation.lhs} = 0\n"
         f"Noether, if f does not change with the scale of w:\n{by_scale}\n"
         f"  that is, {by_scale.oscillator}\n"
@@ -234,8 +235,13 @@ def as_json(result: FirstLight, seconds: float) -> str:
     )
 
 
-def main(folder: Path, steps: int = 2000, seed: int = 0) -> bool:
-    """Run the main job, print what it finds, write `folder`; whether all is as claimed.
+def main(
+    folder: Path,
+    steps: int = 2000,
+    seed: int = 0,
+    say: Callable[[str], object] = print,
+) -> bool:
+    """Run the main job, say what it finds, write `folder`; whether all is as claimed.
 
     The report and then the figure are written at the end, each whole or not at all; the
     records of the run are saved even if the training stops early.
@@ -246,12 +252,12 @@ def main(folder: Path, steps: int = 2000, seed: int = 0) -> bool:
     import time
 
     start = time.perf_counter()
-    result = first_light(steps, seed, print, folder / "first_light.npz")
-    print(summary(result))
+    result = first_light(steps, seed, say, folder / "first_light.npz")
+    say(summary(result))
     report = as_json(result, time.perf_counter() - start).encode()
     written = write_atomically(
         folder / "first_light.json", lambda file: file.write(report)
     )
-    print(f"Wrote {written}.")
-    print(write_figure(folder / "first_light.png", lambda: figure(result)))
+    say(f"Wrote {written}.")
+    say(write_figure(folder / "first_light.png", lambda: figure(result)))
     return result.report.holds and not result.control_report.holds

@@ -1,4 +1,13 @@
-"""The errors that users meet: each says what was wrong, where, and what to write."""
+"""The errors that users meet: each says what was wrong, where, and what to write.
+
+>>> import lagrangian as lg
+>>> try:
+...     lg.Lagrangian(0)
+... except lg.errors.LagrangianError as error:
+...     kind = type(error)
+>>> kind is lg.errors.InvalidLagrangian
+True
+"""
 
 from __future__ import annotations
 
@@ -8,23 +17,64 @@ from typing import Any
 
 
 class LagrangianError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """Base of every error that this library raises on purpose.
+
+    >>> import lagrangian as lg
+    >>> issubclass(lg.CannotLower, lg.LagrangianError)
+    True
+    """
 
 
 class InvalidLagrangian(LagrangianError, ValueError):
-    """A kinetic energy, potential or damping from which no dynamics follows."""
+    """A kinetic energy, potential or damping from which no dynamics follows.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> lg.Lagrangian(0, x**2)
+    Traceback (most recent call last):
+        ...
+    lagrangian.errors.InvalidLagrangian: no inertia in `x`: `T` does not contain ...
+    """
 
 
 class InvalidSymmetry(LagrangianError, ValueError):
-    """A generator that does not fit the Lagrangian that it is applied to."""
+    """A generator that does not fit the Lagrangian that it is applied to.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> lg.noether(spring, lg.Translation(lg.coordinates("z")))
+    Traceback (most recent call last):
+        ...
+    lagrangian.errors.InvalidSymmetry: translation(z) moves `z`, which this ...
+    """
 
 
 class CannotLower(LagrangianError, ValueError):
-    """An expression without a JAX counterpart, or a symbol without a value."""
+    """An expression without a JAX counterpart, or a symbol without a value.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> import sympy as sp
+    >>> k = sp.Symbol("k")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, k * x**2 / 2)
+    >>> lg.lower(spring, {})
+    Traceback (most recent call last):
+        ...
+    lagrangian.errors.CannotLower: `lower` got no value for `k`, which the equation ...
+    """
 
 
 class UnknownBlock(LagrangianError, KeyError):
-    """A block name that the model or pytree does not have."""
+    """A block name that the model or pytree does not have.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> lg.Orbit(lg.Scale("wieght"), {"weight": np.ones(2)})
+    Traceback (most recent call last):
+        ...
+    lagrangian.errors.UnknownBlock: the model has no block `wieght`. Nearest: `weight`.
+    """
 
     def __str__(self) -> str:  # KeyError would print the repr of the sentence
         return str(self.args[0])
@@ -35,6 +85,10 @@ class CannotSave(LagrangianError, OSError):
 
     `errno` is that of the operating system. `run` holds what was computed and could
     not be written, where there is such a thing.
+
+    >>> import lagrangian as lg
+    >>> issubclass(lg.CannotSave, OSError)
+    True
     """
 
     def __init__(self, message: str, number: int | None = None, run: object = None):
@@ -50,6 +104,16 @@ class IntegrationFailed(LagrangianError, RuntimeError):
     """The solver stopped before the end of the requested interval.
 
     `trajectory` holds what was computed until then.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> falling = lg.Lagrangian(x.dot**2 / 2, -(x**4))
+    >>> try:
+    ...     lg.lower(falling, {}).integrate([1.0], [1.0], (0, 10), max_steps=50)
+    ... except lg.IntegrationFailed as error:
+    ...     reached = error.trajectory.t
+    >>> bool(0 < reached[-1] < 10)
+    True
     """
 
     def __init__(self, message: str, trajectory: object = None):
@@ -62,6 +126,20 @@ class TrainingStopped(LagrangianError, RuntimeError):
 
     `step` is the first step whose loss or gradient is not finite; `run` holds
     everything recorded before it.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> rule = lg.HeavyBall(1e30)
+    >>> try:
+    ...     run = lg.train(model, loss, data, rule, steps=99, batch_size=4)
+    ... except lg.TrainingStopped as error:
+    ...     run = error.run
+    >>> run.steps < 99
+    True
     """
 
     def __init__(self, message: str, step: int = 0, run: object = None):
@@ -78,3 +156,16 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
         return "Nearest: " + ", ".join(f"`{c}`" for c in close) + "."
     listed = ", ".join(f"`{k}`" for k in known[:12]) or "none"
     return f"Known: {listed}{', ...' if len(known) > 12 else ''}."
+
+
+def check_attribute(module: str, name: str, known: Iterable[str]) -> None:
+    """Raise, as Python does, unless a module has a name.
+
+    Raises:
+        AttributeError: offers the nearest.
+    """
+    if name not in known:
+        public = (k for k in known if not k.startswith("_"))
+        raise AttributeError(
+            f"module `{module}` has no attribute `{name}`. {nearest(name, public)}"
+        )

@@ -1,5 +1,6 @@
 """The public names: all there, documented, and the ones that the README uses."""
 
+import doctest
 import inspect
 import re
 from pathlib import Path
@@ -16,6 +17,21 @@ def test_every_public_name_loads_and_is_documented(name):
     value = getattr(lg, name)
     # `time` and `ones` are SymPy symbols; everything else explains itself.
     assert name in ("time", "ones") or (value.__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", [n for n in lg.__all__ if not n.startswith("_")])
+def test_every_public_name_has_an_example(name):
+    """In its docstring; they run as doctests."""
+    assert doctest.DocTestParser().get_examples(getattr(lg, name).__doc__), name
+
+
+def test_the_systems_are_names_of_a_room_of_their_own():
+    assert lg.systems.kepler().name == "kepler"
+    assert {name.replace("-", "_") for name in lg.systems.SYSTEMS} < set(
+        dir(lg.systems)
+    )
+    with pytest.raises(AttributeError, match="Nearest: `kepler`"):
+        lg.systems.keplr  # noqa: B018
 
 
 def test_the_readme_uses_public_names_only():

@@ -1,1 +1,1 @@
-"""The command line: `lagrangian demo`, `simulate`, `list` and `verify`."""
+"""The command line: one module a command, or a pair of them."""

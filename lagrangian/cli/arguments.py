@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 
 #: More output times than this are a slip of the keyboard, and no memory holds them.
 MOST_TIMES = 10_000_000
@@ -48,6 +47,12 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def not_negative_int(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"`{text}` is no whole number from zero on")
+    return int(text)
+
+
 def seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 10 or int(text) > MOST_SEED:
         raise argparse.ArgumentTypeError(
@@ -74,8 +79,9 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def out_folder(command: argparse.ArgumentParser) -> None:
-    """Add `--out` to a command."""
-    command.add_argument(
-        "--out", type=Path, default=Path("results"), help="folder to write to"
-    )
+def port(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no port: a whole number from 0 (a free one) to 65535"
+        )
+    return int(text)

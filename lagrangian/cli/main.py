@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
 import traceback
+from pathlib import Path
 
-from lagrangian.cli import simulate, verify
-from lagrangian.cli.arguments import out_folder, positive_int, seed
+from lagrangian.cli import completion, derive, doctor, learn, simulate, studio, verify
+from lagrangian.cli.arguments import positive_int, seed
+from lagrangian.cli.output import Output
+from lagrangian.cli.parser import Parser, add_output
 from lagrangian.cli.shell import (
     TRACEBACK,
     abandon_output,
@@ -22,6 +27,7 @@ from lagrangian.errors import (
     IntegrationFailed,
     LagrangianError,
     TrainingStopped,
+    nearest,
 )
 from lagrangian.files import check_writable
 from lagrangian.version import __version__
@@ -42,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     with shell():
         try:
             try:
-                options = _parser().parse_args(arguments)
+                options = _parse(arguments)
                 return options.run(options)
             finally:
                 flush()
@@ -72,17 +78,25 @@ def _said(error: Exception) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError) and error.name in _OPTIONAL:
         return (
             f"this command needs {error.name}. Install it with "
-            "`pip install 'lagrangian[demo]'`.",
+            f"`pip install 'lagrangian[{_OPTIONAL[error.name]}]'`.",
             1,
         )
     return unforeseen(error), 1
 
 
-_OPTIONAL = ("sklearn", "matplotlib", "PIL")
+#: Packages that some commands need, by the extra that brings them.
+_OPTIONAL = {
+    "sklearn": "demo",
+    "matplotlib": "demo",
+    "PIL": "demo",
+    "panel": "studio",
+    "bokeh": "studio",
+    "param": "studio",
+}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(
         prog="lagrangian",
         description="Derive, simulate and certify Lagrangian systems and the laws of "
         "learning.",
@@ -91,16 +105,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
     demo = commands.add_parser("demo", help="the laws of a network trained on digits")
     demo.set_defaults(run=_demo)
     demo.add_argument("--steps", type=positive_int, default=2000)
     demo.add_argument("--seed", type=seed, default=0)
+    add_output(demo, out=Path("results"), what="report, records, figure (%(default)s)")
+    for command in (derive, simulate, verify, learn, studio, doctor):
+        command.add(commands)
+    completion.add(commands, parser)
 
-    out_folder(demo)
-    simulate.add(commands)
-    verify.add(commands)
-    return parser
+    words = sys.argv[1:] if arguments is None else arguments
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is not None and command not in commands.choices:
+        parser.error(f"no command `{command}`. {nearest(command, commands.choices)}")
+    return parser.parse_args(words)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -108,8 +126,11 @@ def _demo(options: argparse.Namespace) -> int:
     check_backend()
     from lagrangian import demo
 
+    output = Output(options)
     try:
-        return 0 if demo.main(options.out, options.steps, options.seed) else 1
+        holds = demo.main(options.out, options.steps, options.seed, output.line)
+        output.give(json.loads((options.out / "first_light.json").read_text()))
+        return 0 if holds else 1
     except TrainingStopped as error:
         say(str(error))
         say(f"its records until then are in {options.out / 'first_light.npz'}.")

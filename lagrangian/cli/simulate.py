@@ -4,52 +4,29 @@ from __future__ import annotations
 
 import argparse
 from contextlib import nullcontext
-from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from lagrangian.cli.arguments import (
-    assignment,
-    not_negative,
-    out_folder,
-    positive,
-    positive_int,
-    several,
-)
+from lagrangian.cli.arguments import not_negative, positive, positive_int, several
+from lagrangian.cli.output import Output
+from lagrangian.cli.parser import add_output, one_of
 from lagrangian.cli.shell import check_backend, ended_at_once, say
-from lagrangian.errors import IntegrationFailed, LagrangianError, nearest
+from lagrangian.cli.systems import add_system, list_systems, load_system, stage
+from lagrangian.errors import IntegrationFailed, LagrangianError
 from lagrangian.files import check_writable, write_figure
+from lagrangian.flows.solvers.names import SOLVERS, solver_of_name
 
 if TYPE_CHECKING:
     from lagrangian.systems.system import System
 
-#: The solvers of `lagrangian simulate`, by what is loaded when one is chosen.
-SOLVERS = {
-    "taylor": "lagrangian.flows.solvers.taylor.Taylor",
-    "dopri8": "diffrax.Dopri8",
-    "tsit5": "diffrax.Tsit5",
-    "kvaerno5": "diffrax.Kvaerno5",
-}
-
-#: Symbols and operations of an equation that is printed.
-_MOST_PARTS = 2000
+_DEVICES = ("cpu", "gpu", "tpu")
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
     simulate = commands.add_parser("simulate", help="integrate a mechanical system")
     simulate.set_defaults(run=_simulate)
-    simulate.add_argument(
-        "system",
-        nargs="?",
-        help="its name, such as double-pendulum, or a TOML file that describes it",
-    )
-    simulate.add_argument(
-        "--list", action="store_true", help="list the systems and their parameters"
-    )
+    add_system(simulate)
     simulate.add_argument("--t", type=positive, help="end time; the system's own")
     simulate.add_argument("--tol", type=positive, help="per step; the system's own")
     simulate.add_argument(
@@ -74,14 +51,11 @@ def add(commands: Any) -> None:
         help="move a start that violates the constraints onto them",
     )
     simulate.add_argument(
-        "--set",
-        type=assignment,
-        action="append",
-        default=[],
-        metavar="NAME=NUMBER",
-        help="a parameter (g=1.62), a position (a=0.5) or a velocity (a.dot=1)",
+        "--solver",
+        type=one_of("solver", SOLVERS),
+        completes=SOLVERS,
+        help=f"{', '.join(SOLVERS)}; the library's choice",
     )
-    simulate.add_argument("--solver", choices=SOLVERS, help="the library's choice")
     simulate.add_argument(
         "--points", type=several, default=201, help="how many times are kept"
     )
@@ -92,15 +66,19 @@ def add(commands: Any) -> None:
         help="where to save the path: .npz, or .nc for netCDF",
     )
     simulate.add_argument(
-        "--device", choices=("cpu", "gpu", "tpu"), help="JAX's choice"
+        "--device",
+        type=one_of("device", _DEVICES),
+        completes=_DEVICES,
+        help="cpu, gpu or tpu; JAX's choice",
     )
-    out_folder(simulate)
+    add_output(simulate, out=Path("results"), what="the figure (%(default)s)")
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    output = Output(options)
     if options.list:
-        return _list_systems()
-    system = _system(options.system, dict(options.set))
+        return list_systems(output)
+    system = load_system("simulate", options.system, dict(options.set))
     picture = options.out / f"{system.name}.png"
     # Whatever cannot work is found out before anything is computed.
     check_writable(picture, "--out")
@@ -112,124 +90,75 @@ def _simulate(options: argparse.Namespace) -> int:
 
     save = saver(options.save) if options.save else None
     with _device(options.device):
-        path, failed = _integrate(system, options)
+        path, failed = _integrate(system, options, output)
         if failed:
             say(str(failed))
             if not len(path.t):
                 return 1
-            print(f"What follows is the path until t = {path.t[-1]:g}.")
-        _print_end(path)
-        print(f"{path.steps} steps; {_energy_change(system, path)}")
+            output.line(f"What follows is the path until t = {path.t[-1]:g}.")
+        _print_end(path, output)
+        output.line(f"{path.steps} steps; {_energy_change(system, path)}")
         if save:
             attributes = {"system": system.name, "description": system.description}
-            print(f"Wrote {save(path, attributes)}.")
-        print(write_figure(picture, path.plot))
+            output.line(f"Wrote {save(path, attributes)}.")
+        output.line(write_figure(picture, path.plot))
+        output.give(_data(system, path, failed))
     return 1 if failed else 0
 
 
-def _system(name: str | None, values: dict[str, float]) -> System:
-    """The system by its name or file.
-
-    Raises:
-        LagrangianError: there is none.
-    """
-    from lagrangian.systems.mechanics import SYSTEMS, make_system
-
-    if name is None:
-        raise LagrangianError(
-            "`simulate` needs the name of a system (`--list` lists them), or a TOML "
-            "file."
-        )
-    if name in SYSTEMS:
-        return make_system(name, values)
-    if name.endswith(".toml"):
-        from lagrangian.systems.spec import load_spec
-
-        with _stage(f"reading {name}, and deriving its equations"):
-            return load_spec(name).with_values(values)
-    raise LagrangianError(
-        f"no system `{name}`. {nearest(name, SYSTEMS)} A spec file ends in .toml."
-    )
-
-
-def _list_systems() -> int:
-    from lagrangian.systems.mechanics import SYSTEMS, make_system, sizes
-
-    for name in SYSTEMS:
-        system = make_system(name)
-        values = {s.name: f"{v:g}" for s, v in system.parameters.items()}
-        values |= {size: f"{n} (whole)" for size, n in sizes(name).items()}
-        print(f"{name}: {system.description}")
-        print("  " + ", ".join(f"{key}={value}" for key, value in values.items()))
-    return 0
+def _data(system: System, path: Any, failed: IntegrationFailed | None) -> Any:
+    symbols = [s for q in path.flow.lagrangian.coordinates for s in (q, q.dot)]
+    return {
+        "system": system.name,
+        "description": system.description,
+        "parameters": system.parameters,
+        "steps": path.steps,
+        "stopped": None if failed is None else str(failed),
+        "energy_drift": path.energy_drift,
+        "is_conservative": system.is_conservative,
+        "t": path.t,
+        "path": {symbol: path[symbol] for symbol in symbols},
+    }
 
 
 def _integrate(
-    system: System, options: argparse.Namespace
+    system: System, options: argparse.Namespace, output: Output
 ) -> tuple[Any, IntegrationFailed | None]:
     """The path of a system as far as it goes, and why it goes no further, if so.
 
     Prints the equations before.
     """
-    print(f"{system.name}: {system.description}")
+    from lagrangian.symbolic.algebra.shown import shown
+
+    output.line(f"{system.name}: {system.description}")
     count = len(system.lagrangian.coordinates)
-    with _stage(f"deriving the equations of {count} coordinates"):
+    with stage(f"deriving the equations of {count} coordinates"):
         equations = system.lagrangian.equations
-    for coordinate, equation in zip(
-        system.lagrangian.coordinates, equations, strict=True
-    ):
-        print(f"  {_readable(equation.lhs, coordinate)} = 0")
+    for equation in equations:
+        output.line(f"  {shown(equation.lhs)} = 0")
     try:
-        with _stage("compiling and integrating"), ended_at_once():
+        with stage("compiling and integrating"), ended_at_once():
             return _path(system, options), None
     except IntegrationFailed as error:
         return error.trajectory, error
 
 
-def _readable(side: Any, coordinate: Any) -> str:
-    """One side of an equation, unless it would fill screens."""
-    from sympy import preorder_traversal
-
-    parts = sum(1 for _ in islice(preorder_traversal(side), _MOST_PARTS + 1))
-    if parts <= _MOST_PARTS:
-        return str(side)
-    return f"(the equation of {coordinate}, of more than {_MOST_PARTS:,} parts)"
-
-
-def _stage(what: str) -> Any:
-    """Says on a terminal what takes its time; hundreds of coordinates take minutes."""
-    shape = {"bar_format": "{desc} (Ctrl-C ends it)", "desc": what}
-    return tqdm(**shape, disable=None, leave=False)
-
-
 def _path(system: System, options: argparse.Namespace) -> Any:
-    from lagrangian.flows.lower import lower
-
-    return lower(system.lagrangian, system.parameters).integrate(
-        system.positions,
-        system.velocities,
-        (0.0, options.t or system.t),
+    return system.integrate(
+        t=(0.0, options.t or system.t),
         tol=options.tol or system.tol,
         atol=options.atol,
         max_step=options.max_step,
         max_steps=options.max_steps,
         points=options.points,
-        solver=_solver(options.solver),
+        solver=solver_of_name(options.solver),
         project=options.project,
     )
 
 
-def _print_end(path: Any) -> None:
+def _print_end(path: Any, output: Output) -> None:
     for coordinate in path.flow.lagrangian.coordinates:
-        print(f"  {coordinate}({path.t[-1]:g}) = {path[coordinate][-1]:.10g}")
-
-
-def _solver(name: str | None) -> Any:
-    """The solver of that name; None, which is the library's choice, for None."""
-    if name is None:
-        return None
-    module, _, solver = SOLVERS[name].rpartition(".")
-    return getattr(import_module(module), solver)()
+        output.line(f"  {coordinate}({path.t[-1]:g}) = {path[coordinate][-1]:.10g}")
 
 
 def _device(platform: str | None) -> Any:

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lagrangian.cli.arguments import out_folder, seed
+from lagrangian.cli.arguments import seed
+from lagrangian.cli.output import Output
+from lagrangian.cli.parser import add_output
 from lagrangian.cli.shell import check_backend
+from lagrangian.cli.subject import add_data, load_subject
 from lagrangian.errors import LagrangianError
 from lagrangian.files import check_writable, write_atomically, write_figure
 
 if TYPE_CHECKING:
     from lagrangian.theorems.theorem import Verification
 
-#: For a network without data of its own.
-DEFAULT_DATA = "digits"
-
 
 def add(commands: Any) -> None:
     """Add the commands to the parser's subcommands."""
     listed = commands.add_parser("list", help="the theorems, with their sources")
     listed.set_defaults(run=_list)
+    add_output(listed)
 
     verify = commands.add_parser("verify", help="derive, measure and judge a theorem")
     verify.set_defaults(run=_verify)
-    verify.add_argument("name", nargs="?", help="of the theorem; `list` lists them")
+    verify.add_argument(
+        "name",
+        nargs="?",
+        help="of the theorem; `list` lists them",
+        completes=_names,
+    )
     verify.add_argument("--all", action="store_true", help="every theorem, in turn")
     verify.add_argument("--seed", type=seed, default=0)
     verify.add_argument(
@@ -35,27 +42,32 @@ def add(commands: Any) -> None:
         action="store_true",
         help="in ten seconds: fewer sizes, shorter runs; of the theorems that have it",
     )
-    verify.add_argument(
-        "--data",
-        metavar="PATH",
-        help="your own: an .npz file, a folder of .npy files or of images; or the name "
-        "of a generated set, such as gaussian-mixture",
-    )
+    add_data(verify)
     verify.add_argument(
         "--model",
         metavar="MODULE:CLASS",
         help="your own Flax NNX network, in a module of the current directory, whose "
         "code runs",
     )
-    out_folder(verify)
+    add_output(verify, out=Path("results"), what="report and figure (%(default)s)")
+
+
+def _names() -> tuple[str, ...]:
+    from lagrangian.theorems.catalogue import NAMES
+
+    return NAMES
 
 
 def _list(options: argparse.Namespace) -> int:
     from lagrangian.theorems.catalogue import NAMES, title_and_source
 
+    output = Output(options)
+    listed = []
     for name in NAMES:
         title, source = title_and_source(name)
-        print(f"{name}: {title}\n  {source}")
+        output.line(f"{name}: {title}\n  {source}")
+        listed.append({"name": name, "title": title, "source": source})
+    output.give(listed)
     return 0
 
 
@@ -79,12 +91,19 @@ def _verify(options: argparse.Namespace) -> int:
         )
     if options.data or options.model:
         _check_takes_subject(theorem(options.name))
-        subject = _subject(options)
-    verdicts = {name: _verify_one(name, options, subject) for name in names}
+        subject = load_subject(options)
+    output = Output(options)
+    reports: dict[str, Any] = {}
+    verdicts = {}
+    for name in names:
+        found = _verify_one(name, options, subject, output)
+        verdicts[name] = found.holds
+        reports[name] = found.to_json()
     if options.all:
-        print()
+        output.line()
         for name, holds in verdicts.items():
-            print(f"{name}: {'verified' if holds else 'REFUTED'}")
+            output.line(f"{name}: {'verified' if holds else 'REFUTED'}")
+    output.give([json.loads(report) for report in reports.values()])
     return 0 if all(verdicts.values()) else 1
 
 
@@ -96,43 +115,25 @@ def _check_takes_subject(theorem: Any) -> None:
         )
 
 
-def _verify_one(name: str, options: argparse.Namespace, subject: Any) -> bool:
-    """Verify one theorem, print the table and write the report; whether it holds."""
+def _verify_one(
+    name: str, options: argparse.Namespace, subject: Any, output: Output
+) -> Verification:
+    """Verify one theorem, print the table and write the report."""
     from lagrangian.theorems.catalogue import verify
 
     with tqdm(bar_format="{elapsed} {desc}", disable=None, leave=False) as bar:
         report = bar.set_description_str
         found = verify(name, options.seed, subject, report, options.quick)
-    print(found)
-    _write(found, options.out)
-    return found.holds
+    output.line(found)
+    _write(found, options.out, output)
+    return found
 
 
-def _write(found: Verification, folder: Path) -> None:
+def _write(found: Verification, folder: Path, output: Output) -> None:
     """The report, and then the figure, which needs another library."""
     name = found.theorem.name
     report = write_atomically(
         folder / f"{name}.json", lambda file: file.write(found.to_json().encode())
     )
-    print(f"Wrote {report}.")
-    print(write_figure(folder / f"{name}.png", found.figure))
-
-
-def _subject(options: argparse.Namespace) -> Any:
-    """(model, loss, data) of the user, or the library's own where one is not given."""
-    from lagrangian.networks.datasets import DATASETS, make_dataset
-    from lagrangian.networks.digits import cross_entropy
-    from lagrangian.networks.networks import default_network, mean_square
-    from lagrangian.networks.user import load_model, make_model
-    from lagrangian.networks.user_data import load_data
-
-    chosen = options.data or DEFAULT_DATA
-    if chosen in DATASETS:
-        dataset = make_dataset(chosen, options.seed)
-    else:
-        dataset = load_data(chosen)
-    named = options.model
-    factory = load_model(named) if named else default_network(dataset)
-    model = make_model(factory, dataset, options.seed)
-    loss = mean_square if dataset.classes is None else cross_entropy
-    return model, loss, (dataset.inputs, dataset.targets)
+    output.line(f"Wrote {report}.")
+    output.line(write_figure(folder / f"{name}.png", found.figure))

@@ -42,8 +42,10 @@ from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents
 from lagrangian.lowering.platform import check_float64, float64
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.expressions import Expression
+from lagrangian.symbolic.algebra.shown import few
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
@@ -52,7 +54,7 @@ _F = TypeVar("_F", bound="Flow[Any]")
 S = TypeVar("S")
 
 
-class Flow(Parametric, Generic[S]):
+class Flow(AtPrompt, Parametric, Generic[S]):
     """The motion of one Lagrangian with its parameters; made by `lower`.
 
     An immutable pytree whose leaves are its parameters: `jax.jit`, `jax.vmap` and
@@ -65,6 +67,14 @@ class Flow(Parametric, Generic[S]):
     Attributes:
         structure: all of it but its parameters.
         parameters: those that its equations contain, by symbol.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> path = flow.integrate({x: 1.0}, {x: 0.0}, (0, 3.141592653589793), points=2)
+    >>> path[x].round(9)
+    array([ 1., -1.])
     """
 
     structure: Structure
@@ -127,8 +137,17 @@ class Flow(Parametric, Generic[S]):
         leaves = {**self.parameters, **changed}.values()
         return type(self).tree_unflatten(structure, leaves)
 
-    def __repr__(self) -> str:
-        names = ", ".join(q.name for q in self.lagrangian.coordinates)
+    _next = (
+        "`.integrate(q, v, t=(0, 10))`, `.with_parameters({...})`, `.ensemble(...)`, "
+        "`.section(...)`"
+    )
+    _engine = frozenset(
+        "demands exponents field fingerprint flow_map guard series settle sizes "
+        "structure tree_flatten tree_unflatten evaluate_moving".split()
+    )
+
+    def __str__(self) -> str:
+        names = few(q.name for q in self.lagrangian.coordinates)
         return f"{type(self).__name__}({names}; float64, {jax.default_backend()})"
 
     def _expressions(self) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from jax.typing import ArrayLike
 
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.to_xarray import Labelled, saver, to_xarray
+from lagrangian.prompt import AtPrompt
 
 
-class Path(ABC):
+class Path(AtPrompt, ABC):
     """States at the output times `t`, in float64, and any quantity along them.
 
     `path[symbol]` is one coordinate, block or field; `evaluate` takes any expression,
@@ -26,11 +27,24 @@ class Path(ABC):
         flow: whose path it is.
         t: times, shape (times,).
         steps: how many steps the solver took.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> path = flow.integrate([1.0], [0.0], (0, 1), points=3)
+    >>> law = lg.noether(spring, lg.TimeTranslation())
+    >>> isinstance(path, lg.Path), path.charge(law).round(12)
+    (True, array([0.5, 0.5, 0.5]))
     """
 
     flow: Any
     t: Any
     steps: Any
+
+    _engine = frozenset(
+        "described grid labelled tree_flatten tree_unflatten until".split()
+    )
 
     @abstractmethod
     def __getitem__(self, symbol: Any) -> Any: ...

@@ -23,6 +23,7 @@ from jaxtyping import PyTree
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import in_double, split_in_double, traced_loss
 from lagrangian.lowering.platform import float64
+from lagrangian.prompt import AtPrompt
 
 #: A singular value counts if it is above this share of the largest ...
 ZERO = 1e-9
@@ -42,8 +43,8 @@ _MOST = 2000
 Field = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True)
-class LawCount:
+@dataclass(frozen=True, repr=False)
+class LawCount(AtPrompt):
     """The number of independent laws, and what it was found from.
 
     Attributes:
@@ -54,6 +55,13 @@ class LawCount:
             so on, until the number repeats or is all of them.
         smallest, dropped: the singular values nearest to the threshold, of those that
             count and of those that do not, relative to the largest.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> outputs = lambda model, x: x @ model["w"]
+    >>> count = lg.count_laws({"w": np.ones(3)}, outputs, np.eye(2, 3))
+    >>> count.laws, count.dimensions
+    (1, 3)
     """
 
     laws: int
@@ -62,7 +70,9 @@ class LawCount:
     smallest: float
     dropped: float
 
-    def __repr__(self) -> str:
+    _next = "`.laws`, `.levels`, `lg.discover(model, loss, data)`, which names them"
+
+    def __str__(self) -> str:
         levels = ", ".join(map(str, self.levels))
         return (
             f"LawCount({self.laws} laws; {self.dimensions} dimensions; reached: "

@@ -16,13 +16,14 @@ from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import split, traced_loss
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.calculus import pairing
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.discrete import linear_part
 
 
-@dataclass(frozen=True)
-class GradientNoise:
+@dataclass(frozen=True, repr=False)
+class GradientNoise(AtPrompt):
     """Moments of the gradients of single examples along the generator A of a symmetry.
 
     Each is a scalar, or of shape (units,) if the blocks of the symmetry have units.
@@ -31,11 +32,30 @@ class GradientNoise:
         square: the mean of <g, A g> over the examples, g the gradient of each.
         drift: <grad f, A grad f>, of the mean gradient.
         examples: how many.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> noise = lg.gradient_noise(model, loss, data, lg.Scale("w"))
+    >>> bool(noise.trace > 0), noise.examples
+    (True, 4)
     """
 
     square: np.ndarray
     drift: np.ndarray
     examples: int
+
+    _next = "`.trace`, `.drift`, `.batch(size)`"
+
+    def __str__(self) -> str:
+        units = max(1, np.size(self.square))
+        return (
+            f"GradientNoise({self.examples} examples, {units} units; largest "
+            f"tr(A Sigma) {np.abs(self.trace).max():.3g})"
+        )
 
     @property
     def trace(self) -> np.ndarray:

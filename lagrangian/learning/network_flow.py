@@ -23,6 +23,7 @@ from lagrangian.errors import LagrangianError, UnknownBlock, nearest
 from lagrangian.flows.arguments import check_tolerance, output_times
 from lagrangian.flows.flow import Flow
 from lagrangian.flows.path import Path
+from lagrangian.flows.series import series
 from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_early
 from lagrangian.flows.to_xarray import Labelled
 from lagrangian.learning.flat_loss import Network
@@ -32,6 +33,7 @@ from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import pick
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.laws.noether import Law
@@ -71,6 +73,17 @@ def network_flow(
     Raises:
         LagrangianError: an unknown order; a model without floating-point parameters; a
             loss that is no scalar or not finite; a rule that has no such flow.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> rule = lg.HeavyBall(0.1, momentum=0.9)
+    >>> flow = lg.network_flow(model, loss, data, rule)
+    >>> flow.v0["w"].round(3)               # that of a run from rest
+    array([0.263, 0.263, 0.263])
     """
     if order not in ORDERS:
         known = ", ".join(f'"{name}"' for name in ORDERS)
@@ -94,13 +107,23 @@ def network_flow(
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class NetworkFlow:
+class NetworkFlow(AtPrompt):
     """A flow of a learning rule on the loss of a model; made by `network_flow`.
 
     Attributes:
         rule, order: as they were given.
         q0: where it starts by default: float64 arrays by the path of each parameter.
         v0: likewise its initial velocity; None for a first-order flow.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> flow = lg.network_flow(model, loss, data, lg.HeavyBall(0.1))
+    >>> flow.order, flow.q0["w"].dtype
+    ('second', dtype('float64'))
     """
 
     rule: Rule
@@ -110,7 +133,9 @@ class NetworkFlow:
     _network: Network
     _motion: Any
 
-    def __repr__(self) -> str:
+    _next = "`.integrate(t=(0, 1))`"
+
+    def __str__(self) -> str:
         return (
             f"NetworkFlow({self.order}; {self.rule}; {self._network.start.size} "
             f"parameters; float64, {jax.default_backend()})"
@@ -187,6 +212,17 @@ class NetworkPath(Path):
         q, v: parameters and velocities: for each dotted path an array whose first axis
             are the times.
         steps: how many steps the solver took.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.eye(4, 3)
+    >>> def loss(model, batch):
+    ...     return ((batch @ model["w"] - 1) ** 2).mean()
+    >>> model = {"w": np.zeros(3)}
+    >>> flow = lg.network_flow(model, loss, data, lg.HeavyBall(0.1), order="gradient")
+    >>> path = flow.integrate(t=(0, 0.5), points=3)
+    >>> path["w"].shape, bool(path.losses[-1] < path.losses[0])
+    ((3, 3), True)
     """
 
     flow: NetworkFlow
@@ -195,7 +231,9 @@ class NetworkPath(Path):
     v: dict[str, np.ndarray]
     steps: int
 
-    def __repr__(self) -> str:
+    _next = "`.losses`, `.model(-1)`, `.distance(model)`, `.plot()`, `.save(file)`"
+
+    def __str__(self) -> str:
         span = f" in [{self.t[0]:g}, {self.t[-1]:g}]" if len(self.t) else ""
         order, count = self.flow.order, len(self.t)
         return f"NetworkPath({order}; {count} times{span}; {self.steps} steps; float64)"
@@ -210,7 +248,7 @@ class NetworkPath(Path):
             raise UnknownBlock(
                 f"the model has no parameter `{name}`. {nearest(str(name), known)}"
             )
-        return self.q[name]
+        return series(self.q[name])
 
     def labelled(self) -> dict[str, Labelled]:
         """Parameters, their velocities and the loss."""
@@ -271,7 +309,7 @@ class NetworkPath(Path):
         with float64():
             # One time after another: together, the states may be large.
             at = lambda q: network.loss(network.join(q, "the path"))
-            return np.asarray(jax.lax.map(at, self.q))
+            return series(np.asarray(jax.lax.map(at, self.q)))
 
     def evaluate(
         self, expression: sp.Expr, maps: Mapping[Any, Any] | None = None
@@ -301,7 +339,7 @@ class NetworkPath(Path):
             return jnp.asarray(evaluate([expression], values)[0])
 
         with float64():
-            return np.asarray(jax.lax.map(at, (self.q, self.v, self.t)))
+            return series(np.asarray(jax.lax.map(at, (self.q, self.v, self.t))))
 
     def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:
         """The charge of a law at each time; shape (times,) or (times, units)."""

@@ -20,6 +20,7 @@ from lagrangian.learning.model import in_double, split, split_in_double
 from lagrangian.lowering.evaluate import check_lowerable
 from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 #: How often an interval is halved: until rounding.
@@ -27,7 +28,7 @@ _HALVINGS = 64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Orbit:
+class Orbit(AtPrompt):
     """The models exp(s xi) q to which a symmetry takes a model q.
 
     Called with s, it returns a model again, of the model's own dtypes; all is computed
@@ -92,7 +93,9 @@ class Orbit:
         what = {f"motion of {q.name}": d for q, d in symmetry.xi.items()}
         check_lowerable(what, [*symmetry.xi, *self._values])
 
-    def __repr__(self) -> str:
+    _next = "`orbit(s)`, a model of the same loss, `.root(function, between=(-3, 3))`"
+
+    def __str__(self) -> str:
         return f"Orbit({self.symmetry!r}; {split(self.model).name})"
 
     def __getstate__(self) -> dict[str, Any]:

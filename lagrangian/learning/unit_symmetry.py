@@ -20,10 +20,12 @@ from lagrangian.learning.model import in_double, split
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import Block
+from lagrangian.symbolic.algebra.shown import few
 
 
-class UnitSymmetry:
+class UnitSymmetry(AtPrompt):
     """An orthogonal map of the units of a layer, in all arrays that have them.
 
     `lg.Reflection` and `lg.Permutation` make one. Called with a model, it returns the
@@ -38,12 +40,25 @@ class UnitSymmetry:
         matrix, blocks: as given.
         order: how often it is done until everything is where it was.
         kept: of shape (units, units), the projector on what it leaves alone.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> units = lg.Block("w", unit_axis=0)
+    >>> quarter = lg.UnitSymmetry(np.array([[0.0, -1.0], [1.0, 0.0]]), [units], order=4)
+    >>> (quarter({"w": np.array([1, 0], np.float32)})["w"] + 0.0).tolist()
+    [0.0, 1.0]
     """
+
+    _next = "`.defect(model, loss, batch)`, `.fixed(model)`, `.odd_block(...).lowest()`"
 
     def __init__(self, matrix: np.ndarray, blocks: Sequence[Block], order: int):
         self.matrix, self.blocks, self.order = matrix, _with_units(blocks), order
         powers = [np.linalg.matrix_power(matrix, j) for j in range(order)]
         self.kept: np.ndarray = np.add.reduce(powers) / order
+
+    def __str__(self) -> str:
+        kind, names = type(self).__name__, few(b.name for b in self.blocks)
+        return f"{kind}({len(self.matrix)} units of {names}; order {self.order})"
 
     def __call__(self, model: PyTree) -> Any:
         """The model with its units moved."""
@@ -234,8 +249,8 @@ class Permutation(UnitSymmetry):
         super().__init__(matrix, blocks, math.lcm(*_cycles(places)))
 
 
-@dataclass(frozen=True)
-class OddBlock:
+@dataclass(frozen=True, repr=False)
+class OddBlock(AtPrompt):
     """The Hessian on the directions that a symmetry does not leave alone.
 
     Only products with it are taken. Where the model is one that the symmetry leaves
@@ -243,10 +258,23 @@ class OddBlock:
 
     Attributes:
         symmetry, network: of which it is.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> swap = lg.Permutation([1, 0], lg.Block("w", unit_axis=0))
+    >>> saddle = lambda model, batch: model["w"].prod()
+    >>> block = swap.odd_block({"w": np.zeros(2)}, saddle, np.ones(1))
+    >>> block.dimension, float(block.lowest()[0][0].round(9))
+    (1, -1.0)
     """
 
     symmetry: UnitSymmetry
     network: Network
+
+    _next = "`.lowest()`, its eigenvalues, `.times(direction)`"
+
+    def __str__(self) -> str:
+        return f"OddBlock({self.dimension} directions; {self.symmetry})"
 
     @property
     def dimension(self) -> int:

@@ -49,6 +49,12 @@ def cache(folder: str | Path) -> None:
         LagrangianError: Equinox is loaded already, with checks that raise; or others
             may write to the folder.
         CannotSave: the folder cannot be made.
+
+    >>> import subprocess, sys, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     code = f"import lagrangian as lg; lg.cache({folder!r})"
+    ...     subprocess.run([sys.executable, "-c", code]).returncode
+    0
     """
     if os.environ.setdefault(_CHECKS, "nan") not in _STORABLE or _equinox_raises():
         raise LagrangianError(

@@ -13,12 +13,13 @@ from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents, parts
 from lagrangian.lowering.kernels.linear_solve import solve_mass
 from lagrangian.lowering.pytrees import named_leaves, pick
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 
-class LoweredLaw:
+class LoweredLaw(AtPrompt):
     """A law as JAX functions of (q, v, t): calling it gives every term by name.
 
     For blocks, `q` and `v` are pytrees that have the law's blocks among their leaves
@@ -28,7 +29,16 @@ class LoweredLaw:
     The terms are those of the `Law`, together with `rate` and, where the law is an
     oscillator, `quantity` and `source`. Accelerations (of a generator that contains
     velocities) and multipliers (of constraints) are those of the equations.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> law = lg.lower(lg.noether(spring, lg.TimeTranslation()), {})
+    >>> float(law({x: 1.0}, {x: 2.0})["charge"])
+    2.5
     """
+
+    _next = "`lowered(q, v, t)`, a dictionary of the terms, under `jax.jit` as well"
 
     def __init__(
         self,
@@ -56,6 +66,9 @@ class LoweredLaw:
             expressions["mass matrix"] = sp.Tuple(*matrix)
             expressions["equations"] = sp.Tuple(*right)
         check_lowerable(expressions, [*self._parameters, *symbols], self._losses)
+
+    def __str__(self) -> str:
+        return f"LoweredLaw({self.law.symmetry!r}; {', '.join(self._terms)})"
 
     @property
     def _solution_symbols(self) -> list[Any]:

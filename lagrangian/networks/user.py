@@ -42,20 +42,29 @@ def load_model(name: str) -> Callable[..., Any]:
         LagrangianError: the name has another form, or there is no such module or class;
             or the module fails as it is imported.
     """
-    module, _, attribute = name.partition(":")
-    parts = (*module.split("."), attribute)
-    if module.endswith(".py") or not all(part.isidentifier() for part in parts):
-        raise LagrangianError(
-            f"`{name}` names no network. Write `module:Class`, as in "
-            "`mymodel:Network` for the class `Network` of mymodel.py."
-        )
-    value = _attribute(_module(module), module, attribute)
+    value = load_object(name)
     if not callable(value) or isinstance(value, nnx.Module):
         raise LagrangianError(
             f"`{name}` is a `{type(value).__name__}`. Name the class of a network, or "
             "a function that makes one."
         )
     return value
+
+
+def load_object(name: str) -> Any:
+    """What a module of the user's calls so: `load_model` without a check of its kind.
+
+    Raises:
+        LagrangianError: as for `load_model`.
+    """
+    module, _, attribute = name.partition(":")
+    parts = (*module.split("."), attribute)
+    if module.endswith(".py") or not all(part.isidentifier() for part in parts):
+        raise LagrangianError(
+            f"`{name}` names no network or rule. Write `module:Class`, as in "
+            "`mymodel:Network` for the class `Network` of mymodel.py."
+        )
+    return _attribute(_module(module), module, attribute)
 
 
 def _module(name: str) -> Any:
@@ -88,7 +97,9 @@ def _on_the_path(folder: str) -> Generator[None, None, None]:
 def _attribute(module: Any, name: str, attribute: str) -> Any:
     if hasattr(module, attribute):
         return getattr(module, attribute)
-    known = [n for n, v in vars(module).items() if callable(v) and n[0] != "_"]
+    known = [
+        n for n, v in vars(module).items() if n[0] != "_" and not inspect.ismodule(v)
+    ]
     raise LagrangianError(
         f"module `{name}` has no `{attribute}`. {nearest(attribute, known)}"
     )

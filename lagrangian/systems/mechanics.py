@@ -4,43 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib import import_module
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.systems.celestial import henon_heiles, kepler, three_body
-from lagrangian.systems.chains import fput_chain, toda_chain
-from lagrangian.systems.particles import (
-    charged_particle,
-    relativistic_particle,
-    van_der_pol,
-)
-from lagrangian.systems.pendulums import (
-    double_pendulum,
-    elastic_pendulum,
-    foucault_pendulum,
-    n_pendulum,
-    rotating_hoop,
-    spherical_pendulum,
-)
+from lagrangian.systems.names import FILES, function
 from lagrangian.systems.system import System
-from lagrangian.systems.tops import heavy_top
 
 #: What `lagrangian simulate NAME` knows.
 SYSTEMS: dict[str, Callable[..., System]] = {
-    "double-pendulum": double_pendulum,
-    "n-pendulum": n_pendulum,
-    "spherical-pendulum": spherical_pendulum,
-    "foucault-pendulum": foucault_pendulum,
-    "rotating-hoop": rotating_hoop,
-    "elastic-pendulum": elastic_pendulum,
-    "kepler": kepler,
-    "three-body": three_body,
-    "henon-heiles": henon_heiles,
-    "toda-chain": toda_chain,
-    "fput-chain": fput_chain,
-    "charged-particle": charged_particle,
-    "relativistic-particle": relativistic_particle,
-    "van-der-pol": van_der_pol,
-    "heavy-top": heavy_top,
+    name: getattr(import_module(f"lagrangian.systems.{file}"), function(name))
+    for name, file in FILES.items()
 }
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,17 @@ _RESERVED = {*FUNCTIONS, *CONSTANTS, time.name}
 
 
 class InvalidSpec(LagrangianError, ValueError):
-    """A spec file from which no system follows; the message shows where and why."""
+    """A spec from which no system follows; the message shows where and why.
+
+    Attributes:
+        keys: of the entry that is wrong, such as ("parameters", "g"); none if it is
+            the whole.
+        reason: what is wrong there, with a caret under the place where there is one.
+    """
+
+    def __init__(self, message: str, keys: tuple[str, ...] = (), reason: str = ""):
+        super().__init__(message)
+        self.keys, self.reason = keys, reason or message
 
 
 def load_spec(path: str | os.PathLike[str]) -> System:
@@ -67,10 +77,29 @@ def load_spec(path: str | os.PathLike[str]) -> System:
             a file that takes more than `MAX_WORK` to read, or `MAX_DERIVING` to derive.
     """
     path = Path(path)
+    return _derived(path, lambda: _Spec.read(path).system())
+
+
+def read_spec(content: Mapping[str, Any], name: str = "system") -> System:
+    """The system of what `load_spec` finds in a file, as a mapping.
+
+    >>> spec = {"coordinates": "x", "T": "x.dot^2/2", "V": "x^2/2"}
+    >>> state = {"positions": {"x": 1}, "velocities": {"x": 0}}
+    >>> read_spec(spec | state).lagrangian.equations
+    [Eq(x + x.ddot, 0)]
+
+    Raises:
+        InvalidSpec: as from `load_spec`.
+    """
+    path = Path(name)
+    return _derived(path, lambda: _Spec(path, "", dict(content)).system())
+
+
+def _derived(path: Path, read: Callable[[], System]) -> System:
     doing, most = "read", MAX_WORK
     try:
         with limited_calls(most):
-            system = _Spec.read(path).system()
+            system = read()
         doing, most = "derive", MAX_DERIVING
         with limited_calls(most):
             _ = system.lagrangian.equations
@@ -133,16 +162,18 @@ class _Spec:
         """An error at a key; `within` is (value, position) inside of a text there."""
         place = _place(self.text, keys, None if within is None else within[0])
         key = f"`{'.'.join(keys)}`: " if keys else ""
+        where = f"\n{pointer(*within)}" if within and "\n" not in within[0] else ""
+        reason = f"{message}{where}"
         if place is None:
-            where = f"\n{pointer(*within)}" if within and "\n" not in within[0] else ""
-            return InvalidSpec(f"{self.path}: {key}{message}{where}")
+            return InvalidSpec(f"{self.path}: {key}{reason}", keys, reason)
         place += within[1] if within is not None else 0
         row = self.text.count("\n", 0, place)
         column = place - (self.text.rfind("\n", 0, place) + 1)
-        return InvalidSpec(
+        said = (
             f"{self.path}, line {row + 1}, column {column + 1}, {key}{message}\n"
             f"{pointer(self.text.split(chr(10))[row], column)}"
         )
+        return InvalidSpec(said, keys, reason)
 
     def system(self) -> System:
         self._check_keys()

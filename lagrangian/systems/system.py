@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lagrangian.errors import LagrangianError, nearest
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.shown import few, rows
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
+from lagrangian.tables import markdown_table
+
+if TYPE_CHECKING:
+    from lagrangian.flows.trajectory import Trajectory
 
 
-@dataclass(frozen=True)
-class System:
+@dataclass(frozen=True, repr=False)
+class System(AtPrompt):
     """A Lagrangian, a value for each of its parameters, and a state to start from.
 
     `parameters` are in SI units, or dimensionless where the factory says so;
@@ -28,6 +34,47 @@ class System:
     velocities: dict[Any, float]
     t: float = 10.0
     tol: float = 1e-12
+
+    _next = "`.lagrangian.equations`, `.integrate().plot()`, `.with_values({...})`"
+
+    def _values(self) -> dict[str, str]:
+        """The parameters and the start, by name."""
+        velocities = {q.dot: v for q, v in self.velocities.items()}
+        values = self.parameters | self.positions | velocities
+        return {str(symbol): f"{number:.6g}" for symbol, number in values.items()}
+
+    def __str__(self) -> str:
+        count = len(self.lagrangian.coordinates)
+        values = few(f"{name} = {value}" for name, value in self._values().items())
+        return "\n".join(
+            [
+                f"{self.name}: {self.description} ({count} coordinates)",
+                *rows(self.lagrangian.parts),
+                f"  {values}",
+            ]
+        )
+
+    def _repr_markdown_(self) -> str:
+        formula = self.lagrangian._repr_latex_().strip("$")
+        values = [("", "value"), *self._values().items()]
+        title = f"**{self.name}**: {self.description}"
+        return "\n".join([title, "", f"$${formula}$$", "", *markdown_table(values)])
+
+    def integrate(self, **options: Any) -> Trajectory:
+        """Its motion from its start: `Flow.integrate` with `options`, such as `solver`.
+
+        >>> from lagrangian import systems
+        >>> systems.kepler().integrate(t=(0, 1), points=3).energy_drift < 1e-12
+        True
+
+        Raises:
+            IntegrationFailed: as `Flow.integrate` does.
+        """
+        from lagrangian.flows.lower import lower
+
+        flow = lower(self.lagrangian, self.parameters)
+        options = {"t": (0.0, self.t), "tol": self.tol} | options
+        return flow.integrate(self.positions, self.velocities, **options)
 
     @property
     def is_conservative(self) -> bool:

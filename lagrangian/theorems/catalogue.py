@@ -102,6 +102,10 @@ def verify(
 
     Raises:
         LagrangianError: an unknown name, or a theorem that takes no subject.
+
+    >>> import lagrangian as lg
+    >>> lg.verify("curie", seed=1, quick=True).verdict
+    'verified'
     """
     from lagrangian.theorems.theorem import Setting, Verification
 

@@ -13,7 +13,8 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.learning.checking.convergence import regression
-from lagrangian.learning.tables import markdown_table, text_table
+from lagrangian.prompt import AtPrompt
+from lagrangian.tables import markdown_table, text_table
 
 VERIFIED, REFUTED = "verified", "refuted"
 _PACKAGES = ("lagrangian", "jax", "flax", "optax", "sympy", "diffrax", "numpy")
@@ -182,8 +183,8 @@ class Theorem:
     has_quick: bool = False
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(AtPrompt):
     """A theorem with the evidence for it; prints as a table.
 
     Attributes:
@@ -191,6 +192,14 @@ class Verification:
         seed: of everything random.
         seconds: how long it took.
         quick: whether it was the shorter version.
+
+    >>> import lagrangian as lg
+    >>> from lagrangian.theorems.catalogue import theorem
+    >>> from lagrangian.theorems.theorem import Evidence, close
+    >>> claims = close("a", 1.0, 1.0, 0.1), close("b", 1.0, 2.0, 0.1, control=True)
+    >>> found = lg.Verification(theorem("equilibrium"), Evidence.of((), claims), 0, 1.0)
+    >>> found.holds, found.verdict
+    (True, 'verified')
     """
 
     theorem: Theorem
@@ -228,6 +237,8 @@ class Verification:
             numbers = _number(claim.predicted), _number(claim.measured)
             cells.append((what, *numbers, claim.criterion, verdict))
         return cells
+
+    _next = "`.figure()`, `.to_json()`, `.evidence.claims`"
 
     def _ending(self) -> str:
         how = f"seed {self.seed}, quick" if self.quick else f"seed {self.seed}"

@@ -1,4 +1,5 @@
-"""Every public noun can be pickled and copied, by pickle, and as joblib and dask do it.
+"""Every public noun can be pickled, copied and shown: by pickle, as joblib and dask do
+it, and at a prompt.
 
 `NOUNS` has one of each; a public class that is missing there fails.
 """
@@ -19,6 +20,7 @@ import sympy as sp
 from joblib.externals import loky
 
 import lagrangian as lg
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.theorems.catalogue import theorem
 from lagrangian.theorems.theorem import Evidence, Verification, close
@@ -83,7 +85,7 @@ def verified():
 
 NOUNS = {
     "Adam": lambda: lg.Adam(0.1),
-    "Average": lambda: lg.modified_flow(lg.Adam(0.1), order=1),
+    "Average": lambda: next(iter(lg.Adam(0.1).recursion().averages.values())),
     "Block": lambda: w,
     "ConstantBlock": lambda: lg.ConstantBlock("c"),
     "Coordinate": lambda: x.ddot,
@@ -187,6 +189,101 @@ def described(thing):
 
 def vars_of(thing):
     return getattr(thing, "__dict__", {})
+
+
+# ------------------------------------------------------------------ at a prompt
+
+#: Lines, of a terminal of 88 columns, that anything takes.
+MOST_LINES, COLUMNS = 12, 88
+
+
+def lines_of(text):
+    return sum(max(1, -(-len(line) // COLUMNS)) for line in text.splitlines())
+
+
+@cache
+def chain():
+    """Sixteen links, whose kinetic energy alone has 874 operations."""
+    return lg.systems.make_system("n-pendulum", {"links": 16})
+
+
+def large(noun):
+    system = chain().lagrangian
+    return {
+        "System": chain,
+        "Lagrangian": lambda: system,
+        "Law": lambda: lg.noether(system, lg.TimeTranslation()),
+        "HigherOrderLagrangian": lambda: lg.HigherOrderLagrangian(system.undamped),
+        "Flow": lambda: lg.lower(system, chain().parameters),
+    }[noun]()
+
+
+def check_is_short(thing, most=MOST_LINES):
+    for text in (repr(thing), str(thing)):
+        assert text and lines_of(text) <= most, text
+        assert "0x" not in text
+    for way in ("_repr_html_", "_repr_latex_", "_repr_markdown_"):
+        if hasattr(type(thing), way):
+            assert len(getattr(thing, way)()) < 5000
+
+
+@pytest.mark.parametrize("name", NOUNS)
+def test_a_noun_is_short_at_a_prompt(name):
+    # A table of words, and a list of symmetries, may wrap and take more.
+    most = {"Symmetries": 16, "Verification": 20, "Report": 16, "Rule": 20}
+    check_is_short(NOUNS[name](), most.get(name, MOST_LINES))
+
+
+@pytest.mark.parametrize(
+    "noun", ["System", "Lagrangian", "Law", "HigherOrderLagrangian", "Flow"]
+)
+def test_a_large_noun_is_cut(noun):
+    thing = large(noun)
+    check_is_short(thing, most=10)
+    if noun != "Flow":
+        assert re.search(r"\.\.\. \([\d,]+ operations\)", repr(thing))
+
+
+def names_said(text):
+    """The attributes in the last line of a repr."""
+    return re.findall(r"`\.(\w+)", text.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", NOUNS)
+def test_the_next_step_that_a_noun_says_is_there(name):
+    thing = NOUNS[name]()
+    if isinstance(thing, AtPrompt):
+        offered = dir(thing)
+        assert "next: `" in repr(thing)
+        for step in names_said(repr(thing)):
+            assert hasattr(thing, step) and step in offered, step
+
+
+@pytest.mark.parametrize("name", NOUNS)
+def test_completion_offers_what_is_the_users(name):
+    thing = NOUNS[name]()
+    if isinstance(thing, AtPrompt):
+        assert not {*thing._engine, "tree_flatten"} & set(dir(thing))
+
+
+def test_completion_leaves_out_only_names_that_exist():
+    """A name that the engine has lost would be left out for nothing."""
+    for kind in {type(make()) for make in NOUNS.values()}:
+        for noun in kind.__mro__:
+            for name in vars(noun).get("_engine", ()):
+                things = [m() for m in NOUNS.values()]
+                assert any(hasattr(t, name) for t in things if isinstance(t, noun))
+
+
+def test_numbers_along_a_path_do_not_flood_the_screen():
+    system, flow, law = mechanics()
+    path = flow.integrate([1.0, 0.0], [0.0, 1.0], (0, 1))
+    for values in (path.charge(law), path.energy, path[x], path.accelerations):
+        assert len(values) == 201 and lines_of(repr(values)) < 10
+        again = np.asarray(values)
+        np.testing.assert_array_equal(again, values)
+        assert len(repr(again)) > len(repr(values))  # the control: NumPy's own
+    assert isinstance(pickle.loads(pickle.dumps(path[x])), np.ndarray)
 
 
 # ------------------------------------------------------------------ closures

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 import lagrangian as lg
 from lagrangian import demo, files
+from lagrangian.cli import derive, doctor, learn, simulate, verify
 from lagrangian.cli import main as module
-from lagrangian.cli import simulate, verify
 from lagrangian.cli.main import main
+from lagrangian.cli.output import Output
 from lagrangian.cli.shell import shell
 from lagrangian.theorems.catalogue import NAMES, theorem, title_and_source
 
@@ -33,12 +34,18 @@ def nothing_computed(monkeypatch, tmp_path):
 
     monkeypatch.setattr(simulate, "_integrate", stopped)
     monkeypatch.setattr(verify, "_verify_one", stopped)
+    monkeypatch.setattr(derive, "_find", stopped)
+    monkeypatch.setattr(derive, "_hamiltonian", stopped)
+    monkeypatch.setattr(learn, "load_subject", stopped)
+    monkeypatch.setattr(doctor, "_doctor", stopped)
     monkeypatch.setattr(demo, "main", stopped)
 
 
 WORDS = st.one_of(
     st.sampled_from(
         ["demo", "simulate", "list", "verify", "kepler", "n-pendulum", "toda-chain"]
+        + ["derive", "symmetries", "discover", "train", "doctor", "completion", "words"]
+        + ["--json", "--latex", "--rule", "adam", "--degree", "--batch-size", "bash"]
         + [
             *NAMES,
             "--all",
@@ -74,6 +81,10 @@ WORDS = st.one_of(
 @example(["verify", "discrete-noether", "--data", "/dev/zero"])
 @example(["verify", "discrete-noether", "--data", "\0"])
 @example(["simulate", "/dev/zero/.toml"])
+@example(["train", "--rule", "os:system"])
+@example(["train", "--rule", "adam", "--set", "learning_rate=-1"])
+@example(["symmetries", "kepler", "--degree", "-1"])
+@example(["completion", "words", "--", "--"])
 def test_any_words_end_with_a_sentence_and_a_status(nothing_computed, words):
     try:
         status = main(words)
@@ -191,7 +202,7 @@ def test_results_are_written_before_they_are_drawn(tmp_path, monkeypatch):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        verify._write(Found(), tmp_path)
+        verify._write(Found(), tmp_path, Output(SimpleNamespace(json=False)))
     assert (tmp_path / "equilibrium.json").read_text() == "{}"
 
 
@@ -290,7 +301,7 @@ def test_an_equation_that_would_fill_screens_is_not_printed(
 
     monkeypatch.setattr(simulate, "_path", stopped)
     monkeypatch.chdir(tmp_path)
-    for factors, shown in [(3, "x.ddot"), (200, "(the equation of x, of more than")]:
+    for factors, shown in [(3, "x.ddot"), (200, "operations) = 0")]:
         potential = "*".join(f"(x+{i})" for i in range(factors))
         (tmp_path / "a.toml").write_text(SYSTEM.format(potential=potential))
         assert main(["simulate", "a.toml"]) == 1

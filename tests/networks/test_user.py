@@ -341,7 +341,9 @@ def test_the_class_is_found_in_the_current_directory(module):
 )
 def test_a_name_of_another_form_is_refused(name, module):
     module("raise SystemExit('imported')")
-    with refused(f"`{name}` names no network. Write `module:Class`, as in `mymodel:N"):
+    with refused(
+        f"`{name}` names no network or rule. Write `module:Class`, as in `mymodel:N"
+    ):
         load_model(name)
 
 

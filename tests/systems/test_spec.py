@@ -308,3 +308,10 @@ def test_the_docs_list_every_system_and_function():
     grammar = DOCS.split("## Your own")[1]
     for name in FUNCTIONS:
         assert name == "Abs" or re.search(rf"\b{name}[,.]", grammar)
+
+
+def test_the_example_of_the_documentation_is_a_file():
+    docs = Path(__file__).parents[2] / "docs"
+    written = (docs / "pendulum.toml").read_text()
+    assert f"```toml\n{written}```" in (docs / "systems.md").read_text()
+    assert load_spec(docs / "pendulum.toml").name == "pendulum"

@@ -41,7 +41,9 @@ from lagrangian.lowering.platform import (
     lowered_for,
     on_cpu,
 )
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.shown import few
 from lagrangian.version import __version__
 
 #: Members side by side in one kernel on the CPU: enough to hide its overhead; and on an
@@ -61,7 +63,7 @@ _REASONS = {
 }
 
 
-class Ensemble:
+class Ensemble(AtPrompt):
     """The members' states at the output times.
 
     Attributes:
@@ -75,6 +77,15 @@ class Ensemble:
         steps: how many steps were tried, for each member.
 
     Under `memory` all of these are read from the disk where they are looked at.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> import numpy as np
+    >>> many = flow.ensemble({x: np.linspace(0, 1, 3)}, {x: 0.0}, (0.0, np.pi))
+    >>> many[x][:, -1].round(9) + 0.0, many.failures
+    (array([ 0. , -0.5, -1. ]), {})
     """
 
     def __init__(self, flow: Any, t: np.ndarray, parts: Mapping[str, np.ndarray]):
@@ -92,8 +103,10 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.status)
 
-    def __repr__(self) -> str:
-        names = ", ".join(c.name for c in self.flow.lagrangian.coordinates)
+    _next = "`many[x]`, `.failures`, `.records`, `.t_end`"
+
+    def __str__(self) -> str:
+        names = few(c.name for c in self.flow.lagrangian.coordinates)
         failed = f"; {len(self.failures)} failed" if self.failures else ""
         return (
             f"Ensemble({names}; {len(self)} members, {len(self.t)} times in "

@@ -29,14 +29,16 @@ from lagrangian.flows.structure import Parametric
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_mass
 from lagrangian.lowering.platform import float64
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import Field, in_real_parts
+from lagrangian.symbolic.algebra.shown import few
 from lagrangian.symbolic.mechanics.field_theory import FieldTheory
 
 
 @jax.tree_util.register_pytree_node_class
-class FieldFlow(Parametric):
+class FieldFlow(AtPrompt, Parametric):
     """The motion of a field theory on a periodic domain; made by `lower`.
 
     An immutable pytree whose leaves are its parameters, as `Flow` is.
@@ -66,6 +68,15 @@ class FieldFlow(Parametric):
 
     A state is a pair (q, v) of the components and their time derivatives, arrays of
     shape (components, *points).
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
+    >>> flow = lg.lower(wave, interval=(0, 1), points=8)
+    >>> print(flow)
+    FieldFlow(phi; 8 points on [0, 1); float64, cpu)
+    >>> flow.domain.grid[phi.over[1]][:3].tolist()
+    [0.0, 0.125, 0.25]
     """
 
     def __init__(
@@ -105,8 +116,13 @@ class FieldFlow(Parametric):
     def domain(self) -> PeriodicDomain:
         return self.structure.domain
 
-    def __repr__(self) -> str:
-        names = ", ".join(phi.name for phi in self.components)
+    _next = "`.integrate({phi: ...}, {phi: ...}, t=(0, 1))`, `.energy(q, v)`"
+    _engine = frozenset(
+        "field sizes structure tree_flatten tree_unflatten evaluate_moving".split()
+    )
+
+    def __str__(self) -> str:
+        names = few(phi.name for phi in self.components)
         return f"FieldFlow({names}; {self.domain}; float64, {jax.default_backend()})"
 
     def _check_regular(self) -> None:

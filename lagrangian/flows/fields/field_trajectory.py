@@ -11,6 +11,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.flows.path import Path, numbers
+from lagrangian.flows.series import series
 from lagrangian.flows.to_xarray import Labelled
 from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.expressions import Expression
@@ -28,6 +29,14 @@ class FieldTrajectory(Path):
 
     `path[phi]`, and `path[phi.d("t")]` or any other derivative, has shape
     (times, *points); it is complex for a complex field.
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
+    >>> flow = lg.lower(wave, interval=(0, 1), points=8)
+    >>> path = flow.integrate({phi: 0.0}, {phi: 1.0}, t=(0, 2), points=3)
+    >>> path[phi].round(9)[-1].tolist()
+    [2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
     """
 
     def __init__(
@@ -35,9 +44,11 @@ class FieldTrajectory(Path):
     ):
         self.flow, self.t, self.q, self.v, self.steps = flow, t, q, v, steps
 
-    def __repr__(self) -> str:
+    _next = "`path[phi]`, `.energy_drift`, `.charge(law)`, `.plot()`, `.save(file)`"
+
+    def __str__(self) -> str:
         return (
-            f"FieldTrajectory({self.flow!r}; {len(self.t)} times in "
+            f"FieldTrajectory({self.flow}; {len(self.t)} times in "
             f"[{self.t[0]:g}, {self.t[-1]:g}]; {self.steps} steps)"
         )
 
@@ -95,7 +106,8 @@ class FieldTrajectory(Path):
 
     def _along(self, function: Callable[..., Any]) -> np.ndarray:
         with float64():
-            return np.asarray(jax.vmap(function)(self.q, self.v, jnp.asarray(self.t)))
+            found = jax.vmap(function)(self.q, self.v, jnp.asarray(self.t))
+            return series(np.asarray(found))
 
     def evaluate(self, expression: Expression) -> np.ndarray:
         """The real part of an expression, shape (times, *points)."""
@@ -120,6 +132,10 @@ class FieldTrajectory(Path):
 
     @property
     def energy_drift(self) -> float:
-        """The largest |E(t) - E(0)|, relative to the largest integral of |T^t_t|."""
+        """The largest |E(t) - E(0)|, relative to the largest integral of |T^t_t|.
+
+        Zero where nothing moves.
+        """
         size = self.integral(sp.Abs(self.flow.theory.real_form.energy_density)).max()
-        return float(np.abs(self.energy - self.energy[0]).max() / size)
+        drift = np.abs(self.energy - self.energy[0]).max()
+        return float(drift / size) if drift else 0.0

@@ -97,7 +97,7 @@ def check_scalar(solver: str, flow: Any) -> None:
     lagrangian = getattr(flow, "lagrangian", None)
     if lagrangian is None or lagrangian.has_blocks:
         raise LagrangianError(
-            f"`{solver}` is for Lagrangians in scalar coordinates, and got {flow!r}. "
+            f"`{solver}` is for Lagrangians in scalar coordinates, and got {flow}. "
             "Use a solver of diffrax, such as `diffrax.Dopri8()`."
         )
 

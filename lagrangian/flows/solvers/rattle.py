@@ -45,6 +45,14 @@ class Rattle:
     Raises:
         LagrangianError: from `integrate`, for a system without constraints, or with one
             that contains velocities.
+
+    >>> import lagrangian as lg
+    >>> x, y = lg.coordinates("x y")
+    >>> circle = lg.Lagrangian((x.dot**2 + y.dot**2) / 2, constraints=[x**2 + y**2 - 1])
+    >>> flow = lg.lower(circle, {})
+    >>> path = flow.integrate([1, 0], [0, 1], (0, 1), points=2, solver=lg.Rattle(0.01))
+    >>> bool(abs(path[x] ** 2 + path[y] ** 2 - 1).max() < 1e-12)
+    True
     """
 
     step: float

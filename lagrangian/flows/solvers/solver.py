@@ -13,6 +13,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
+from lagrangian.flows.solvers.elapsed import elapsed
 from lagrangian.flows.solvers.projected import Projected
 from lagrangian.lowering.kernels.convolutions import ordered
 
@@ -146,7 +147,9 @@ def solve(
     if isinstance(solver, Solver):
         return solver.solve(flow, q, v, times, demands)
     times = np.asarray(times)
-    q, v, integrals, succeeded, steps = by_diffrax(flow, q, v, times, solver, demands)
+    with elapsed(f"integrating to t = {times[-1]:g}"):
+        found = jax.block_until_ready(by_diffrax(flow, q, v, times, solver, demands))
+    q, v, integrals, succeeded, steps = found
     stopped = ""
     if not succeeded:
         stopped = OUT_OF_STEPS if int(steps) >= demands.max_steps else NOT_FINITE

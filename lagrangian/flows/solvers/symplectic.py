@@ -55,6 +55,15 @@ class Symplectic:
 
     Raises:
         LagrangianError: from `integrate`, for a system that is not separable.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> solver = lg.Symplectic(0.1)
+    >>> path = flow.integrate([1.0], [0.0], (0, 100), points=2, solver=solver)
+    >>> path.energy_drift < 1e-4
+    True
     """
 
     step: float

@@ -75,6 +75,15 @@ class Taylor:
 
     Args:
         order: of the series, at least 4; from the tolerance if None.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> solver = lg.Taylor(order=20)
+    >>> path = flow.integrate([1.0], [0.0], (0, 100), tol=1e-13, solver=solver)
+    >>> path.energy_drift < 1e-12
+    True
     """
 
     order: int | None = None

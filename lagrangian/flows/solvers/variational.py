@@ -54,6 +54,15 @@ class Variational:
 
     Raises:
         LagrangianError: from `integrate`, for a system with constraints.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> flow = lg.lower(spring, {})
+    >>> solver = lg.Variational(0.1)
+    >>> path = flow.integrate([1.0], [0.0], (0, 1), points=2, solver=solver)
+    >>> path.steps
+    10
     """
 
     step: float

@@ -13,6 +13,7 @@ from scipy.linalg import toeplitz
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.rules.rule import Rule
 from lagrangian.learning.training.run import Record, Run
+from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law, Oscillator
 
 #: Steps of one learning rate that are made by one matrix.
@@ -21,7 +22,7 @@ _AT_ONCE = 64
 _TOGETHER = 2**14
 
 
-def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
+def predict(run: Run, law: Law | Symmetry, raw: bool = False) -> np.ndarray:
     """The quantity of `law` at every step of `run`, by its continuous equation.
 
     Integrates mass x'' + damping x' + stiffness x = S from the initial state alone,
@@ -32,6 +33,8 @@ def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
     law that is no oscillator is the balance of its charge: c' = S.
 
     Args:
+        run: what `train` or `recorded` returned.
+        law: one that the run observed, or its symmetry.
         raw: whether to take S from the gradient of each step in place of the measured
             velocity, as closed forms in the gradient do. Under noise that is larger by
             (1 + beta)/(1 - beta).
@@ -42,7 +45,23 @@ def predict(run: Run, law: Law, raw: bool = False) -> np.ndarray:
     Raises:
         LagrangianError: there is no continuous law: the rule's metric moves, or the
             law's blocks have decays or learning rates of their own.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.random.default_rng(0).normal(size=(32, 3))
+    >>> def loss(model, batch):
+    ...     w = model["w"]
+    ...     return ((batch @ w) ** 2).mean() / (w**2).sum()
+    >>> model = {"w": np.ones(3)}
+    >>> scale = lg.Scale("w")
+    >>> rule = lg.HeavyBall(0.01, momentum=0.9)
+    >>> run = lg.train(model, loss, data, rule, steps=50, observe=[scale])
+    >>> predicted = lg.predict(run, scale)
+    >>> measured = run[scale].quantity
+    >>> bool(abs(predicted - measured).max() < 0.05 * np.ptp(measured))
+    True
     """
+    law = run.law(law)
     rule = run[law].rule or run.rule
     if not rule.is_euclidean:
         raise LagrangianError(

@@ -28,14 +28,15 @@ from lagrangian.learning.discover.probe import COARSE, Probe
 from lagrangian.learning.discover.stretches import stretches
 from lagrangian.learning.discover.to_symmetry import DiscoveredSymmetry, to_symmetry
 from lagrangian.learning.discover.tracing import make_probe
-from lagrangian.learning.tables import markdown_table, text_table
 from lagrangian.lowering.platform import float64
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import LinearMap
 from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.tables import markdown_table, shortened, text_table
 
 
 @dataclass(frozen=True, repr=False)
-class Discovery(Sequence[DiscoveredSymmetry]):
+class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
     """What `discover` found: a sequence of the exact symmetries; prints as a table.
 
     Attributes:
@@ -57,6 +58,21 @@ class Discovery(Sequence[DiscoveredSymmetry]):
         short: the types below float64 in which the loss computes.
         roots: small constants that the loss adds before a root (the epsilons of
             normalisations), each with the least mean of what it is added to.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.random.default_rng(0).normal(size=(32, 3))
+    >>> def loss(model, batch):
+    ...     w = model["w"]
+    ...     return ((batch @ w) ** 2).mean() / (w**2).sum()
+    >>> model = {"w": np.ones(3)}
+    >>> scale = lg.Scale("w")
+    >>> found = lg.discover(model, loss, data)
+    >>> [symmetry.name for symmetry in found], found.dimension
+    (['scale'], 1)
+    >>> print(found.explain(0)[:30])
+    scale of w: one generator.
+    Wha
     """
 
     exact: tuple[DiscoveredSymmetry, ...]
@@ -127,6 +143,8 @@ class Discovery(Sequence[DiscoveredSymmetry]):
                 text += "\n" + implied(candidate, tested, exact)
         return text
 
+    _next = "`.explain(0)`, `discovery[0]`, a symmetry, `lg.train(..., observe=[...])`"
+
     def _cells(self) -> list[tuple[str, ...]]:
         return [_HEADER, *(row.cells() for row in self.rows)]
 
@@ -149,7 +167,9 @@ class Discovery(Sequence[DiscoveredSymmetry]):
     def __str__(self) -> str:
         return "\n".join([*text_table(self._cells()), "", self._summary()])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        table = text_table(shortened(self._cells()))
+        return "\n".join([*table, "", self._summary(), f"  next: {self._next}"])
 
     def _repr_markdown_(self) -> str:
         return "\n".join([*markdown_table(self._cells()), "", self._summary()])

@@ -153,6 +153,11 @@ class RMSProp(AdaptiveRule):
         decay: of the average, in [0, 1).
         eps: added under the root.
         weight_decay: lambda >= 0, through the gradient.
+
+    >>> import lagrangian as lg
+    >>> rule = lg.RMSProp(1e-3)
+    >>> rule.decay, rule.is_euclidean
+    (0.9, False)
     """
 
     decay: float = 0.9
@@ -213,6 +218,11 @@ class Adam(AdaptiveRule):
         eps: added to the root.
         weight_decay: lambda >= 0.
         decoupled: whether the decay acts on q directly (AdamW) or through the gradient.
+
+    >>> import lagrangian as lg
+    >>> rule = lg.Adam(1e-3, weight_decay=1e-2)
+    >>> rule.b1, rule.is_euclidean
+    (0.9, False)
     """
 
     b1: float = 0.9
@@ -284,6 +294,11 @@ class Lion(AdaptiveRule):
         learning_rate: eta > 0, or a schedule.
         b1, b2: of the average in the sign and of the one that is kept, in [0, 1).
         weight_decay: lambda >= 0, decoupled.
+
+    >>> import lagrangian as lg
+    >>> rule = lg.Lion(1e-4, b2=0.9)
+    >>> print(rule.steps(lg.Scale("w").loss))
+    Steps: p' = 0.9*p + 0.1*(grad f + 0.0*q), q' = q + update
     """
 
     b1: float = 0.9

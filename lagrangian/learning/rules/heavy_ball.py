@@ -56,6 +56,11 @@ class HeavyBall(EuclideanRule):
 
     Raises:
         LagrangianError: a hyperparameter outside its range.
+
+    >>> import lagrangian as lg
+    >>> values = lg.HeavyBall(0.05, momentum=0.9).parameters()
+    >>> round(values[lg.mass], 9), round(values[lg.friction], 9)
+    (0.0475, 0.1)
     """
 
     momentum: float = 0.0

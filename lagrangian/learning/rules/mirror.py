@@ -291,6 +291,10 @@ class NaturalGradient(PotentialRule):
         potential: h, from a SymPy symbol to its value, strictly convex; or one for each
             array, by patterns of their paths, of which the first that matches counts.
         weight_decay: lambda >= 0, through the gradient.
+
+    >>> import lagrangian as lg
+    >>> lg.NaturalGradient(0.1, lambda x: x**2 / 2).potential
+    x -> x**2/2
     """
 
     def _moved(self, q: Any, step: Any) -> Any:

@@ -110,6 +110,22 @@ def recorded(
             or the folder has other files, or the records of another run.
         CannotSave: the operating system refuses to write to the folder.
         TrainingStopped: a step was not finite; the run until then is in the error.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> import jax, optax
+    >>> data = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+    >>> def loss(model):
+    ...     return ((data @ model["w"]) ** 2).mean() / (model["w"] ** 2).sum()
+    >>> model = {"w": np.ones(3, np.float32)}
+    >>> tx = lg.observed(optax.sgd(0.01), [lg.Scale("w")], capacity=20)
+    >>> state = tx.init(model)
+    >>> for _ in range(20):
+    ...     updates, state = tx.update(jax.grad(loss)(model), state, model)
+    ...     model = optax.apply_updates(model, updates)
+    >>> run = lg.recorded(state, model)
+    >>> run.steps, lg.check(run)[0].verdict
+    (20, 'holds')
     """
     state = _observed_state(source)
     if model is None:

@@ -16,6 +16,7 @@ from lagrangian.errors import CannotSave, LagrangianError
 from lagrangian.files import write_atomically
 from lagrangian.learning import pickled  # noqa: F401 - its models have such functions
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
@@ -30,7 +31,7 @@ def _recorded(name: str) -> cached_property[np.ndarray]:
     return cached_property(lambda record: record._evaluate(record._terms[name]))
 
 
-class Record:
+class Record(AtPrompt):
     """What was recorded of one law: float64 arrays of shape (steps,) or (steps, units).
 
     Those of a group of matrices have the shape (steps, k, k), or (steps, heads, k, k).
@@ -55,7 +56,23 @@ class Record:
 
     `source` and the like follow the continuous law, which a rule that is not Euclidean
     has only for a metric at rest: there `source` is the law's rate.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.random.default_rng(0).normal(size=(32, 3))
+    >>> def loss(model, batch):
+    ...     w = model["w"]
+    ...     return ((batch @ w) ** 2).mean() / (w**2).sum()
+    >>> model = {"w": np.ones(3)}
+    >>> scale = lg.Scale("w")
+    >>> rule = lg.HeavyBall(0.01, momentum=0.9)
+    >>> run = lg.train(model, loss, data, rule, steps=50, observe=[scale])
+    >>> record = run[scale]
+    >>> record.units, record.quantity.shape, bool(abs(record.discrete).max() < 1e-12)
+    (1, (50,), True)
     """
+
+    _next = "`.quantity`, `.discrete`, `.source`, of shape (steps,) or (steps, units)"
 
     quantity = _recorded("quantity")
     source = _recorded("source")
@@ -87,6 +104,9 @@ class Record:
         self.rule, self.mixed = rule, mixed
         self._terms, self._products = terms, products
         self._parameters, self._shape = parameters, shape
+
+    def __str__(self) -> str:
+        return f"Record({self._shape[0]} steps, {self.units} units)"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -138,13 +158,26 @@ class Record:
         return np.array(np.broadcast_to(function(*arguments), self._shape), np.float64)
 
 
-@dataclass
-class Run:
+@dataclass(repr=False)
+class Run(AtPrompt):
     """What `train` returns: the trained model and everything recorded on the way.
 
     `run[law]` is the `Record` of an observed law, or of the law of a symmetry. A run
     that `lg.recorded` took from a loop of the user's own knows neither seed nor batch
     size; its first step is `start`, and `rows` has all that it is continued from.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.random.default_rng(0).normal(size=(32, 3))
+    >>> def loss(model, batch):
+    ...     w = model["w"]
+    ...     return ((batch @ w) ** 2).mean() / (w**2).sum()
+    >>> model = {"w": np.ones(3)}
+    >>> scale = lg.Scale("w")
+    >>> rule = lg.HeavyBall(0.01, momentum=0.9)
+    >>> run = lg.train(model, loss, data, rule, steps=50, observe=[scale])
+    >>> run.steps, run.losses.shape, run[scale].quantity.shape
+    (50, (50,), (50,))
     """
 
     model: Any
@@ -167,7 +200,9 @@ class Run:
         """Continuous time t = sum of the learning rates, shape (steps + 1,)."""
         return np.concatenate([[0.0], np.cumsum(self.learning_rates)])
 
-    def __repr__(self) -> str:
+    _next = "`lg.check(run)`, `run[law].quantity`, `.losses`, `.model`, `.save(file)`"
+
+    def __str__(self) -> str:
         last = f"{self.losses[-1]:.4g}" if self.steps else "none"
         since = f" from step {self.start} on" if self.start else ""
         seed = "" if self.seed is None else f", seed {self.seed}"

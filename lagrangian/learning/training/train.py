@@ -114,6 +114,19 @@ def train(
             if all of it was computed.
         UserWarning: a damaged state was skipped for an older one, or the run was begun
             with other versions.
+
+    >>> import lagrangian as lg
+    >>> import numpy as np
+    >>> data = np.random.default_rng(0).normal(size=(32, 3))
+    >>> def loss(model, batch):
+    ...     w = model["w"]
+    ...     return ((batch @ w) ** 2).mean() / (w**2).sum()
+    >>> model = {"w": np.ones(3)}
+    >>> scale = lg.Scale("w")
+    >>> rule = lg.HeavyBall(0.01, momentum=0.9)
+    >>> run = lg.train(model, loss, data, rule, steps=50, observe=[scale])
+    >>> run.model["w"].shape, bool(run.losses[-1] < run.losses[0])
+    ((3,), True)
     """
     _check_counts(steps=steps, every=every)
     if batch_size is not None:

@@ -40,6 +40,11 @@ class Block(Coordinate):
     `unit_axis` marks the axis of an array that holds many blocks side by side (the
     kernels of a layer's output units, say): inner products then sum over the other
     axes only, and every charge is a vector with one entry a unit.
+
+    >>> import lagrangian as lg
+    >>> w = lg.Block("dense.kernel", unit_axis=-1)
+    >>> w.dot, w.unit_axis
+    (dense.kernel.dot, -1)
     """
 
     __slots__ = ("unit_axis",)
@@ -65,6 +70,11 @@ class ConstantBlock(OwnSymbol):
     """An array that does not move in time: a direction, a diagonal metric, a matrix.
 
     `parity` says of a matrix that it is symmetric (1), antisymmetric (-1) or any (0).
+
+    >>> import lagrangian as lg
+    >>> w, c = lg.Block("w"), lg.ConstantBlock("c")
+    >>> lg.gradient(lg.Inner(c, w), w)
+    c
     """
 
     __slots__ = ("parity",)
@@ -95,7 +105,13 @@ ones = ConstantBlock("1")
 
 
 def blocks(names: str, **keywords: Any) -> Any:
-    """Blocks from names separated by spaces or commas; one name gives one block."""
+    """Blocks from names separated by spaces or commas; one name gives one block.
+
+    >>> import lagrangian as lg
+    >>> w, b = lg.blocks("dense.kernel dense.bias", unit_axis=-1)
+    >>> w, b.dot
+    (dense.kernel, dense.bias.dot)
+    """
     return sp.symbols(names, cls=Block, **keywords)
 
 
@@ -156,6 +172,11 @@ class LinearMap(sp.Basic):
     """A constant linear map on blocks: `A = LinearMap("A")`, then `A(w)` and `A.T(w)`.
 
     `parity` is 1 for a symmetric map, -1 for an antisymmetric one, 0 for any.
+
+    >>> import lagrangian as lg
+    >>> A, w = lg.LinearMap("A"), lg.Block("w")
+    >>> lg.gradient(lg.Inner(w, A(w)) / 2, w), A.T
+    (A(w)/2 + A.T(w)/2, A.T)
     """
 
     args: Any

@@ -38,6 +38,11 @@ def variation(expression: Expression, motion: Mapping[Any, Any]) -> Any:
 
     Symbols that `motion` does not name stand still. Linear in the motion; scalars stay
     scalars and blocks stay blocks.
+
+    >>> import lagrangian as lg
+    >>> x, y = lg.coordinates("x y")
+    >>> lg.variation(x**2 + y, {x: y, y: -x})
+    2*x*y - x
     """
     expression = sp.sympify(expression)
     motion = {s: sp.sympify(d) for s, d in motion.items()}
@@ -146,6 +151,11 @@ def gradient(expression: Expression, symbol: sp.Expr) -> Any:
 
     For a block, the block g with `variation(expression, {symbol: d}) == <g, d>` for
     every d.
+
+    >>> import lagrangian as lg
+    >>> w, x = lg.Block("w"), lg.coordinates("x")
+    >>> lg.gradient(lg.Inner(w, w) / 2, w), lg.gradient(x**3, x)
+    (w, 3*x**2)
     """
     expression = sp.sympify(expression)
     if not isinstance(symbol, Block | ConstantBlock):
@@ -195,7 +205,13 @@ def _release(free: Any, bound: Any) -> Any:
 
 
 def total_derivative(expression: Expression) -> Any:
-    """d/dt along any path: every coordinate moves with its own `dot`, and time runs."""
+    """d/dt along any path: every coordinate moves with its own `dot`, and time runs.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> lg.total_derivative(x**2 * lg.time)
+    2*t*x*x.dot + x**2
+    """
     expression = sp.sympify(expression)
     motion: dict[Any, Any] = {c: c.dot for c in expression.atoms(Coordinate)}
     return variation(expression, motion | {time: sp.S.One})

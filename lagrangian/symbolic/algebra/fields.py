@@ -29,6 +29,11 @@ class Field(OwnSymbol):
 
     `name` is an identifier of its own for each of them (`psi_conj_tx`), for code
     printers; that of the field as the user called it is in `base_name`.
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> phi.d("t", "x"), (phi**2).diff(phi)
+    (phi_tx, 2*phi)
     """
 
     __slots__ = ("base_name", "conjugated", "index", "over")

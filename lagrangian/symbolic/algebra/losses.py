@@ -27,6 +27,11 @@ class Loss(BlockExpression):
             `Loss("h", q + sp.exp(-alpha)*q.dot)`.
         invariances: generators, each a mapping from a block to its motion, along which
             the loss does not change: sum over blocks of <grad f, xi> = 0.
+
+    >>> import lagrangian as lg
+    >>> w = lg.Block("w")
+    >>> lg.gradient(lg.Loss("f", w), w)
+    grad f
     """
 
     is_extended_real = True

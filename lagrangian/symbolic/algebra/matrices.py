@@ -76,7 +76,13 @@ def matmul(*factors: Any) -> Any:
 
 
 def transpose(block: Expression) -> Any:
-    """The transpose of a block, moved inwards to its factors."""
+    """The transpose of a block, moved inwards to its factors.
+
+    >>> import lagrangian as lg
+    >>> a, b = lg.blocks("a b")
+    >>> lg.transpose(lg.matmul(a, b)), lg.transpose(lg.transpose(a))
+    (b.T@a.T, a)
+    """
     terms = []
     for coefficient, core in block_terms(sp.sympify(block)):
         if isinstance(core, Matmul):

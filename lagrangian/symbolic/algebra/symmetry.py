@@ -108,6 +108,12 @@ class TimeTranslation(Symmetry):
     """Translation in time, whose charge is the energy.
 
     Time runs backwards along it (tau = -1), so that C = <p, xi> - tau E is +E.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> lg.noether(spring, lg.TimeTranslation()).conserved
+    x**2/2 + x.dot**2/2
     """
 
     def __init__(self) -> None:
@@ -122,6 +128,11 @@ class Translation(Symmetry):
             `"dense.kernel"`.
         direction: how far it moves; by default 1, or for a block every entry by 1.
         unit_axis: for a path, the axis of its array that holds separate blocks.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> lg.Translation(x).xi
+    {x: 1}
     """
 
     def __init__(
@@ -141,6 +152,11 @@ class Rotation(Symmetry):
     """Rotation in the plane of two coordinates, or of a block by an antisymmetric map.
 
     `Rotation(x, y)` moves x by -y and y by x; its charge is x p_y - y p_x.
+
+    >>> import lagrangian as lg
+    >>> x, y = lg.coordinates("x y")
+    >>> lg.Rotation(x, y).xi
+    {x: -y, y: x}
     """
 
     def __init__(self, first: Named, second: sp.Expr):
@@ -163,6 +179,11 @@ class Scale(Symmetry):
         coordinates: coordinates, blocks, or paths of blocks, scaled together.
         unit_axis: for paths, the axis of their arrays that holds separate blocks: -1
             for a Flax kernel means one scale symmetry for each output unit.
+
+    >>> import lagrangian as lg
+    >>> scale = lg.Scale("dense.kernel")
+    >>> scale.loss, scale.xi
+    (f(dense.kernel), {dense.kernel: dense.kernel})
     """
 
     def __init__(self, *coordinates: Named, unit_axis: int | None = None):
@@ -178,6 +199,11 @@ class GeneralLinear(Symmetry):
             product `first @ second` does not change.
         generator: the matrix A of shape (width, width); a `ConstantBlock` whose
             parity selects the symmetric or the antisymmetric half of the group.
+
+    >>> import lagrangian as lg
+    >>> w, v = lg.blocks("w v")
+    >>> lg.GeneralLinear(w, v, lg.ConstantBlock("A")).xi
+    {w: w@A, v: -A@v}
     """
 
     def __init__(self, first: Named, second: Named, generator: sp.Expr):
@@ -195,6 +221,10 @@ class Rescale(Symmetry):
     symmetry a unit, make the blocks with their unit axes:
     `lg.blocks("dense1.kernel dense1.bias", unit_axis=-1)` against
     `lg.blocks("dense2.kernel", unit_axis=0)`.
+
+    >>> import lagrangian as lg
+    >>> lg.Rescale("first.kernel", "second.kernel").xi
+    {first.kernel: first.kernel, second.kernel: -second.kernel}
     """
 
     def __init__(self, first: Named | Sequence[Named], second: Named | Sequence[Named]):

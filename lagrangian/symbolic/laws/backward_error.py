@@ -16,16 +16,26 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import LagrangianError
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import collected
 from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.power_series import PowerSeries, constant, expansion
+from lagrangian.symbolic.algebra.shown import aligned, shown, shown_latex
 from lagrangian.symbolic.laws.discrete import learning_rate
 
 
 @dataclass(frozen=True)
 class Average:
-    """An average over the past: a_{k+1} = decay a_k + (1 - decay) source(q_k)."""
+    """An average over the past: a_{k+1} = decay a_k + (1 - decay) source(q_k).
+
+    >>> import lagrangian as lg
+    >>> averages = lg.Adam(1e-3).recursion().averages
+    >>> len(averages)
+    2
+    >>> next(iter(averages.values()))
+    Average(decay=beta, source=grad f)
+    """
 
     decay: Expression
     source: Expression
@@ -43,6 +53,14 @@ class Recursion:
         lagged: like `displacement`, at the state before (Nesterov's look ahead).
         averages: of the symbols in `displacement` that stand for averages of the past
             (Adam's), those of the step that is taken.
+
+    >>> import lagrangian as lg
+    >>> import sympy as sp
+    >>> x = lg.coordinates("x")
+    >>> eta = lg.learning_rate
+    >>> euler = lg.Recursion({x: -eta * x})
+    >>> print(lg.modified_flow(euler, order=1))
+    x.dot = -eta*x/2 - x
     """
 
     displacement: Mapping[Any, Any]
@@ -66,9 +84,15 @@ class Recursion:
                 )
 
 
-@dataclass(frozen=True)
-class ModifiedFlow:
-    """The modified vector field: `terms[n][q]` is the coefficient of eta^n."""
+@dataclass(frozen=True, repr=False)
+class ModifiedFlow(AtPrompt):
+    """The modified vector field: `terms[n][q]` is the coefficient of eta^n.
+
+    >>> import lagrangian as lg
+    >>> flow = lg.modified_flow(lg.HeavyBall(0.1), order=1)
+    >>> flow.order, sorted(map(str, flow.velocity))
+    (1, ['w'])
+    """
 
     terms: tuple[Mapping[Any, Any], ...]
     step_size: Expression
@@ -86,14 +110,14 @@ class ModifiedFlow:
             for q in self.terms[0]
         }
 
+    _next = "`.velocity`, `.terms[n]`, `.order`"
+
     def __str__(self) -> str:
-        return "\n".join(f"{q.dot} = {v}" for q, v in self.velocity.items())
+        return "\n".join(f"{q.dot} = {shown(v)}" for q, v in self.velocity.items())
 
     def _repr_latex_(self) -> str:
-        rows = r" \\ ".join(
-            f"{sp.latex(q.dot)} &= {sp.latex(v)}" for q, v in self.velocity.items()
-        )
-        return rf"$\displaystyle \begin{{aligned}} {rows} \end{{aligned}}$"
+        rows = self.velocity.items()
+        return aligned([f"{sp.latex(q.dot)} &= {shown_latex(v)}" for q, v in rows])
 
 
 def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:

@@ -15,12 +15,14 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.calculus import pairing, variation
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
+from lagrangian.symbolic.algebra.shown import shown
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 learning_rate, momentum, weight_decay, gain = sp.symbols(
@@ -35,11 +37,17 @@ ROLES = ("trace", "gradient", "next", "next trace", "update")
 
 
 def role(block: Block, name: str) -> Block:
-    """The symbol of one of the `ROLES` of a block, with its unit axis."""
+    """The symbol of one of the `ROLES` of a block, with its unit axis.
+
+    >>> import lagrangian as lg
+    >>> w = lg.Block("w")
+    >>> lg.role(w, "update")
+    w (update)
+    """
     return Block(f"{block.name} ({name})", unit_axis=block.unit_axis)
 
 
-class Steps(ByContent):
+class Steps(AtPrompt, ByContent):
     """The steps of a learning rule on a loss, as a theory: `noether` takes it.
 
     With q' = q + update and p' = beta p + kappa (grad f + lambda q), the charge
@@ -91,8 +99,14 @@ class Steps(ByContent):
         numbers = (self.memory, self.gain, self.weight_decay)
         return Steps, self.loss, *numbers, *self.updates.values()
 
-    def __repr__(self) -> str:
-        p = f"{self.memory}*p + {self.gain}*(grad f + {self.weight_decay}*q)"
+    _next = "`lg.noether(steps, symmetry)`"
+    _engine = frozenset(
+        "factor variables pairing variation total_derivative on_shell".split()
+    )
+
+    def __str__(self) -> str:
+        memory, gain, decay = map(shown, (self.memory, self.gain, self.weight_decay))
+        p = f"{memory}*p + {gain}*(grad f + {decay}*q)"
         return f"Steps: p' = {p}, q' = q + update"
 
     @property

@@ -10,9 +10,11 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry, LagrangianError
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import jets, time
 from lagrangian.symbolic.algebra.inner import Inner
+from lagrangian.symbolic.algebra.shown import aligned, shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.exact.boundary import boundary_term
 from lagrangian.symbolic.laws.on_shell import is_constant, vanishes_on_shell
@@ -22,7 +24,7 @@ from lagrangian.symbolic.mechanics.theory import Theory
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Law(ByContent):
+class Law(AtPrompt, ByContent):
     """A charge c, or a current J, and its rate of change on shell, split by cause.
 
     The rate dc/dt (for a current the divergence D_mu J^mu, for the steps of a learning
@@ -46,6 +48,13 @@ class Law(ByContent):
         symmetry: the generator.
         components: J by variable; of mechanics, the charge alone, by time.
         changes: the terms of the rate by name.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> law = lg.noether(spring, lg.TimeTranslation())
+    >>> law.charge, law.rate, law.is_conserved
+    (x**2/2 + x.dot**2/2, 0, True)
     """
 
     theory: Theory
@@ -228,19 +237,24 @@ class Law(ByContent):
             return {"charge": self.charge} | changes
         return {f"J^{v}": part for v, part in self.components.items()} | changes
 
+    _next = "`.conserved`, `.is_conserved`, `.rate`, `.oscillator`, `path.charge(law)`"
+
     def __str__(self) -> str:
-        return "\n".join(f"{name:>13}: {term}" for name, term in self.terms().items())
+        return "\n".join(f"{name:>13}: {shown(x)}" for name, x in self.terms().items())
 
     def __repr__(self) -> str:
-        return f"Law of {self.symmetry!r}\n{self}"
+        return f"Law of {self.symmetry!r}\n{super().__repr__()}"
 
     def _repr_latex_(self) -> str:
-        shown = [
-            (sp.latex(sp.Symbol(n)) if n.startswith("J^") else rf"\text{{{n}}}", x)
-            for n, x in self.terms().items()
-        ]
-        rows = r" \\ ".join(f"{name} &: {sp.latex(term)}" for name, term in shown)
-        return rf"$\displaystyle \begin{{aligned}} {rows} \end{{aligned}}$"
+        names = {n: rf"\text{{{n}}}" for n in self.changes} | {
+            "charge": r"\text{charge}"
+        }
+        return aligned(
+            [
+                f"{names.get(n) or sp.latex(sp.Symbol(n))} &: {shown_latex(x)}"
+                for n, x in self.terms().items()
+            ]
+        )
 
 
 def noether(theory: Theory, symmetry: Symmetry) -> Law:

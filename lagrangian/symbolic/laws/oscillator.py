@@ -7,16 +7,24 @@ from typing import Any
 
 import sympy as sp
 
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.calculus import total_derivative
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets
 from lagrangian.symbolic.algebra.inner import Inner
+from lagrangian.symbolic.algebra.shown import shown, shown_latex
 
 
-@dataclass(frozen=True)
-class Oscillator:
+@dataclass(frozen=True, repr=False)
+class Oscillator(AtPrompt):
     """A law as the motion of one quantity x: mass x'' + damping x' + stiffness x = S.
 
     `quantity` is x as an expression in the coordinates, and `source` is S.
+
+    >>> import lagrangian as lg
+    >>> rule = lg.HeavyBall(0.05, momentum=0.9)
+    >>> scale = lg.Scale("w")
+    >>> print(lg.noether(rule.lagrangian(scale.loss), scale).oscillator)
+    m/2*x'' + mu/2*x' + lambda*x = m*|w.dot|^2   with x = |w|^2
     """
 
     quantity: sp.Expr
@@ -25,13 +33,16 @@ class Oscillator:
     stiffness: sp.Expr
     source: sp.Expr
 
+    _next = "`.quantity`, `.source`, `.stiffness`, `lg.predict(run, law)`"
+
     def __str__(self) -> str:
-        left = f"{self.mass}*x'' + {self.damping}*x' + {self.stiffness}*x"
-        return f"{left} = {self.source}   with x = {self.quantity}"
+        mass, damping, stiffness = map(shown, (self.mass, self.damping, self.stiffness))
+        left = f"{mass}*x'' + {damping}*x' + {stiffness}*x"
+        return f"{left} = {shown(self.source)}   with x = {shown(self.quantity)}"
 
     def _repr_latex_(self) -> str:
         mass, damping, stiffness, source, x = map(
-            sp.latex,
+            shown_latex,
             (self.mass, self.damping, self.stiffness, self.source, self.quantity),
         )
         return (

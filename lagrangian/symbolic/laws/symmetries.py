@@ -8,6 +8,8 @@ from typing import Any
 
 import sympy as sp
 
+from lagrangian.prompt import AtPrompt
+from lagrangian.symbolic.algebra.shown import aligned, shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
@@ -17,7 +19,7 @@ MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, repr=False)
-class Symmetries:
+class Symmetries(AtPrompt):
     """The symmetries of a Lagrangian within an ansatz, each list a basis.
 
     - `found`: the laws of those of L up to a divergence, delta L = D_t B, with B in
@@ -32,6 +34,13 @@ class Symmetries:
     - `complete`: whether the lists are known to lack nothing that the ansatz holds for
       generic parameters. False where L contains functions among which relations could
       not be excluded (special functions, algebraic constants).
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> found = lg.find_symmetries(spring)
+    >>> len(found.found), found.complete
+    (1, True)
     """
 
     lagrangian: Lagrangian
@@ -73,7 +82,7 @@ class Symmetries:
             lines.append("There may be more: L has functions with unknown relations.")
         return "\n".join(lines)
 
-    __repr__ = __str__
+    _next = "`.found[0]`, a law, `.of_lagrangian`, `.broken_by_kinetic`"
 
     def _repr_latex_(self) -> str:
         rows = []
@@ -85,23 +94,22 @@ class Symmetries:
             ]
             if len(items) > MOST_SHOWN:
                 rows.append(r"&\vdots")
-        body = r" \\ ".join(rows)
-        return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
+        return aligned(rows)
 
 
 def _shown(law: Law) -> str:
-    return f"{_motion(law.symmetry)}; charge {law.theory.factor * law.charge}"
+    return f"{_motion(law.symmetry)}; charge {shown(law.theory.factor * law.charge)}"
 
 
 def _latex_shown(law: Law) -> str:
-    charge = sp.latex(law.theory.factor * law.charge)
+    charge = shown_latex(law.theory.factor * law.charge)
     return rf"{_latex_motion(law.symmetry)} && {charge}"
 
 
 def _motion(symmetry: Symmetry) -> str:
-    moves = [f"xi_{q} = {d}" for q, d in symmetry.xi.items()]
+    moves = [f"xi_{q} = {shown(d)}" for q, d in symmetry.xi.items()]
     if symmetry.tau != 0:
-        moves.append(f"tau = {symmetry.tau}")
+        moves.append(f"tau = {shown(symmetry.tau)}")
     return f"{symmetry.name}: {', '.join(moves)}"
 
 

@@ -39,6 +39,13 @@ def bregman_lagrangian(
         h: the distance-generating function of a block, from a block expression to a
             scalar; opaque as `lambda x: lg.Loss("h", x)`; or one by each block. By
             default |x|^2/2.
+
+    >>> import lagrangian as lg
+    >>> import sympy as sp
+    >>> t, f = lg.time, lg.Loss("f", lg.Block("w"))
+    >>> rates = sp.log(2 / t), sp.log(t**2 / 4), 2 * sp.log(t)        # Nesterov's
+    >>> lg.bregman_lagrangian(f, *rates).momenta
+    {w: t*w.dot/2}
     """
     alpha, beta = sp.sympify(alpha), sp.sympify(beta)
     common = h or (lambda x: Inner(x, x) / 2)

@@ -8,6 +8,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.calculus import variation
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import time
@@ -22,11 +23,12 @@ from lagrangian.symbolic.algebra.fields import (
     total,
 )
 from lagrangian.symbolic.algebra.inputs import written
+from lagrangian.symbolic.algebra.shown import shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.exact.equations import reduced, solved
 
 
-class FieldTheory(ByContent):
+class FieldTheory(AtPrompt, ByContent):
     """A Lagrangian density in fields, their first derivatives and the variables.
 
     `fields` has each complex field before its conjugate; the two are varied
@@ -37,6 +39,12 @@ class FieldTheory(ByContent):
         InvalidLagrangian: no field, fields over different variables, a derivative
             above the first, a symbol that has the name of a variable and is not it, or
             complex fields whose equations are no conjugates.
+
+    >>> import lagrangian as lg
+    >>> phi = lg.fields("phi", over="t x")
+    >>> wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
+    >>> wave.equations
+    [Eq(phi_tt - phi_xx, 0)]
     """
 
     def __init__(self, density: Expression):
@@ -75,11 +83,20 @@ class FieldTheory(ByContent):
     def _content(self) -> tuple[Any, ...]:
         return FieldTheory, self.density
 
-    def __repr__(self) -> str:
-        return f"FieldTheory: L = {self.density}"
+    _next = (
+        "`.equations`, `.stress_energy`, `lg.noether(theory, symmetry)`, "
+        "`lg.lower(theory, values, interval=..., points=...)`"
+    )
+    _engine = frozenset(
+        "coordinates factor variables pairing variation total_derivative on_shell "
+        "real_form".split()
+    )
+
+    def __str__(self) -> str:
+        return f"FieldTheory: L = {shown(self.density)}"
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle \mathcal{{L}} = {sp.latex(self.density)}$"
+        return rf"$\displaystyle \mathcal{{L}} = {shown_latex(self.density)}$"
 
     def _check_real(self) -> None:
         """The action is real exactly if the equations come in conjugate pairs."""

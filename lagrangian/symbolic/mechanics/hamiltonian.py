@@ -9,15 +9,17 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol, engine_symbol
+from lagrangian.symbolic.algebra.shown import shown, shown_latex
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 from lagrangian.symbolic.mechanics.legendre import invert
 
 
-@dataclass(frozen=True)
-class Hamiltonian:
+@dataclass(frozen=True, repr=False)
+class Hamiltonian(AtPrompt):
     """H(q, p, t), with the momenta as symbols of their own.
 
     Attributes:
@@ -26,6 +28,15 @@ class Hamiltonian:
         velocities: each velocity as a function of coordinates and momenta.
         forces: what acts on each coordinate beside H (generalised forces and Rayleigh's
             dissipation, times the damping factor), where anything does.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> H = spring.hamiltonian
+    >>> print(H)
+    H = p_x**2/2 + x**2/2
+    >>> H.bracket(x, H.momenta[x]), H.rate(x)
+    (1, p_x)
     """
 
     expression: sp.Expr
@@ -78,11 +89,13 @@ class Hamiltonian:
             {q.dot: v for q, v in self.velocities.items()}
         )
 
+    _next = "`.equations`, `.bracket(f, g)`, `.rate(f)`, `.momenta`"
+
     def __str__(self) -> str:
-        return f"H = {self.expression}"
+        return f"H = {shown(self.expression)}"
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle H = {sp.latex(self.expression)}$"
+        return rf"$\displaystyle H = {shown_latex(self.expression)}$"
 
 
 def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
@@ -137,7 +150,13 @@ def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
 
 
 def cyclic(lagrangian: Lagrangian) -> list[Any]:
-    """The coordinates that T and V do not contain, only their velocities."""
+    """The coordinates that T and V do not contain, only their velocities.
+
+    >>> import lagrangian as lg
+    >>> r, phi = lg.coordinates("r phi")
+    >>> lg.cyclic(lg.Lagrangian((r.dot**2 + r**2 * phi.dot**2) / 2, -1 / r))
+    [phi]
+    """
     return [
         q
         for q in lagrangian.coordinates
@@ -158,6 +177,14 @@ def routh(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> Lagrangian:
         InvalidLagrangian: a coordinate that is not cyclic; a momentum that a damping,
             a force, dissipation or a constraint keeps from being constant; or momenta
             that cannot be solved for the velocities.
+
+    >>> import lagrangian as lg
+    >>> import sympy as sp
+    >>> r, phi = lg.coordinates("r phi")
+    >>> J = sp.Symbol("J")
+    >>> kepler = lg.Lagrangian((r.dot**2 + r**2 * phi.dot**2) / 2, -1 / r)
+    >>> lg.routh(kepler, {phi: J}).V
+    J**2/(2*r**2) - 1/r
     """
     free = cyclic(lagrangian)
     if stray := [q for q in momenta if q not in free]:

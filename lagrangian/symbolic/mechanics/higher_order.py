@@ -9,21 +9,29 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.calculus import gradient, total_derivative
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import jets, time
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, written
+from lagrangian.symbolic.algebra.shown import shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.exact.equations import reduced, solved
 
 
-class HigherOrderLagrangian(ByContent):
+class HigherOrderLagrangian(AtPrompt, ByContent):
     """L(q, qdot, qddot, ..., t) of scalar coordinates, of any order.
 
     Raises:
         InvalidLagrangian: no coordinate, one of which L contains no derivative, text,
             or a symbol that has the name of a coordinate or of time and is not it.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> beam = lg.HigherOrderLagrangian(x.ddot**2 / 2)
+    >>> beam.equations, beam.energy
+    ([Eq(-x.ddot.dot.dot, 0)], -x.dot*x.ddot.dot + x.ddot**2/2)
     """
 
     def __init__(self, expression: Expression):
@@ -44,6 +52,17 @@ class HigherOrderLagrangian(ByContent):
 
     def _content(self) -> tuple[Any, ...]:
         return HigherOrderLagrangian, self.expression
+
+    _next = "`.equations`, `.momenta`, `.energy`, `lg.noether(L, symmetry)`"
+    _engine = frozenset(
+        "orders factor variables pairing variation total_derivative on_shell".split()
+    )
+
+    def __str__(self) -> str:
+        return f"HigherOrderLagrangian: L = {shown(self.expression)}"
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle L = {shown_latex(self.expression)}$"
 
     @property
     def coordinates(self) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import sympy as sp
 from sympy.matrices.exceptions import NonInvertibleMatrixError
 
 from lagrangian.errors import InvalidLagrangian
+from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.calculus import (
     gradient,
@@ -22,13 +23,14 @@ from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.graph import legendre, partials, shortest_sum
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, listed, written
+from lagrangian.symbolic.algebra.shown import rows, shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.exact.equations import solved_singly
 from lagrangian.symbolic.mechanics.constraints import constrain
 from lagrangian.symbolic.mechanics.parts import check_parts
 
 
-class Lagrangian(ByContent):
+class Lagrangian(AtPrompt, ByContent):
     """`L = exp(damping) (T - V)`: a kinetic energy, a potential and a damping factor.
 
     Two that were written alike are equal; so are symmetries, and their laws.
@@ -104,15 +106,34 @@ class Lagrangian(ByContent):
         forces = frozenset(self.forces.items())
         return (Lagrangian, *parts, forces, self.constraints.expressions)
 
-    def __repr__(self) -> str:
-        factor = "" if self.damping == 0 else f"exp({self.damping})*"
-        return f"Lagrangian: L = {factor}[({self.T}) - ({self.V})]"
+    _next = (
+        "`.equations`, `.hamiltonian`, `lg.find_symmetries(L)`, `lg.lower(L, values)`"
+    )
+    _engine = frozenset(
+        "names has_blocks factor variables pairing variation total_derivative on_shell "
+        "saddle_point".split()
+    )
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What it was written from, by name, without what is zero."""
+        forces = {f"force on {q}": Q for q, Q in self.forces.items()}
+        held = {
+            f"constraint {i}": c for i, c in enumerate(self.constraints.expressions)
+        }
+        rest = {"dissipation": self.dissipation, **forces, **held}
+        return {"T": self.T, "V": self.V} | {n: x for n, x in rest.items() if x != 0}
+
+    def __str__(self) -> str:
+        damped = self.damping != 0
+        product = f"exp({shown(self.damping)})*(T - V)" if damped else "T - V"
+        return "\n".join([f"Lagrangian: L = {product}", *rows(self.parts)])
 
     def _repr_latex_(self) -> str:
-        factor = "" if self.damping == 0 else f"e^{{{sp.latex(self.damping)}}}"
+        factor = "" if self.damping == 0 else f"e^{{{shown_latex(self.damping)}}}"
         return (
-            rf"$\displaystyle L = {factor}\left[{sp.latex(self.T)}"
-            rf" - \left({sp.latex(self.V)}\right)\right]$"
+            rf"$\displaystyle L = {factor}\left[{shown_latex(self.T)}"
+            rf" - \left({shown_latex(self.V)}\right)\right]$"
         )
 
     @property

@@ -19,6 +19,12 @@ class Theory(Protocol):
     has the divergence D_mu J^mu that the variation says, on every solution: Noether's
     identity. A theory that is multiplied by a `factor` (of damping) has it divided out
     of all that it answers.
+
+    >>> import lagrangian as lg
+    >>> x = lg.coordinates("x")
+    >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)
+    >>> isinstance(spring, lg.Theory), spring.coordinates, spring.variables
+    (True, (x,), (t,))
     """
 
     @property

@@ -157,10 +157,11 @@ def training_claims(
     for run in runs:
         what = f"digits, eta = {run.rate:g}: drift less sum eta^2 (|g_v|^2 - |g_u|^2)"
         yield below(what, run.excess(PLAIN), EXACT)
+    rates = [run.rate for run in whole]
     moved = [float(np.linalg.norm(run.law(PLAIN)[0][-1])) for run in whole]
-    yield order("digits: drift in a fixed time, order", 1, RATES, moved)
+    yield order("digits: drift in a fixed time, order", 1, rates, moved)
     moved = [float(np.linalg.norm(run.law(PLAIN)[0][1])) for run in whole]
-    yield order("digits: drift of the first step, order", 2, RATES, moved)
+    yield order("digits: drift of the first step, order", 2, rates, moved)
     share = [_share(run) for run in runs]
     what = "digits: largest drift over the published bound"
     yield Claim(what, "at most 1", max(share), "<= 1", max(share) <= 1)
@@ -259,8 +260,9 @@ def _prove(setting: Setting) -> Evidence:
     found = [*cases(seed, quick)]
     claims += [*count_claims(found), *special_claims(seed, quick)]
     setting.report("Training convolutions on digits, with BatchNorm and without.")
-    whole = [Trained(seed, rate, whole=True) for rate in RATES]
-    runs = whole if quick else [Trained(seed, rate) for rate in RATES]
+    rates = RATES[:2] if quick else RATES
+    whole = [Trained(seed, rate, whole=True) for rate in rates]
+    runs = whole if quick else [Trained(seed, rate) for rate in rates]
     normalised = Trained(seed, RATES[0], normalised=True)
     claims += [*training_claims(runs, whole), *normalised_claims(normalised)]
     panels = (

@@ -19,6 +19,7 @@ from lagrangian.theorems.noise.noisy_networks import (
     ReluRun,
     Teacher,
     relu_loss,
+    relu_moments,
     relu_problem,
     relu_run,
     stream,
@@ -47,8 +48,8 @@ UNITS = Rescale(Block("inward", unit_axis=0), Block("outward", unit_axis=-1))
 def _steps(seed: int, quick: bool) -> Iterator[Claim]:
     """The step is exact, and on average what the moments say."""
     # From a network on its way: of the first steps of all, a few decide alone.
-    start = tuple(m[0] for m in relu_run(seed, ETA, 1000).layers)
     runs, steps = (8 if quick else 16), 2000
+    start = tuple(m[0] for m in relu_run(seed, ETA, steps, runs=runs).layers)
     run = relu_run(seed, ETA, steps, runs=runs, layers=start)
     yield below("ReLU, batches of 1: C' - C - eta^2 <g,Ag>", run.residual, 1e-12)
     variance = run.variance.sum(axis=1)
@@ -95,13 +96,14 @@ def _moments(seed: int, run: ReluRun) -> Iterator[Claim]:
     data = relu_problem(seed)
     w, u = (matrix[0] for matrix in run.layers)
     noise = gradient_noise({"inward": w, "outward": u}, relu_loss, data, UNITS)
-    again = relu_run(seed, 1.0, 1, layers=(w, u))
-    gap = np.abs(noise.batch(1) - again.pushed[0, 0]).max() / np.abs(noise.trace).max()
+    pushed, _, inward, outward, _ = relu_moments(seed, (w, u))
+    gap = np.abs(noise.batch(1) - pushed).max() / np.abs(noise.trace).max()
     yield below("tr A Sigma + grad A grad by lg.gradient_noise", gap, 1e-12)
     # tr Sigma of both sides, from two generators: of w and u, and of each alone.
     # A unit that no example turns on has neither.
-    alive = again.inward[0, 0] > 0
-    scale = np.exp(np.where(alive, again.ratio[0, 0], 0.0) / 4)
+    alive = inward > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(alive, (inward / outward) ** 0.25, 1.0)
     there = {"inward": w * scale[:, None], "outward": u / scale}
     rest = gradient_noise(there, relu_loss, data, UNITS).trace
     worst = float(np.abs(rest[alive] / noise.trace[alive]).max())

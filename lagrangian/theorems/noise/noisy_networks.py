@@ -86,14 +86,41 @@ def _squares(layers: Layers, x: Any, y: Any, activation: Any) -> Any:
     return inward, outward, back.T @ x / len(x), error.T @ hidden / len(x)
 
 
-@partial(jax.jit, static_argnames=("steps", "parts", "every", "full", "activation"))
+def _moments(
+    layers: Layers, x: Any, y: Any, eta: Any, full: bool, activation: Any
+) -> tuple[Any, ...]:
+    """Of one step, a unit each: the entries of `ReluRun` from `pushed` to `folds`."""
+    inward, outward, g_w, g_u = _squares(layers, x, y, activation)
+    along = inward - outward
+    drift = (g_w**2).sum(axis=1) - (g_u**2).sum(axis=0)
+    traces = inward.mean(axis=0) - (g_w**2).sum(axis=1)
+    others = outward.mean(axis=0) - (g_u**2).sum(axis=0)
+    size = (layers[0] ** 2).sum(axis=1) + (layers[1] ** 2).sum(axis=0)
+    return (
+        eta**2 * (drift if full else along.mean(axis=0)),
+        eta**4 * along.var(axis=0),
+        eta**2 * traces,
+        eta**2 * others,
+        eta**2 * (traces + others) / size,
+    )
+
+
+def relu_moments(seed: int, layers: Layers) -> tuple[np.ndarray, ...]:
+    """E <g, A g>, its variance, tr Sigma of w and of u, and their sum over |q|^2."""
+    of_step = jax.jit(_moments, static_argnames=("full", "activation"))
+    with jax.enable_x64(True):
+        found = of_step(layers, *relu_problem(seed), 1.0, False, jax.nn.relu)
+        return jax.tree.map(np.asarray, found)
+
+
+@partial(jax.jit, static_argnames=("blocks", "parts", "every", "full", "activation"))
 def _relu(
     keys: Any,
     layers: Layers,
     x: Any,
     y: Any,
     eta: Any,
-    steps: int,
+    blocks: int,
     parts: int,
     every: int,
     full: bool,
@@ -114,21 +141,8 @@ def _relu(
 
     def block(carry: Any, key: Any) -> Any:
         layers, worst, sums = carry
-        inward, outward, g_w, g_u = _squares(layers, x, y, activation)
-        along = inward - outward
-        drift = (g_w**2).sum(axis=1) - (g_u**2).sum(axis=0)
-        traces = inward.mean(axis=0) - (g_w**2).sum(axis=1)
-        others = outward.mean(axis=0) - (g_u**2).sum(axis=0)
-        expected = drift if full else along.mean(axis=0)
-        size = (layers[0] ** 2).sum(axis=1) + (layers[1] ** 2).sum(axis=0)
-        new = (
-            every * eta**2 * expected,
-            every * eta**4 * along.var(axis=0),
-            every * eta**2 * traces,
-            every * eta**2 * others,
-            every * eta**2 * (traces + others) / size,
-        )
-        sums = jax.tree.map(jnp.add, sums, new)
+        new = _moments(layers, x, y, eta, full, activation)
+        sums = jax.tree.map(lambda total, one: total + every * one, sums, new)
         rows = jax.random.randint(key, (every,), 0, len(x))
         (layers, worst), _ = jax.lax.scan(step, (layers, worst), rows)
         return (layers, worst, sums), None
@@ -136,7 +150,7 @@ def _relu(
     def part(carry: Any, key: Any) -> Any:
         layers, worst = carry
         zero = (jnp.zeros(layers[0].shape[0]),) * 5
-        keys = jax.random.split(key, steps // parts // every)
+        keys = jax.random.split(key, blocks)
         (layers, worst, sums), _ = jax.lax.scan(block, (layers, worst, zero), keys)
         return (layers, worst), (charge(layers), sums)
 
@@ -166,13 +180,16 @@ def relu_run(
 
     Each of the `runs` draws its own sequence of examples.
     """
+    blocks, rest = divmod(steps, parts * every)
+    if rest:
+        raise ValueError(f"{steps} steps are no multiple of {parts} x {every}")
     inputs, targets = relu_problem(seed)
     layers = layers or relu_start(seed, inputs.shape[1])
     with jax.enable_x64(True):
         given = tuple(jnp.asarray(m) for m in layers)
         keys = jax.random.split(jax.random.key(seed), runs)
         found = _relu(
-            keys, given, inputs, targets, eta, steps, parts, every, full, activation
+            keys, given, inputs, targets, eta, blocks, parts, every, full, activation
         )
         end, worst, charge, sums = jax.tree.map(np.asarray, found)
     return ReluRun(charge, float(worst.max()), *sums, end)

@@ -420,3 +420,9 @@ def test_a_sweep_over_a_parameter_of_a_field_is_a_vmap():
         flows = jax.tree.map(lambda _: masses, flow)
         found = jax.vmap(lambda flow: flow.acceleration(q, v))(flows)
     np.testing.assert_allclose(found[:, 0, 0], [-1.0, -4.0])
+
+
+def test_a_field_that_stands_still_does_not_drift():
+    flow = lg.lower(WAVE, {c: 2.0}, interval=(0, TURN), points=8)
+    path = flow.integrate({phi: 1.0}, {phi: 0.0}, t=(0, 1), points=3)
+    assert path.energy_drift == 0.0

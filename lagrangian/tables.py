@@ -7,6 +7,9 @@ from collections.abc import Sequence
 #: A row of cells; the first of a table is its header.
 Cells = Sequence[Sequence[str]]
 
+#: At a prompt, of a table.
+MOST_ROWS = 20
+
 
 def text_table(cells: Cells) -> list[str]:
     """The lines of a table with aligned columns."""
@@ -17,6 +20,15 @@ def text_table(cells: Cells) -> list[str]:
     ]
     lines.insert(1, "  ".join("-" * w for w in widths))
     return lines
+
+
+def shortened(cells: Cells) -> Cells:
+    """The header and the first rows; the last row says how many are left out."""
+    left = len(cells) - 1 - MOST_ROWS
+    if left <= 0:
+        return cells
+    more = (f"... and {left} more", *("" for _ in cells[0][1:]))
+    return [*cells[: 1 + MOST_ROWS], more]
 
 
 def markdown_table(cells: Cells) -> list[str]:
