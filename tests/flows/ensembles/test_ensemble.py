@@ -411,7 +411,7 @@ def test_an_accelerator_marks_failures_and_keeps_constraints(accelerated):
 
 def test_many_coordinates_on_an_accelerator(accelerated):
     flow = chain(5)
-    q0 = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 6))
+    q0 = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 5))
     here = flow.ensemble(q0, 0 * q0, (0, 1), tol=1e-10)
     there = accelerated(flow, q0, 0 * q0, (0, 1), tol=1e-10)
     np.testing.assert_allclose(there.q, here.q, atol=1e-8)
