@@ -1,100 +1,379 @@
-"""Ensembles on an accelerator against diffrax's vmapped solver, on the same device.
+"""What an accelerator computes, whether it is right, and how fast, in a few minutes.
 
     python benchmarks/gpu.py [--members 1000000]
 
-Prints, for the double pendulum over t = 10, the trajectories a second of both and their
-errors against the Taylor solver on the CPU, and which share of the card's float64 rate
-the arithmetic of ours is, as XLA counts it for one evaluation of the accelerations. On
-a machine without an accelerator it runs on the CPU with fewer members.
+First every solver against its own answer on the CPU: whoever fails ends the run with
+status 1. Then ensembles of double pendulums and of Kepler's orbits against diffrax's
+vmapped solver, on the same device, with the share of its arithmetic rate; training with
+laws observed; and `discover` on a million parameters. Prints its tables under the name
+of the device and the versions, and writes them to docs/benchmarks/gpu.md.
+
+On a machine without an accelerator the CPU runs the programs that are made for one, of
+fewer members, and nothing is written: the numbers say nothing of an accelerator.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy as sp
+from flax import nnx
 
 import lagrangian as lg
-from lagrangian.systems.pendulums import double_pendulum
+from lagrangian.lowering.platform import lowered_for
+from lagrangian.networks.digits import ConvolutionalNetwork, cross_entropy
+from lagrangian.networks.networks import Perceptron
+from lagrangian.systems.mechanics import SYSTEMS
 
-#: Peak float64 rates without tensor cores, by a part of the device's name, in flop/s
-#: (NVIDIA's data sheets, SXM).
-PEAKS = {"H100": 34e12, "H200": 34e12, "A100": 9.7e12}
-STAGES, CHECKED = 13, 64
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "gpu.md"
+DEVICE, HOST = jax.devices()[0], jax.devices("cpu")[0]
+IS_CPU = DEVICE.platform == "cpu"
+STAGES, CHECKED, TOL = 13, 64, 1e-6
+#: Seconds after which no further size is begun.
+ENOUGH = 300
+
+lines: list[str] = []
 
 
-def timed(run: Any, rounds: int = 3) -> float:
-    run()
+def say(text: str) -> None:
+    lines.append(text)
+    print(text, flush=True)
+
+
+def there() -> Any:
+    """A context in which the accelerator computes; on a CPU, by its programs."""
+    return lowered_for("cuda") if IS_CPU else jax.default_device(DEVICE)
+
+
+def here() -> Any:
+    """A context in which the CPU computes."""
+    return nullcontext() if IS_CPU else jax.default_device(HOST)
+
+
+def timed(run: Callable[[], Any], rounds: int = 3) -> tuple[float, float]:
+    """Seconds of the first call, and the fastest of the rounds behind it."""
     spent = []
-    for _ in range(rounds):
+    for _ in range(rounds + 1):
         began = time.perf_counter()
         run()
         spent.append(time.perf_counter() - began)
-    return float(np.median(spent))
+    return spent[0], min(spent[1:])
+
+
+# ------------------------------------------------------------------- is it right?
+
+
+def named(name: str) -> Any:
+    system = SYSTEMS[name]()
+    return lg.lower(system.lagrangian, system.parameters)
+
+
+def chain(n: int) -> Any:
+    """A planar chain of n equal links."""
+    q = lg.coordinates(" ".join(f"q{i}" for i in range(n)))
+    kinetic = sum(
+        (n - max(i, j)) / 2 * q[i].dot * q[j].dot * sp.cos(q[i] - q[j])
+        for i in range(n)
+        for j in range(n)
+    )
+    potential = sum(-(n - i) * sp.cos(q[i]) for i in range(n))
+    return lg.lower(lg.Lagrangian(kinetic, potential))
+
+
+def answers() -> Iterator[tuple[str, float, Callable[[], Any]]]:
+    """By name: how far two computations may be apart, and one of them.
+
+    Adaptive solvers by what their tolerance leaves, and steps of one size by rounding.
+    """
+    pendulum, kepler = named("double-pendulum"), named("kepler")
+    q, v, span = [2.0, 1.0], [0.0, 0.0], (0.0, 1.0)
+    orbit = [1.0, 0.0], [0.0, 1.1]
+    x, y = lg.coordinates("x y")
+    rod = lg.lower(
+        lg.Lagrangian((x.dot**2 + y.dot**2) / 2, y, constraints=[x**2 + y**2 - 1])
+    )
+    hangs = [0.6, -0.8]
+    w = lg.blocks("w")
+    blocks = lg.lower(
+        lg.Lagrangian(lg.Inner(w.dot, w.dot) / 2, lg.Loss("f", w)),
+        losses={"f": lambda w: jnp.sum(w**4)},
+    )
+    phi = lg.fields("phi", over="t x")
+    wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2 - (1 - sp.cos(phi)))
+    field = lg.lower(wave, interval=(0.0, 2 * np.pi), points=32)
+
+    def slope() -> Any:
+        with jax.enable_x64(True):
+            arrived = lambda q: pendulum.flow_map(q, jnp.zeros(2), span)[0].sum()
+            return jax.grad(arrived)(jnp.array(q))
+
+    def many(flow: Any) -> Any:
+        n = len(flow.lagrangian.coordinates)
+        q0 = np.random.default_rng(0).uniform(-1, 1, (200, n))
+        return flow.ensemble(q0, 0 * q0, span, tol=1e-10, progress=False).q
+
+    yield "Taylor", 1e-11, lambda: pendulum.integrate(q, v, span, tol=1e-12).q
+    yield "Taylor, constraint", 1e-11, lambda: rod.integrate(hangs, v, span).q
+    for solver in (diffrax.Dopri8(), diffrax.Tsit5()):
+        yield (
+            f"diffrax {type(solver).__name__}",
+            1e-7,
+            lambda s=solver: pendulum.integrate(q, v, span, solver=s).q,
+        )
+    for flow, start, solver in (
+        (kepler, orbit, lg.Symplectic(0.01, order=6)),
+        (pendulum, (q, v), lg.Variational(0.01)),
+        (rod, (hangs, v), lg.Rattle(0.01)),
+    ):
+        yield (
+            type(solver).__name__,
+            1e-11,
+            lambda f=flow, s=start, x=solver: f.integrate(*s, span, solver=x).q,
+        )
+    yield "derivative of the flow map", 1e-10, slope
+    yield (
+        "section",
+        1e-10,
+        lambda: (
+            pendulum.section(
+                q, v, sp.sin(pendulum.lagrangian.coordinates[0]), (0.0, 5.0)
+            ).q
+        ),
+    )
+    yield (
+        "Lyapunov exponents",
+        1e-8,
+        lambda: pendulum.lyapunov_exponents(q, v, (0.0, 3.0)),
+    )
+    yield "ensemble", 1e-7, lambda: many(pendulum)
+    yield "ensemble, five links", 1e-7, lambda: many(chain(5))
+    yield "blocks", 1e-8, lambda: blocks.integrate({w: q}, {w: v}, span).q[w.name]
+    yield "field", 1e-7, lambda: field.integrate({phi: np.cos}, {phi: 0.0}, span).q
+
+
+def are_right() -> bool:
+    say("## Is it right?\n\n| solver | from the CPU's answer | allowed | s |")
+    say("| --- | --- | --- | --- |")
+    good = True
+    for name, allowed, answer in answers():
+        with here():
+            expected = np.asarray(answer())
+        began = time.perf_counter()
+        with there():
+            found = np.asarray(answer())
+        seconds = time.perf_counter() - began
+        missed = float(np.abs(found - expected).max() / np.abs(expected).max())
+        verdict = "" if missed <= allowed else " **wrong**"
+        good &= missed <= allowed
+        say(f"| {name} | {missed:.0e}{verdict} | {allowed:.0e} | {seconds:.1f} |")
+    return good
+
+
+# --------------------------------------------------------------------- ensembles
+
+
+def starts(name: str, members: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    if name == "double-pendulum":
+        q0 = random.uniform(-2, 2, (members, 2))
+        return q0, np.zeros((members, 2))
+    # From the circle, of eccentricities up to 0.6.
+    speed = random.uniform(0.65, 1.26, members)
+    zero = np.zeros(members)
+    return np.stack([1 + zero, zero], 1), np.stack([zero, speed], 1)
+
+
+def by_diffrax(flow: Any, q0: Any, v0: Any) -> Callable[[], np.ndarray]:
+    with jax.enable_x64(True):
+        start = jnp.asarray(q0), jnp.asarray(v0)
+
+        @jax.jit
+        @jax.vmap
+        def solve(q: Any, v: Any) -> Any:
+            return diffrax.diffeqsolve(
+                diffrax.ODETerm(flow.field),
+                diffrax.Dopri8(),
+                *(0.0, 10.0, None, (q, v)),
+                stepsize_controller=diffrax.PIDController(rtol=TOL, atol=TOL),
+                max_steps=100_000,
+                throw=False,
+            ).ys[0][-1]
+
+    def run() -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(solve(*start))
+
+    return run
+
+
+def peak_rate() -> float:
+    """What the device reaches in float64: long chains of x * a + b, flop/s."""
+    length, lanes = 256, 2**14 if IS_CPU else 2**22
+
+    @jax.jit
+    def chain(x: Any, a: Any, b: Any) -> Any:
+        for _ in range(length):
+            x = x * a + b
+        return x
+
+    with jax.enable_x64(True):
+        given = jnp.ones(lanes), jnp.float64(0.99), jnp.float64(0.01)
+        _, seconds = timed(lambda: chain(*given).block_until_ready(), 9)
+    return 2 * length * lanes / seconds
 
 
 def flops_of_acceleration(flow: Any) -> float:
+    """Operations of one evaluation, as XLA counts them; a sine is one."""
+    lanes = 1024
     with jax.enable_x64(True):
-        lanes = jnp.ones((2, 1024))
-        function = jax.jit(lambda q, v: flow.lanes_acceleration(q, v, jnp.zeros(1024)))
-        cost = function.lower(lanes, lanes).compile().cost_analysis()
-    return float(cost["flops"]) / 1024
+        states = jnp.ones((lanes, 2))
+        function = jax.jit(lambda q, v: flow.acceleration(q, v))
+        found: Any = function.lower(states, states).compile().cost_analysis()
+    return float(found["flops"]) / lanes
 
 
-def main() -> None:
+def ensembles(members: int, began: float) -> None:
+    rate = peak_rate()
+    say("\n## Ensembles\n\nt = 10, tolerance 1e-6, float64. Errors are medians.\n")
+    head = "system | members | solver | first call s | members/s | of ours | error"
+    say(f"| {head} |\n|{' --- |' * 7}")
+    shares = []
+    for name in ("double-pendulum", "kepler"):
+        flow = named(name)
+        for size in sorted({min(10**k, members) for k in (4, 5, 6)}):
+            if time.perf_counter() - began > ENOUGH:
+                say(f"| {name} | {size:,} | left out: {ENOUGH} s are over ||||")
+                continue
+            q0, v0 = starts(name, size)
+            with here():
+                exact = [
+                    flow.integrate(q, v, (0, 10), tol=1e-14, points=2).q[-1]
+                    for q, v in zip(q0[:CHECKED], v0[:CHECKED], strict=True)
+                ]
+
+            def missed(final: Any, exact: Any = exact) -> float:
+                return float(np.median(np.abs(final[:CHECKED] - exact).max(axis=1)))
+
+            with there():
+                ours = lambda q=q0, v=v0, f=flow: f.ensemble(
+                    q, v, (0, 10), tol=TOL, progress=False
+                )
+                theirs = by_diffrax(flow, q0, v0)
+                rows = {
+                    "lagrangian": (timed(ours), missed(ours().q[:, -1])),
+                    "diffrax Dopri8, vmap": (timed(theirs), missed(theirs())),
+                }
+                steps = float(ours().steps.mean())
+            reference = rows["lagrangian"][0][1]
+            for solver, ((first, seconds), error) in rows.items():
+                say(
+                    f"| {name} | {size:,} | {solver} | {first:.1f} | "
+                    f"{size / seconds:,.0f} | {reference / seconds:.2f} | {error:.0e} |"
+                )
+        done = flops_of_acceleration(flow) * STAGES * steps * size / reference
+        shares.append(
+            f"{name}: {steps:.0f} steps a member, {done:.2g} flop/s in the "
+            f"accelerations, {done / rate:.1%} of what chains of x * a + b reach here "
+            f"({rate:.2g})"
+        )
+    say("\n" + ".\n".join(shares) + ".")
+
+
+# ---------------------------------------------------------------------- learning
+
+
+def training() -> bool:
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(4096, 8, 8, 1)).astype(np.float32)
+    data = images, generator.integers(0, 10, 4096)
+    rule = lg.HeavyBall(0.05, 0.9, 5e-4)
+    symmetries = [
+        lg.Scale("conv1.kernel", unit_axis=-1),
+        lg.Scale("conv2.kernel", unit_axis=-1),
+        lg.Translation("dense.kernel", unit_axis=0),
+        lg.Translation("dense.bias"),
+    ]
+    laws = [lg.noether(rule.lagrangian(s.loss), s) for s in symmetries]
+    # Convolutions in a loop as an accelerator has them take a CPU long.
+    short, long, size = (10, 60, 64) if IS_CPU else (50, 10_050, 256)
+
+    def run(observe: Any, steps: int) -> Any:
+        return lg.train(
+            ConvolutionalNetwork(nnx.Rngs(0)),
+            *(cross_entropy, data, rule, steps),
+            observe=observe,
+            batch_size=size,
+            progress=False,
+        )
+
+    say("\n## Training, the main job's network in float32\n")
+    say("| laws observed | us a step |\n| --- | --- |")
+    with there():
+        for observe in ([], laws):
+            # `train` compiles in every call: the difference of two has none of that.
+            spent = [
+                timed(lambda o=observe, n=n: run(o, n), 2)[1] for n in (long, short)
+            ]
+            each = (spent[0] - spent[1]) / (long - short)
+            say(f"| {len(observe)} | {1e6 * each:.0f} |")
+        report = lg.check(run(laws, long), laws)
+    holds = all(row.holds for row in report)
+    say(f"\nThe {len(laws)} laws {'hold' if holds else '**do not hold**'}.")
+    return holds
+
+
+def discovery() -> bool:
+    model = Perceptron([256, 1024, 700, 64, 10], nnx.Rngs(0))
+    generator = np.random.default_rng(0)
+    batch = generator.normal(size=(64, 256)), generator.integers(0, 10, 64)
+    began = time.perf_counter()
+    with there():
+        found = lg.discover(model, cross_entropy, batch)
+    seconds = time.perf_counter() - began
+    # A rescale for each hidden unit, and a shift of all logits by bias and kernel rows.
+    expected = 1024 + 700 + 64 + 64 + 1
+    say(
+        f"\n## Discovery\n\n{found.parameters:,} parameters, {found.dimension:,} "
+        f"generators ({expected:,} by hand): {seconds:.1f} s."
+    )
+    return found.dimension == expected
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    device = jax.devices()[0]
-    on_cpu = device.platform == "cpu"
-    parser.add_argument("--members", type=int, default=2_000 if on_cpu else 1_000_000)
+    parser.add_argument("--members", type=int, default=2_000 if IS_CPU else 1_000_000)
     members = parser.parse_args().members
-    system = double_pendulum()
-    flow = lg.lower(system.lagrangian, system.parameters)
-    q0 = np.random.default_rng(0).uniform(-2, 2, (members, 2))
-
-    many = flow.ensemble(q0, 0 * q0, (0, 10), tol=1e-6)
-    with jax.default_device(jax.devices("cpu")[0]):
-        exact = [
-            flow.integrate(q, [0, 0], (0, 10), tol=1e-14, points=2).q[-1]
-            for q in q0[:CHECKED]
-        ]
-    error = np.median(np.abs(many.q[:CHECKED, -1] - exact).max(axis=1))
-    ours = timed(lambda: flow.ensemble(q0, 0 * q0, (0, 10), tol=1e-6, progress=False))
-
-    with jax.enable_x64(True):
-
-        @jax.jit
-        def solve(q: Any) -> Any:
-            def one(q: Any) -> Any:
-                return diffrax.diffeqsolve(
-                    diffrax.ODETerm(flow.field),
-                    diffrax.Dopri8(),
-                    *(0.0, 10.0, None, (q, jnp.zeros(2))),
-                    stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-6),
-                    max_steps=100_000,
-                ).ys[0][-1]
-
-            return jax.vmap(one)(q)
-
-        theirs = timed(lambda: np.asarray(solve(jnp.asarray(q0))))
-        final = np.asarray(solve(jnp.asarray(q0)))[:CHECKED]
-        missed = np.median(np.abs(final - exact).max(axis=1))
-
-    rate, peer = members / ours, members / theirs
-    flops = flops_of_acceleration(flow) * STAGES * float(many.steps.mean()) * rate
-    peak = next((p for name, p in PEAKS.items() if name in device.device_kind), None)
-    share = f"{flops / peak:.1%} of {peak:.3g}" if peak else "no peak rate known"
-    print(f"device: {device.device_kind}; jax {jax.__version__}")
-    print("| solver | members | trajectories/s | median error |")
-    print("| --- | --- | --- | --- |")
-    print(f"| lagrangian ensemble | {members:,} | {rate:,.0f} | {error:.0e} |")
-    print(f"| diffrax Dopri8, vmap | {members:,} | {peer:,.0f} | {missed:.0e} |")
-    print(f"\nratio {rate / peer:.1f}; {flops:.3g} flop/s in the forces ({share})")
+    began = time.perf_counter()
+    versions = ", ".join(f"{n} {version(n)}" for n in ("jax", "diffrax", "flax"))
+    say(f"# On {DEVICE.device_kind}\n\n`python benchmarks/gpu.py`.")
+    say(f"One of {jax.device_count()}; Python {platform.python_version()}, {versions}.")
+    if IS_CPU:
+        say("No accelerator here: a CPU runs the programs of one.")
+    say("")
+    good = are_right()
+    ensembles(members, began)
+    good &= training()
+    good &= discovery()
+    peak = (DEVICE.memory_stats() or {}).get("peak_bytes_in_use")
+    if peak:
+        say(f"\nThe device held {peak / 2**30:.1f} GiB at most.")
+    say(f"\nAll of it took {time.perf_counter() - began:.0f} s.")
+    if not IS_CPU:
+        PAGE.write_text("\n".join(lines) + "\n")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import diffrax
 import jax
@@ -41,6 +41,7 @@ from lagrangian.flows.structure import Parametric, Structure
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.exponents import Exponents
+from lagrangian.lowering.platform import check_float64, float64
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.expressions import Expression
@@ -77,6 +78,9 @@ class Flow(AtPrompt, Parametric, Generic[S]):
     """
 
     structure: Structure
+
+    #: Whether a path is many small operations, one after the other.
+    sequential: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -271,7 +275,7 @@ class Flow(AtPrompt, Parametric, Generic[S]):
         if is_traced(self, q0, v0, t):
             return self._traced(q0, v0, t, points, solver, demands, guard, project)
         times = output_times(t, points)
-        with jax.enable_x64(True):
+        with float64(self.sequential):
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             if project:
                 state = self._project_start(*state, times[0])
@@ -299,11 +303,7 @@ class Flow(AtPrompt, Parametric, Generic[S]):
         project: bool,
     ) -> Trajectory:
         """The path as a JAX function."""
-        if jnp.result_type(float) != np.float64:
-            raise LagrangianError(
-                "flows compute in float64. Transform them, and what calls them, inside "
-                "`with jax.enable_x64(True):`."
-            )
+        check_float64("a flow computes")
         if project or np.any(demands.atol):
             raise LagrangianError(
                 "`project` and `atol` have no derivatives. Leave them out under `jit`, "

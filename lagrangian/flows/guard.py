@@ -20,6 +20,7 @@ import sympy as sp
 from lagrangian.errors import IntegrationFailed, LagrangianError
 from lagrangian.flows.arguments import is_traced, known
 from lagrangian.flows.structure import Structure, kept
+from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.symmetry import TimeTranslation
 from lagrangian.symbolic.laws.noether import Law, noether
@@ -270,7 +271,7 @@ def _by_jax(charge: Any) -> Callable[..., list[Any]]:
     terms = sp.Add.make_args(sp.sympify(charge))
 
     def values(flow: Any, t: Any, q: Any, v: Any) -> list[Any]:
-        with jax.enable_x64(True):
+        with float64():
 
             def at(state: Any) -> Any:
                 found = [flow.evaluate(term, *state) for term in terms]

@@ -45,6 +45,7 @@ from lagrangian.flows.structure import Structure, kept
 from lagrangian.flows.trajectory import Trajectory
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_in_lanes, solve_mass
+from lagrangian.lowering.platform import check_float64, float64
 from lagrangian.lowering.source import source
 from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.algebra.coordinates import time
@@ -84,6 +85,8 @@ def solver_of(structure: Structure, rates: tuple[Any, ...]) -> Taylor | DormandP
 @jax.tree_util.register_pytree_node_class
 class ScalarFlow(Flow[Array]):
     """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates)."""
+
+    sequential = True
 
     def __init__(self, lagrangian: Lagrangian, *arguments: Any):
         super().__init__(lagrangian, *arguments)
@@ -190,6 +193,7 @@ class ScalarFlow(Flow[Array]):
         laws: Sequence[Law] = (),
         devices: Sequence[jax.Device] | jax.sharding.Mesh | None = None,
         save: str | os.PathLike[str] | None = None,
+        memory: int | None = None,
         progress: bool = True,
         max_steps: int = 100_000,
     ) -> Ensemble:
@@ -214,12 +218,18 @@ class ScalarFlow(Flow[Array]):
                 gets all results.
             save: a folder for finished chunks. The same call goes on from them after an
                 interrupt.
+            memory: how many bytes of results may be held at once, if they are too many
+                for all of them: they are kept in `save`, as arrays of NumPy, and read
+                from there where they are looked at.
             progress: whether a terminal shows a progress bar (after two seconds).
             max_steps: for each member.
 
         Raises:
-            LagrangianError: initial states of a wrong shape.
+            LagrangianError: initial states of a wrong shape; results that do not fit
+                into the memory, without `memory`.
         """
+        if memory is not None:
+            memory = whole_number(memory, "memory", 1)
         times, guard = output_times(t, 2), self.guard(laws)
         demands = self.demands(tol, atol, max_step, max_steps, guard.rates)
         coordinates = self.lagrangian.coordinates
@@ -228,7 +238,7 @@ class ScalarFlow(Flow[Array]):
             members_states(coordinates, q0, "q0"),
             members_states(coordinates, v0, "v0"),
         )
-        with jax.enable_x64(True):
+        with float64():
             self._check_start(q, v, times[0])
         return run_ensemble(
             self,
@@ -238,6 +248,7 @@ class ScalarFlow(Flow[Array]):
             record=record or {},
             devices=devices,
             save=save,
+            memory=memory,
             progress=progress,
         )
 
@@ -264,15 +275,11 @@ class ScalarFlow(Flow[Array]):
                 not keep its balance.
 
         Raises:
-            LagrangianError: JAX is not in its float64 mode.
+            LagrangianError: JAX is not in its float64 mode, or on a TPU.
             CannotLower: an equation without Taylor recurrences.
         """
         check_tolerance(tol)
-        if jnp.result_type(float) != np.float64:
-            raise LagrangianError(
-                "`flow_map` computes in float64. Call it, and take its derivatives, "
-                "inside `with jax.enable_x64(True):`."
-            )
+        check_float64("`flow_map` computes")
         steps = whole_number(max_steps, "max_steps", 1)
         settings = Settings(float(tol), check_longest(max_step), steps)
         q, v = flow_map(self, q, v, jnp.stack([jnp.asarray(x) for x in t]), settings)
@@ -331,7 +338,7 @@ class ScalarFlow(Flow[Array]):
                 "of several surfaces."
             )
         surface = self.exponents.expression(written(surface, "surface", CannotLower))
-        with jax.enable_x64(True):
+        with float64(self.sequential):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             check_lowerable({"surface": surface}, self._values(q, v, 0.0))
             self._check_start(q, v, span[0])
@@ -371,7 +378,7 @@ class ScalarFlow(Flow[Array]):
         check_tolerance(tol)
         if not real_number(interval) > 0:
             raise LagrangianError(f"`interval` is {interval!r}; write a positive time.")
-        with jax.enable_x64(True):
+        with float64(self.sequential):
             q, v = self._pack(q0, "q0"), self._pack(v0, "v0")
             self._check_start(q, v, span[0])
             try:
@@ -390,7 +397,7 @@ class ScalarFlow(Flow[Array]):
             CannotLower: a function without a recurrence.
         """
         made = recurrences(self.structure, tuple(rates))
-        with jax.enable_x64(True):
+        with float64():
             return made.at(self.parameters, self.settle)
 
     def acceleration(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 import sympy as sp
 
 from lagrangian.errors import IntegrationFailed, LagrangianError
 from lagrangian.flows.mass_rank import without_inertia
 from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.coordinates import jets
 
 #: A start may miss a constraint by this share of the constraint's largest term ...
@@ -110,7 +110,7 @@ def check_moves(flow: Any, q: Any, v: Any, t: Any, path: Any) -> None:
     lagrangian = flow.lagrangian
     coordinates = lagrangian.coordinates
     matrix, right = lagrangian.saddle_point
-    with jax.enable_x64(True), np.errstate(all="ignore"):
+    with float64(), np.errstate(all="ignore"):
         found = evaluate([matrix, right], flow._values(q, v, t))
     mass, force = np.asarray(found[0]), np.asarray(found[1])[:, 0]
     here = ", ".join(f"{c} = {x:g}" for c, x in zip(coordinates, q, strict=True))

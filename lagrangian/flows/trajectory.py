@@ -18,6 +18,7 @@ from lagrangian.flows.path import Path, numbers
 from lagrangian.flows.series import series
 from lagrangian.flows.solvers.flow_map import propagate_lanes
 from lagrangian.flows.to_xarray import Labelled
+from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.shown import few
@@ -108,7 +109,7 @@ class Trajectory(Path):
     @cached_property
     def accelerations(self) -> Any:
         """The accelerations at each time, in the layout of `q`."""
-        with jax.enable_x64(True):
+        with float64():
             values = jax.vmap(self.flow.acceleration)(
                 self.q, self.v, jnp.asarray(self.t)
             )
@@ -116,7 +117,7 @@ class Trajectory(Path):
 
     def evaluate(self, expression: Expression) -> np.ndarray:
         """Any SymPy expression in the coordinates along the path, times first."""
-        with jax.enable_x64(True):
+        with float64():
             values = jax.vmap(
                 lambda q, v, t: jnp.asarray(self.flow.evaluate(expression, q, v, t))
             )(self.q, self.v, jnp.asarray(self.t))
@@ -142,7 +143,7 @@ class Trajectory(Path):
     @property
     def multipliers(self) -> np.ndarray:
         """The multipliers of the constraints, shape (times, constraints)."""
-        with jax.enable_x64(True):
+        with float64():
             values = jax.vmap(self.flow.multipliers)(self.q, self.v, self.t)
         return series(known(values))
 
@@ -181,7 +182,7 @@ class Trajectory(Path):
                 "further for later times."
             )
         before = np.searchsorted(self.t, times, side="right") - 1
-        with jax.enable_x64(True):
+        with float64(sequential=True):
             states = self.q[before].T, self.v[before].T
             q, v = propagate_lanes(self.flow, *states, self.t[before], times)
         return Trajectory(self.flow, times, q.T, v.T, self.steps)

@@ -27,6 +27,7 @@ from lagrangian.learning.model import (
     split_in_double,
     traced_loss,
 )
+from lagrangian.lowering.platform import float64
 from lagrangian.prompt import AtPrompt
 
 #: A singular value counts if it is above this share of the largest ...
@@ -158,7 +159,7 @@ def count_laws(
     >>> lg.count_laws(model, outputs, normal(size=(60, 4))).laws    # one a hidden unit
     3
     """
-    with jax.enable_x64(True):
+    with float64():
         parts = split_in_double(model)
         start, unravel = ravel_pytree(parts.parameters)
         bound, batch = parts.bind(outputs), jax.tree.map(in_double, batch)
@@ -224,7 +225,7 @@ def lie_closure(
         LagrangianError: it still grows, or rounding leaves the number unclear.
     """
     chance = np.random.default_rng(seed)
-    with jax.enable_x64(True):
+    with float64():
         x = jnp.asarray(x, float)
         rows, bases = np.zeros((0, x.size)), []
         nested = _Nested(field, x)

@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import Parts, in_double, split_in_double, traced_loss
+from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import named_leaves
 from lagrangian.prompt import AtPrompt
 
@@ -85,7 +86,7 @@ def linear_path(
     """
     if points < 2:
         raise LagrangianError(f"`points` is {points}; both ends are needed, at least.")
-    with jax.enable_x64(True):
+    with float64():
         begin, end = split_in_double(first), split_in_double(second)
         _check_alike(begin, end)
         bound = begin.bind(loss)

@@ -43,6 +43,7 @@ from lagrangian.learning.network_motions import (
 )
 from lagrangian.learning.network_path import NetworkPath, named
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.lowering.platform import float64
 from lagrangian.prompt import AtPrompt
 
 
@@ -109,7 +110,7 @@ def network_flow(
             "`rule` has a learning-rate schedule, and a flow has one learning rate. "
             "Pass a rule with a number, one for each stretch of the schedule."
         )
-    with jax.enable_x64(True):
+    with float64():
         network = Network(model, loss, batch)
         if order != 0 and differs(network, rule):
             raise LagrangianError(
@@ -214,7 +215,7 @@ class NetworkFlow(AtPrompt):
             )
         _check_blocks(solver)
         network, v0 = self._network, self.v0 if v0 is None else v0
-        with jax.enable_x64(True):
+        with float64():
             q = {PARAMETERS.name: self._start(q0)}
             v = {} if v0 is None else {PARAMETERS.name: network.join(v0, "`v0`")}
             guard = self._motion.guard() if isinstance(self._motion, Flow) else None
@@ -282,7 +283,7 @@ class NetworkFlow(AtPrompt):
         check_tolerance(tol)
         _check_blocks(solver)
         network = self._network
-        with jax.enable_x64(True):
+        with float64():
             motion, eta = self._tangent, self.rule.rate(0)
             q = self._start(q0)
             error = jnp.zeros_like(q)

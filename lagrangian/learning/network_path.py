@@ -19,6 +19,7 @@ from lagrangian.flows.series import series
 from lagrangian.flows.to_xarray import Labelled
 from lagrangian.learning.model import split
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
+from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import pick
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.coordinates import time
@@ -109,7 +110,7 @@ class NetworkPath(Path):
         A copy in float64: use it inside `jax.enable_x64(True)`.
         """
         network = self.flow._network
-        with jax.enable_x64(True):
+        with float64():
             arrays = {path: array[index] for path, array in self.q.items()}
             return network.model(network.join(arrays, "the path"))
 
@@ -125,7 +126,7 @@ class NetworkPath(Path):
             index: of the output time.
         """
         network = self.flow._network
-        with jax.enable_x64(True):
+        with float64():
             there = network.join(split(model).parameters, "`model`")
             here = network.join({p: a[index] for p, a in self.q.items()}, "the path")
             return float(jnp.linalg.norm(here - there))
@@ -134,7 +135,7 @@ class NetworkPath(Path):
     def losses(self) -> np.ndarray:
         """The loss, without weight decay, at each time; shape (times,)."""
         network = self.flow._network
-        with jax.enable_x64(True):
+        with float64():
             # One time after another: together, the states may be large.
             at = lambda q: network.loss(network.join(q, "the path"))
             return series(np.asarray(jax.lax.map(at, self.q)))
@@ -166,7 +167,7 @@ class NetworkPath(Path):
                 values |= {block: q[block.name], block.dot: v[block.name]}
             return jnp.asarray(evaluate([expression], values)[0])
 
-        with jax.enable_x64(True):
+        with float64():
             return series(np.asarray(jax.lax.map(at, (self.q, self.v, self.t))))
 
     def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:

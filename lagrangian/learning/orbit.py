@@ -18,6 +18,7 @@ from lagrangian.errors import InvalidSymmetry, LagrangianError
 from lagrangian.learning.finite import motions
 from lagrangian.learning.model import in_double, split, split_in_double
 from lagrangian.lowering.evaluate import check_lowerable
+from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.symmetry import Symmetry
@@ -111,7 +112,7 @@ class Orbit(AtPrompt):
             LagrangianError: an s of another shape, or one at which the orbit is at an
                 end: tanh(w) cannot grow to 1.
         """
-        with jax.enable_x64(True):
+        with float64():
             parts = split(self.model)
             moved = self._compiled(parts.parameters, self._checked(s))
             _check_finite(moved, s)
@@ -145,7 +146,7 @@ class Orbit(AtPrompt):
                 f"`between` is {between!r}. Pass two numbers, the smaller one first, "
                 "such as `(-3, 3)`."
             )
-        with jax.enable_x64(True):
+        with float64():
             parts = split_in_double(self.model)
 
             def at(s: Any) -> Any:

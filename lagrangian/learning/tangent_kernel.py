@@ -21,6 +21,7 @@ from lagrangian.learning.model import (
     split_in_double,
     traced_loss,
 )
+from lagrangian.lowering.platform import float64
 
 
 def tangent_kernel(
@@ -69,7 +70,7 @@ def tangent_kernel(
     """
     if chunk < 1:
         raise LagrangianError(f"`chunk` is {chunk}; at least one column is needed.")
-    with jax.enable_x64(True):
+    with float64():
         parts = split_in_double(model)
         bound = parts.bind(outputs)
         batch, others = (

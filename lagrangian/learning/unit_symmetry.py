@@ -18,6 +18,7 @@ from lagrangian.errors import InvalidSymmetry
 from lagrangian.learning.flat_loss import Network
 from lagrangian.learning.model import in_double, split
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import Block
@@ -102,7 +103,7 @@ class UnitSymmetry(AtPrompt):
         self, model: PyTree, loss: Callable[[Any, Any], Any], batch: PyTree
     ) -> float:
         """By how much the loss of the moved model differs, as a share of it."""
-        with jax.enable_x64(True):
+        with float64():
             network = Network(model, loss, batch)
             moved = split(self(network.model(network.start))).parameters
             moved = network.join(moved, "the moved model")
@@ -126,7 +127,7 @@ class UnitSymmetry(AtPrompt):
         >>> mirror.commutes_with(lg.Adam(0.1), model)
         False
         """
-        with jax.enable_x64(True):
+        with float64():
             start = jax.tree.map(in_double, split(model).parameters)
             there = self(_walked(rule, start, lambda slope: slope, seed))
             mirrored = _walked(rule, self(start), self, seed)
@@ -137,7 +138,7 @@ class UnitSymmetry(AtPrompt):
         self, model: PyTree, loss: Callable[[Any, Any], Any], batch: PyTree
     ) -> OddBlock:
         """The Hessian of the loss on the directions that break the symmetry."""
-        with jax.enable_x64(True):
+        with float64():
             return OddBlock(self, Network(model, loss, batch))
 
     def _arrays(self, parameters: Any) -> list[Any]:
@@ -283,7 +284,7 @@ class OddBlock(AtPrompt):
 
     def times(self, direction: Any) -> Any:
         """The Hessian's product with a vector (parameters,), on the odd directions."""
-        with jax.enable_x64(True):
+        with float64():
             return self._odd(self._product(self._odd(jnp.asarray(direction))))
 
     def lowest(self, count: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -293,7 +294,7 @@ class OddBlock(AtPrompt):
             shapes (count,) and (count, parameters).
         """
         frame, size = self._frame(), int(self.network.start.size)
-        with jax.enable_x64(True):
+        with float64():
 
             def turned(z: np.ndarray) -> np.ndarray:
                 return frame.T @ np.asarray(
@@ -318,7 +319,7 @@ class OddBlock(AtPrompt):
 
     def mixing(self, seed: int = 0) -> float:
         """The even share of the Hessian's product with a random odd direction."""
-        with jax.enable_x64(True):
+        with float64():
             drawn = np.random.default_rng(seed).normal(size=self.network.start.size)
             found = self._product(self._odd(jnp.asarray(drawn)))
             even = found - self._odd(found)
@@ -326,7 +327,7 @@ class OddBlock(AtPrompt):
 
     def model(self, direction: Any, size: float) -> Any:
         """The model moved by `size` along a vector (parameters,)."""
-        with jax.enable_x64(True):
+        with float64():
             moved = self.network.start + size * jnp.asarray(direction)
             return self.network.model(moved)
 
@@ -348,7 +349,7 @@ class OddBlock(AtPrompt):
         kept = self.symmetry.kept
         sizes, vectors = np.linalg.eigh(np.eye(len(kept)) - kept)
         odd = vectors[:, sizes > 0.5]
-        with jax.enable_x64(True):
+        with float64():
             count = self.network.start.size
             places = self.network.split(jnp.arange(count, dtype=float))
         rows, columns, values = [], [], []

@@ -16,6 +16,7 @@ from lagrangian.lowering.families import (
     has_family,
 )
 from lagrangian.lowering.kernels.fused import fused, total
+from lagrangian.lowering.platform import on_cpu
 from lagrangian.symbolic.algebra.blocks import Block
 from lagrangian.symbolic.algebra.inner import Inner
 
@@ -87,11 +88,11 @@ def _summed(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
         kept = None if axis is None else axis % len(shape)
         groups.setdefault((shape, kept), []).append(index)
     # Blocks that are cut among devices need sums that XLA knows for such.
-    on_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+    alone = on_cpu() and jax.device_count() == 1
     results: list[Any] = [None] * len(products)
     small: dict[Any, list[int]] = {}
     for (shape, kept), members in groups.items():
-        if on_cpu and math.prod(shape) < LARGE:
+        if alone and math.prod(shape) < LARGE:
             small[shape, kept] = members
             continue
         axes = tuple(a for a in range(len(shape)) if a != kept)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lagrangian.errors import LagrangianError, nearest
 
 if TYPE_CHECKING:
+    from lagrangian.lowering.platform import where_float64_is
     from lagrangian.theorems.theorem import Theorem, Verification
 
 #: By name, the chapter whose file of that name has the `THEOREM`.
@@ -125,5 +126,6 @@ def verify(
     quick = quick and found.has_quick
     setting = Setting(seed, quick, report or (lambda sentence: None), subject)
     start = time.perf_counter()
-    evidence = found.prove(setting)
+    with where_float64_is():
+        evidence = found.prove(setting)
     return Verification(found, evidence, seed, time.perf_counter() - start, quick)

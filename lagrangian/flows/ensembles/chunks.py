@@ -77,10 +77,13 @@ def saved_chunk(
 def _about(
     number: int, states: Sequence[np.ndarray], parts: Mapping[str, np.ndarray]
 ) -> str:
-    return f"{number} {_digest(states)} {_digest([parts[k] for k in sorted(parts)])}"
+    return (
+        f"{number} {digest_of(states)} {digest_of([parts[k] for k in sorted(parts)])}"
+    )
 
 
-def _digest(arrays: Sequence[np.ndarray]) -> str:
+def digest_of(arrays: Sequence[np.ndarray]) -> str:
+    """Of their types, shapes and contents."""
     digest = hashlib.sha256()
     for array in map(np.asarray, arrays):
         digest.update(f"{array.dtype}{array.shape}".encode())

@@ -20,6 +20,7 @@ from lagrangian.files import LOCK, one_writer
 from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
 from lagrangian.flows.ensembles.memory import check_memory
 from lagrangian.flows.ensembles.records import Record, read_records
+from lagrangian.flows.ensembles.streamed import Streamed, bytes_of_chunk
 from lagrangian.flows.guard import Guard, Seen
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
@@ -30,19 +31,27 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     Results,
     integrate_lanes,
 )
-from lagrangian.flows.solvers.lanes import field_in_lanes, noise_in_lanes
+from lagrangian.flows.solvers.lanes import by_levels, field_in_lanes, noise_in_lanes
 from lagrangian.flows.solvers.solver import Demands
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
+from lagrangian.lowering.platform import (
+    devices_of_float64,
+    float64,
+    lowered_for,
+    on_cpu,
+)
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import Coordinate
 from lagrangian.symbolic.algebra.shown import few
 from lagrangian.version import __version__
 
-#: Members side by side in one kernel on the CPU: enough to hide its overhead.
-LANES = 64
+#: Members side by side in one kernel on the CPU: enough to hide its overhead; and on an
+#: accelerator, where so many threads fill a large one.
+LANES, _ACCELERATOR_LANES = 64, 2**17
 #: Members of a chunk, by platform, unless its outputs would need more than `_BYTES`.
-_CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**18, 2**27
+#: More than the lanes of an accelerator, too: refilled, they wait for no slow member.
+_CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**20, 2**27
 
 #: Of a member whose path breaks the balance of a law, beside those of `dopri8_lanes`.
 BROKEN = 4
@@ -66,6 +75,8 @@ class Ensemble(AtPrompt):
         status: 0 where a member reached the end.
         t_end: the time that each member reached.
         steps: how many steps were tried, for each member.
+
+    Under `memory` all of these are read from the disk where they are looked at.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
@@ -164,28 +175,40 @@ def run_ensemble(
     record: Mapping[str, Any],
     devices: Any,
     save: str | os.PathLike[str] | None,
+    memory: int | None,
     progress: bool,
 ) -> Ensemble:
     """See `ScalarFlow.ensemble`."""
     devices, records = _devices(devices), read_records(flow, record)
     members, n = q0.shape
     kept = sum(1 if r.summary else len(times) for r in records.values())
-    check_memory(members, len(times), 2 * n, kept)
-    rows = 2 * n + len(demands.rates)
-    chunk = _chunk_size(devices, members, len(times) * rows * 8)
+    each = len(times) * (2 * n + len(demands.rates)) * 8
+    most = _BYTES
+    if memory is None:
+        check_memory(members, len(times), 2 * n, kept)
+    else:
+        _check_streamed(save)
+        most = min(most, bytes_of_chunk(memory, _workers(devices), LANES * each))
+    chunk = _chunk_size(devices, members, each, most)
     count = -(-members // chunk)
-    folder = None
+    folder = streamed = None
     if save is not None:
         asked = (demands.tol, demands.atol.tolist(), *demands[2:], guard.balances)
-        settings = (asked, chunk, sorted(map(str, records.items())))
+        settings = (asked, chunk, sorted(map(str, records.items())), memory is None)
         # The same bits come from the same program on the same kind of device only.
-        program = (__version__, jax.__version__, devices[0].platform)
+        program = (__version__, jax.__version__, _kind(devices))
         folder = chunk_folder(Path(save), flow, (q0, v0, times), (settings, program))
-    work = _worker(flow, times, demands, guard, records, chunk, devices[0].platform)
+        streamed = Streamed(folder, members) if memory is not None else None
+    work = _worker(flow, times, demands, guard, records, chunk, _kind(devices))
 
     def one(number: int, device: Any) -> dict[str, np.ndarray]:
+        """The results of a chunk; of one that is streamed only its statuses."""
         rows = slice(number * chunk, min((number + 1) * chunk, members))
         states = q0[rows], v0[rows]
+        if streamed:
+            if not streamed.has(number, states, rows.start):
+                streamed.save(number, states, rows.start, work(*states, device))
+            return {"status": np.full(len(states[0]), DONE)}
         if folder and (saved := saved_chunk(folder, number, states)):
             return saved
         parts = work(*states, device)
@@ -220,8 +243,23 @@ def run_ensemble(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    if streamed:
+        return Ensemble(flow, times, streamed.arrays(streamed.names()))
     parts = [future.result() for future in futures]
     return Ensemble(flow, times, _joined(parts, count, members, processes))
+
+
+def _check_streamed(save: Any) -> None:
+    if save is None:
+        raise LagrangianError(
+            "`memory` was given without `save`. Pass a folder there: what is not held "
+            "in memory is kept in it."
+        )
+    if jax.process_count() > 1:
+        raise LagrangianError(
+            "`memory` is for one process, as several hand all results to each other. "
+            "Leave it out."
+        )
 
 
 def _worker(
@@ -231,18 +269,18 @@ def _worker(
     guard: Guard,
     records: Mapping[str, Record],
     chunk: int,
-    platform: str,
+    kind: str,
 ) -> Callable[..., dict[str, np.ndarray]]:
-    """What integrates the members of one chunk on one device."""
-    on_cpu = platform == "cpu"
-    lanes = LANES if on_cpu else chunk
-    max_steps, rates = demands.max_steps, demands.rates
-    settings = (chunk, lanes, max_steps, rates, on_cpu)
+    """What integrates the members of one chunk on one device of a kind."""
+    lanes = LANES if kind == "cpu" else min(chunk, _ACCELERATOR_LANES)
+    settings = (chunk, lanes, demands.max_steps, demands.rates)
+    rates = demands.rates
     bounds = Bounds(demands.tol, demands.atol[:, None], demands.max_step)
 
     def work(q0: np.ndarray, v0: np.ndarray, device: Any) -> dict[str, np.ndarray]:
         active, n = q0.shape
-        with jax.enable_x64(True), jax.default_device(device):
+        # In a thread of its own, which knows of no context but these.
+        with jax.default_device(device), lowered_for(kind), float64():
             y = np.zeros((2 * n + len(rates), chunk))
             y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
             arguments = y, active, jnp.asarray(times), bounds
@@ -271,21 +309,22 @@ def _from_start(
     lanes: int,
     max_steps: int,
     rates: tuple[Any, ...],
-    on_cpu: bool,
 ) -> Callable[..., Results]:
     field, settle = field_in_lanes(flow, rates), flow.settle
+    unrolled = not on_cpu() and by_levels(flow, rates) is None
 
-    def integrate(*arguments: Any) -> Results:
+    @fused
+    def kernel(*arguments: Any) -> Results:
         return integrate_lanes(
-            field,
+            # As a function that is called, its text is in the program once.
+            jax.jit(field) if unrolled else field,
             *arguments,
             settle=settle,
             lanes=lanes,
             max_steps=max_steps,
-            unrolled=not on_cpu,
+            unrolled=unrolled,
+            at_once=not on_cpu(),
         )
-
-    kernel = fused(integrate) if on_cpu else integrate
 
     def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
         t = jnp.full(chunk, times[0])
@@ -345,7 +384,7 @@ def _joined(
         for slot, chunk in enumerate(mine):
             own[slot] = chunk[name]
         if processes > 1:
-            with jax.enable_x64(True):
+            with float64():
                 everyone = np.asarray(process_allgather(own))
         else:
             everyone = own[None]
@@ -357,13 +396,18 @@ def _joined(
 def _devices(given: Any) -> Sequence[Any]:
     """The devices of this process: those given, or of a mesh, or all there are."""
     if given is None:
-        return jax.local_devices()
+        return devices_of_float64()
     devices = getattr(given, "devices", given)
     devices = [d for d in np.ravel(np.asarray(devices, object))]
     if not all(isinstance(device, jax.Device) for device in devices):
         raise LagrangianError(
             f"`devices` is {given!r}. Pass devices, such as `jax.devices()`, or a "
             "`jax.sharding.Mesh` of them."
+        )
+    if any(device.platform == "tpu" for device in devices):
+        raise LagrangianError(
+            "`devices` has TPUs, which have no float64. Leave it out, or pass "
+            '`jax.local_devices(backend="cpu")`.'
         )
     mine = [d for d in devices if d.process_index == jax.process_index()]
     if not mine:
@@ -374,16 +418,23 @@ def _devices(given: Any) -> Sequence[Any]:
     return mine
 
 
+def _kind(devices: Sequence[Any]) -> str:
+    """The platform that the members' programs are made for."""
+    return lowered_for.value or devices[0].platform
+
+
 def _workers(devices: Sequence[Any]) -> int:
     """A thread a device; on a lone CPU device, one a core."""
-    if len(devices) > 1 or devices[0].platform != "cpu":
+    if len(devices) > 1 or _kind(devices) != "cpu":
         return len(devices)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
-def _chunk_size(devices: Sequence[Any], members: int, bytes_each: int) -> int:
-    most = _CHUNK if devices[0].platform == "cpu" else _ACCELERATOR_CHUNK
-    fits = max(_BYTES // bytes_each, LANES)
+def _chunk_size(
+    devices: Sequence[Any], members: int, bytes_each: int, bytes_most: int
+) -> int:
+    most = _CHUNK if _kind(devices) == "cpu" else _ACCELERATOR_CHUNK
+    fits = max(bytes_most // bytes_each, LANES)
     size = 1 << (min(most, fits).bit_length() - 1)
     # A small ensemble is still shared among the cores.
     share = -(-members // (_workers(devices) * jax.process_count()))

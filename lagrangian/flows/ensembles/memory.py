@@ -29,7 +29,8 @@ def check_memory(members: int, times: int, columns: int, recorded: int) -> None:
         f"an ensemble of {members} members at {times} times has results of "
         f"{needed / 2**30:.3g} GiB, and needs twice that for a moment; "
         f"{free / 2**30:.3g} GiB are free. Keep fewer times, or only what you need of "
-        'the paths: `record={"energy": (energy, "max")}`.'
+        'the paths: `record={"energy": (energy, "max")}`; or have them on the disk: '
+        '`save="folder", memory=2**30`.'
     )
 
 

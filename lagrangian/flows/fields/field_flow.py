@@ -28,6 +28,7 @@ from lagrangian.flows.solvers.solver import Demands, Solver, solve, stopped_earl
 from lagrangian.flows.structure import Parametric
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.kernels.linear_solve import solve_mass
+from lagrangian.lowering.platform import float64
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.expressions import Expression
@@ -135,7 +136,7 @@ class FieldFlow(AtPrompt, Parametric):
             s: float(np.mean(self.parameters.get(s, chance.uniform(0.3, 0.7))))
             for s in sorted(matrix.free_symbols, key=sp.default_sort_key)
         }
-        with jax.enable_x64(True):
+        with float64():
             numbers = np.array(evaluate([matrix], values)[0], np.float64)
         if not np.isfinite(numbers).all():
             return
@@ -259,7 +260,7 @@ class FieldFlow(AtPrompt, Parametric):
         """
         times = output_times(t, points)
         check_tolerance(tol)
-        with jax.enable_x64(True):
+        with float64():
             state = (self._pack(q0, "q0"), self._pack(v0, "v0"))
             solver = diffrax.Dopri8() if solver is None else solver
             guard = energy_guard(self.structure)

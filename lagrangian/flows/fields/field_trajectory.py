@@ -13,6 +13,7 @@ import sympy as sp
 from lagrangian.flows.path import Path, numbers
 from lagrangian.flows.series import series
 from lagrangian.flows.to_xarray import Labelled
+from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.fields import Field, real_parts
 from lagrangian.symbolic.laws.noether import Law
@@ -104,7 +105,7 @@ class FieldTrajectory(Path):
         return FieldTrajectory(self.flow, *parts, self.steps)
 
     def _along(self, function: Callable[..., Any]) -> np.ndarray:
-        with jax.enable_x64(True):
+        with float64():
             found = jax.vmap(function)(self.q, self.v, jnp.asarray(self.t))
             return series(np.asarray(found))
 

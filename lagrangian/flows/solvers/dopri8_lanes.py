@@ -3,7 +3,8 @@
 A CPU works on a handful of members at once, one in each lane of its vector registers,
 in a loop that is a single kernel. Each lane has its own time and step. Where a member
 is done, its lane takes the next one, so that a slow member delays no more than its own
-lane. An accelerator gives every member a lane.
+lane. An accelerator has as many lanes as keep all of it at work, and refills them all
+at once, on the device.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def integrate_lanes(
     lanes: int,
     max_steps: int,
     unrolled: bool,
+    at_once: bool,
 ) -> Results:
     """Integrate members by Dormand and Prince's method of order 8.
 
@@ -102,9 +104,11 @@ def integrate_lanes(
         settle: brings (y, t) back onto the constraints; None without any.
         lanes: how many members are integrated side by side.
         max_steps: for each member.
-        unrolled: whether the stages are one long expression and outputs are written at
-            once (for accelerators), or both are loops (for the CPU, which compiles and
-            runs a short one better).
+        unrolled: whether the stages are one long expression, whose values an
+            accelerator keeps in registers, or a loop, which compiles sooner and which a
+            CPU runs better.
+        at_once: whether outputs are written and lanes refilled by scattering, for many
+            lanes, or lane by lane, as a kernel of a CPU must.
     """
     rows, members = y0.shape
     count = len(times)
@@ -148,7 +152,7 @@ def integrate_lanes(
 
         def store(carry: Any) -> Any:
             state, results, next_member = carry
-            write = _store_at_once if unrolled else _store_in_turn
+            write = _store_at_once if at_once else _store_in_turn
             results, member, next_member = write(
                 results, state, next_member, active, stored, ended, status
             )

@@ -71,7 +71,12 @@ def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
         y, t = jnp.asarray(y)[:, None], jnp.asarray(times)[:1]
         kernel = fused(
             lambda *a: integrate_lanes(
-                field, *a[:6], settle=settle, lanes=1, max_steps=a[6], unrolled=False
+                *(field, *a[:6]),
+                settle=settle,
+                lanes=1,
+                max_steps=a[6],
+                unrolled=False,
+                at_once=False,
             )
         )
         noise = noise_in_lanes(flow, y, t)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
@@ -23,7 +22,7 @@ def field_in_lanes(flow: Any, rates: Sequence[Any]) -> Any:
 
     Arrays have the lanes as their last axis.
     """
-    if (series := _wide(flow, rates)) is not None:
+    if (series := by_levels(flow, rates)) is not None:
         return series.field
     n, rates = len(flow.lagrangian.coordinates), list(rates)
     symbols = [c.ddot for c in flow.lagrangian.coordinates]
@@ -48,7 +47,7 @@ def noise_in_lanes(flow: Any, y: Any, t: Any) -> Any:
     """The rounding of the accelerations where forces cancel: shape (n, lanes)."""
     lagrangian = flow.lagrangian
     n = len(lagrangian.coordinates)
-    if (series := _wide(flow, ())) is not None:
+    if (series := by_levels(flow, ())) is not None:
         return _ROUNDING * series.gross(y, t)
     values = flow._values(y[:n], y[n : 2 * n], t, 0)
     rows = []
@@ -61,15 +60,14 @@ def noise_in_lanes(flow: Any, y: Any, t: Any) -> Any:
     return _ROUNDING * jnp.stack(rows)
 
 
-def _wide(flow: Any, rates: Sequence[Any]) -> Any | None:
+def by_levels(flow: Any, rates: Sequence[Any]) -> Any | None:
     """The recurrences of a flow of many coupled masses, if its functions have them.
 
-    On the CPU, whose compiler takes minutes for as many single expressions. Those of
-    accelerators make a few kernels of them.
+    All nodes of a level are one array. XLA takes minutes for as many single
+    expressions, of which there are thirteen times as many in a step without loops.
     """
     matrix, _ = flow.lagrangian.saddle_point
-    small = matrix.rows <= UNROLLED_IN_LANES or matrix.is_diagonal()
-    if small or jax.default_backend() != "cpu":
+    if matrix.rows <= UNROLLED_IN_LANES or matrix.is_diagonal():
         return None
     try:
         return flow.series(tuple(rates))

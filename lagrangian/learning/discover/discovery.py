@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from lagrangian.learning.discover.candidates import Candidate
@@ -29,6 +28,7 @@ from lagrangian.learning.discover.probe import COARSE, Probe
 from lagrangian.learning.discover.stretches import stretches
 from lagrangian.learning.discover.to_symmetry import DiscoveredSymmetry, to_symmetry
 from lagrangian.learning.discover.tracing import make_probe
+from lagrangian.lowering.platform import float64
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.blocks import LinearMap
 from lagrangian.symbolic.algebra.symmetry import Symmetry
@@ -241,7 +241,7 @@ def discover(
         >>> print(found.census)
         These are all: no other direction at a random point has no slope.
     """
-    with jax.enable_x64(True):
+    with float64():
         probe = make_probe(model, loss, batch)
         known = [Candidate.of(symmetry, probe.shapes) for symmetry in candidates]
         found, quiet = _search(probe, seed)

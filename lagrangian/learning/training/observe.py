@@ -21,6 +21,7 @@ from lagrangian.learning.training.groups import Rules
 from lagrangian.learning.training.run import Record, step_rate
 from lagrangian.learning.training.terms import continuous_terms, discrete_terms
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
+from lagrangian.lowering.platform import float64
 from lagrangian.lowering.products import inner_products, product_shape
 from lagrangian.symbolic.algebra.blocks import Block, ones
 from lagrangian.symbolic.algebra.coordinates import time
@@ -243,7 +244,7 @@ def _rates(rule: Rule, start: int, steps: int) -> np.ndarray:
     """The learning rates of some steps, in float64."""
     if not callable(rule.learning_rate):
         return np.full(steps, float(rule.learning_rate))
-    with jax.enable_x64(True):
+    with float64():
         found = jax.vmap(rule.rate)(jnp.arange(start, start + steps))
         return np.asarray(found, np.float64)
 

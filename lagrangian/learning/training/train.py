@@ -222,6 +222,9 @@ def _placement(mesh: Mesh | None, batch: int) -> tuple[Any, Any]:
             f"`mesh` has {mesh.size} devices, which cannot share {batch} examples a "
             f"step evenly. Pass a `batch_size` that is a multiple of {mesh.size}."
         )
+    # That of `jax.make_mesh` would ask for shardings in the types of arrays, which
+    # models that are written without them do not have.
+    mesh = Mesh(mesh.devices, mesh.axis_names)
     everywhere = NamedSharding(mesh, PartitionSpec())
     shared = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
     return (

@@ -16,6 +16,7 @@ import jax
 from jax import lax
 from jax.extend.core import Literal
 
+from lagrangian.lowering.platform import on_cpu
 from lagrangian.lowering.programs import equations
 
 
@@ -24,7 +25,7 @@ def ordered(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Where it has no such convolution, and where there is no CPU, it is left as it is.
     """
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return function
 
     def call(*given: Any) -> Any:

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from lagrangian.lowering.platform import on_cpu
+
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` as a single kernel on the CPU; unchanged elsewhere.
@@ -27,7 +29,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     # The mark must be on a call inside of a compiled function, never on its outside.
     @jax.jit
     def marked(*arguments: Any) -> Any:
-        if jax.default_backend() != "cpu":
+        if not on_cpu():
             return call(*arguments)
         with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
             return call(*arguments)
@@ -82,7 +84,7 @@ def computed_after(value: Any, tree: Any, never: Any) -> Any:
         value: an array that was computed from `tree`; if it is empty, nothing was.
         never: a boolean that is always false, which XLA must not know.
     """
-    if jax.default_backend() != "cpu" or value.size == 0:
+    if not on_cpu() or value.size == 0:
         return tree
     first = value.reshape(-1)[0]
 

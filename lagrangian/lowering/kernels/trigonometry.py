@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from lagrangian.lowering.platform import on_cpu
+
 #: Up to here the multiple of pi/2 has at most 20 bits.
 LARGEST = 1e6
 
@@ -57,7 +59,7 @@ def cos(x: Any) -> Any:
 
 def _is_fast(x: Any) -> bool:
     is_double = getattr(x, "dtype", None) == jnp.float64
-    return is_double and jax.default_backend() == "cpu"
+    return is_double and on_cpu()
 
 
 def _elementwise(

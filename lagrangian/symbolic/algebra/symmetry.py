@@ -159,7 +159,7 @@ class Rotation(Symmetry):
     {x: -y, y: x}
     """
 
-    def __init__(self, first: Named, second: sp.Expr):
+    def __init__(self, first: Named, second: sp.Expr | LinearMap):
         if isinstance(second, LinearMap):
             if second.parity != -1:
                 raise InvalidSymmetry(

@@ -135,7 +135,7 @@ def flowed(neurons: Sequence[Minimal], data: Data) -> tuple[np.ndarray, np.ndarr
     """The same along gradient flow, by the engine's own."""
     model, batch = _packed(neurons, data)
     rule = HeavyBall(learning_rate=0.1, momentum=0.0)
-    flow = network_flow(model, _loss, batch, rule, order="gradient")
+    flow = network_flow(model, _loss, batch, rule, order=0)
     path = flow.integrate(times().tolist(), tol=1e-10)
     return path.q["a"] * batch[2][0], path.q["w"] * batch[2][1][:, None]
 

@@ -71,7 +71,7 @@ def _redundancy(seed: int, data: Batch) -> Iterator[Claim]:
     open_ended = np.stack([one @ np.linalg.inv(a[len(a) // 2]) for one in a])
     for moves, control in ((a, False), (open_ended, True)):
         ends = [data[0] @ end_map(layers).T for layers in (w, gauged(w, moves))]
-        gap = np.linalg.norm(ends[1] - ends[0]) / np.linalg.norm(ends[0])
+        gap = float(np.linalg.norm(ends[1] - ends[0]) / np.linalg.norm(ends[0]))
         what = f"digits, {LAYERS} layers: outputs after A_(l+1) M_l A_l^-1"
         what = "the same, A_0 and A_N not 1" if control else what
         yield below(what, gap, 1e-9, control=control)
@@ -185,7 +185,7 @@ def _by_flow(seed: int, batch: Batch) -> float:
     layers = LAYERS // 4
     loss = lambda model, batch: squared_error(model["w"], batch)
     w = start(seed, layers)
-    flow = network_flow({"w": w}, loss, batch, HeavyBall(1.0), "gradient")
+    flow = network_flow({"w": w}, loss, batch, HeavyBall(1.0), order=0)
     # dW/ds = -G is that of the array of all layers, N times as fast.
     path = flow.integrate((0.0, TIME * layers), points=2)
     return largest(charge(path["w"][-1]) - charge(w)) / largest(charge(w))
@@ -216,8 +216,8 @@ def _decay(seed: int, data: Batch, quick: bool) -> Iterator[Claim | Panel]:
     yield order("S(t) - S(0)", 1, steps, unturned, control=True)
     values = [np.ptp(np.linalg.eigvalsh(halves(w)[0]), axis=0).max() for w in minima]
     yield order("the same: spread of the eigenvalues of S, in h", 2, steps, values)
-    ends = [np.linalg.norm(end_map(w) - _predicted_end(w)) for w in minima]
-    yield order("the same: end map, less e^(2K) e^(S(0) - K), in h", 1, steps, ends)
+    gaps = [float(np.linalg.norm(end_map(w) - _predicted_end(w))) for w in minima]
+    yield order("the same: end map, less e^(2K) e^(S(0) - K), in h", 1, steps, gaps)
     others = {"no decay": (0.0, 2), "decay of W^4": (DECAY, 4)}
     for what, kind in list(others.items())[: 1 if quick else 2]:
         other, _ = stationary(start(seed, 10), batch, *kind)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn import datasets
 
 #: For each irreducible representation its matrices; shape (elements, d, d).
 Representations = Sequence[np.ndarray]
@@ -15,6 +14,8 @@ Action = np.ndarray
 
 def digits() -> np.ndarray:
     """The scans, from 0 to 1; shape (images, 64)."""
+    from sklearn import datasets
+
     return datasets.load_digits().data / 16.0
 
 

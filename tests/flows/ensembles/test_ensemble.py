@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
 )
 from lagrangian.flows.solvers.lanes import field_in_lanes
 from lagrangian.lowering.kernels.fused import fused
+from lagrangian.lowering.platform import lowered_for
 from lagrangian.systems.mechanics import SYSTEMS
 
 x, y = lg.coordinates("x y")
@@ -211,14 +213,15 @@ def test_devices_that_are_none_are_named():
 
 
 def test_chunks_fit_the_memory_and_share_the_work():
-    devices = jax.local_devices()
-    assert module._chunk_size(devices, 10**6, 2 * 4 * 8) == 4096
+    devices, most = jax.local_devices(), module._BYTES
+    assert module._chunk_size(devices, 10**6, 2 * 4 * 8, most) == 4096
     # Ten thousand output times of two coordinates: not all of 4096 members fit.
     each = 10_000 * 4 * 8
-    size = module._chunk_size(devices, 10**6, each)
+    size = module._chunk_size(devices, 10**6, each, most)
     assert size * each <= module._BYTES < 2 * size * each
-    assert module._chunk_size(devices, 3, 64) == module.LANES
-    assert module._chunk_size(devices, 1000, 64) * module._workers(devices) < 2048
+    assert module._chunk_size(devices, 3, 64, most) == module.LANES
+    size = module._chunk_size(devices, 1000, 64, most)
+    assert size * module._workers(devices) < 2048
 
 
 def test_the_bar_counts_members(monkeypatch):
@@ -304,6 +307,7 @@ def test_explicit_time_and_unrolled_stages(monkeypatch):
                 lanes=3,
                 max_steps=1000,
                 unrolled=True,
+                at_once=True,
             )
         )(np.concatenate([q0.T, v0.T]))
     np.testing.assert_allclose(results.y[-1, 0], expected, atol=1e-9)
@@ -328,6 +332,7 @@ def test_outputs_that_are_written_at_once_are_those_in_turn():
                     lanes=8,
                     max_steps=200,
                     unrolled=unrolled,
+                    at_once=unrolled,
                 )
 
             compiled = jax.jit(run) if unrolled else fused(run)
@@ -340,6 +345,84 @@ def test_outputs_that_are_written_at_once_are_those_in_turn():
     ends = (x.y[..., finished] for x in (at_once, in_turn))
     np.testing.assert_allclose(*ends, atol=1e-7)
     np.testing.assert_allclose(at_once.t, in_turn.t, rtol=1e-3)
+
+
+def chain(n):
+    """A planar chain of n equal links."""
+    q = lg.coordinates(" ".join(f"q{i}" for i in range(n)))
+    kinetic = sum(
+        (n - max(i, j)) / 2 * q[i].dot * q[j].dot * sp.cos(q[i] - q[j])
+        for i in range(n)
+        for j in range(n)
+    )
+    potential = sum(-(n - i) * sp.cos(q[i]) for i in range(n))
+    return lg.lower(lg.Lagrangian(kinetic, potential))
+
+
+@pytest.fixture
+def accelerated(monkeypatch):
+    """`ensemble` as for an accelerator: plain XLA, lanes refilled by scattering."""
+
+    def ensemble(flow, *arguments, lanes=16, chunk=128, **options):
+        monkeypatch.setattr(module, "_ACCELERATOR_LANES", lanes)
+        monkeypatch.setattr(module, "_ACCELERATOR_CHUNK", chunk)
+        with lowered_for("cuda"):
+            return flow.ensemble(*arguments, **options)
+
+    return ensemble
+
+
+def test_an_accelerator_gets_the_same_paths(accelerated):
+    q0, v0 = states(200)
+    here = PENDULUM.ensemble(q0, v0, (0, 1, 3), tol=1e-10)
+    there = accelerated(PENDULUM, q0, v0, (0, 1, 3), tol=1e-10)
+    assert not there.failures
+    np.testing.assert_allclose(there.q, here.q, atol=1e-7)
+    np.testing.assert_allclose(there.v, here.v, atol=1e-7)
+    assert not np.array_equal(there.q, here.q)  # another program, and XLA's own sines
+
+
+def test_on_an_accelerator_too_bits_do_not_depend_on_neighbours(accelerated):
+    q0, v0 = states(200)
+    whole = accelerated(PENDULUM, q0, v0, (0, 3))
+    for lanes, chunk in ((64, 128), (64, 64)):
+        other = accelerated(
+            PENDULUM, q0[::-1], v0[::-1], (0, 3), lanes=lanes, chunk=chunk
+        )
+        np.testing.assert_array_equal(whole.q, other.q[::-1])
+
+
+def test_an_accelerator_marks_failures_and_keeps_constraints(accelerated):
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, -1 / x))
+    q0, v0 = np.array([[1.0], [2.0], [np.nan]]), np.array([[0.0], [2.0], [0.0]])
+    many = accelerated(flow, q0, v0, (0, 5), tol=1e-8)
+    assert set(many.failures) == {0, 2}
+    assert many.t_end[0] == pytest.approx(np.pi / np.sqrt(8), rel=1e-3)
+
+    free = (x.dot**2 + y.dot**2) / 2
+    flow = lg.lower(lg.Lagrangian(free, y, constraints=[x**2 + y**2 - 1]))
+    angles = np.linspace(0.5, 2.5, 40)
+    q0 = np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+    here = flow.ensemble(q0, [[0.0, 0.0]], (0, 3), tol=1e-11)
+    there = accelerated(flow, q0, [[0.0, 0.0]], (0, 3), tol=1e-11)
+    np.testing.assert_allclose(there.q, here.q, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(there.q[:, -1], axis=1), 1, atol=1e-14)
+
+
+def test_many_coordinates_on_an_accelerator(accelerated):
+    flow = chain(5)
+    q0 = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 5))
+    here = flow.ensemble(q0, 0 * q0, (0, 1), tol=1e-10)
+    there = accelerated(flow, q0, 0 * q0, (0, 1), tol=1e-10)
+    np.testing.assert_allclose(there.q, here.q, atol=1e-8)
+
+
+def test_devices_without_float64_are_refused():
+    tpu = SimpleNamespace(platform="tpu", process_index=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.jax, "Device", SimpleNamespace)
+        with pytest.raises(LagrangianError, match="TPUs, which have no float64"):
+            module._devices([tpu])
 
 
 @pytest.mark.parametrize(
