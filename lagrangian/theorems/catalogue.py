@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from lagrangian.errors import LagrangianError, nearest
 
 if TYPE_CHECKING:
-    from lagrangian.lowering.platform import where_float64_is
     from lagrangian.theorems.theorem import Theorem, Verification
 
 #: By name, the chapter whose file of that name has the `THEOREM`.
@@ -115,6 +114,7 @@ def verify(
     >>> lg.verify("curie", seed=1, quick=True).verdict
     'verified'
     """
+    from lagrangian.lowering.platform import where_float64_is
     from lagrangian.theorems.theorem import Setting, Verification
 
     found = theorem(name)
