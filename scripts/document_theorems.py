@@ -33,20 +33,22 @@ LEFT_OUT = """
 
 - Bouchard, Ben Lazreg & Toews (2022) relate bottleneck activations of convolutional
   networks to an angle of each class. On the digits we find that angle in the pixels
-  already, and no gain from a head that learns it; what is exact about such a head, the
-  torque of its labels, is in `discrete-noether`.
-- Chauvin, Wells & Toews (2022) make keypoint descriptors invariant to contrast inversion
-  and parity. Nothing learns there, so that no law of learning is at stake.
-- Gao, Zhou & Shi (2023) embed events so that their regularity does not depend on absolute
-  time. To shift all times is an equivariance, which moves the data as well: training
-  conserves no charge for it.
-- Li, Wu and others (2024) schedule the learning rates of two modules by how far each moves
-  the output. That uses no symmetry; the charges between adjacent layers are in
-  `conservation-laws`.
-- Leal Filho, Paul & Frohlich (2024) compare trainings that keep physical properties of a
-  plant. Theirs are properties of the model that is learnt, not of the learning.
-- Albanese, Alemanno, Alessandrelli & Barra (2022) study replica symmetry breaking in dense
-  Hopfield networks: statistics at equilibrium, without a learning rule.
+  already, and no gain from a head that learns it; what is exact about such a head,
+  the torque of its labels, is in `discrete-noether`.
+- Chauvin, Wells & Toews (2022) make keypoint descriptors invariant to contrast
+  inversion and parity. Nothing learns there, so that no law of learning is at
+  stake.
+- Gao, Zhou & Shi (2023) embed events so that their regularity does not depend on
+  absolute time. To shift all times is an equivariance, which moves the data as
+  well: training conserves no charge for it.
+- Li, Wu and others (2024) schedule the learning rates of two modules by how far
+  each moves the output. That uses no symmetry; the charges between adjacent layers
+  are in `conservation-laws`.
+- Leal Filho, Paul & Frohlich (2024) compare trainings that keep physical properties
+  of a plant. Theirs are properties of the model that is learnt, not of the
+  learning.
+- Albanese, Alemanno, Alessandrelli & Barra (2022) study replica symmetry breaking
+  in dense Hopfield networks: statistics at equilibrium, without a learning rule.
 """
 
 
