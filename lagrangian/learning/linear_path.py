@@ -25,6 +25,10 @@ class LinearPath(AtPrompt):
     Attributes:
         t: of shape (points,), from 0 at the first model to 1 at the second.
         losses: of shape (points,), float64.
+
+    >>> path = LinearPath(np.array([0.0, 0.5, 1.0]), np.array([0.0, 2.0, 1.0]))
+    >>> path.excess, path.barrier
+    (array([0. , 1.5, 0. ]), 1.5)
     """
 
     t: np.ndarray
