@@ -28,7 +28,7 @@ _USUAL = {"g": 9.81}
 class Mistyped(LagrangianError, ValueError):
     """What is wrong, and in which field."""
 
-    def __init__(self, field: str, reason: str):
+    def __init__(self, field: str, reason: str = ""):
         super().__init__(f"{field}: {reason}")
         self.field, self.reason = field, reason
 

@@ -269,7 +269,7 @@ def test_words_are_completed(capsys):
     assert completed(capsys, "derive", "ke") == ["kepler"]
     assert completed(capsys, "simulate", "kepler", "--so") == ["--solver"]
     assert completed(capsys, "simulate", "--solver", "t") == ["taylor", "tsit5"]
-    assert completed(capsys, "verify", "equ") == ["equilibrium"]
+    assert completed(capsys, "verify", "equi") == ["equilibrium"]
     assert completed(capsys, "train", "--data", "gauss") == ["gaussian-mixture"]
     assert completed(capsys, "train", "--rule", "") == ["adam", "heavy-ball"] + [
         "lion",

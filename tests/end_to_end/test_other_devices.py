@@ -381,7 +381,7 @@ LEARNING = {
     "gradients of discover": lambda: discovery("discover.probe"),
     "orbit": orbit,
     "network flow, second": lambda: own_flow("second"),
-    "network flow, modified": lambda: own_flow("modified"),
+    "network flow, modified": lambda: own_flow(1),
 }
 
 

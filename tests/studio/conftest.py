@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,15 +56,13 @@ def address(chromium, studio_folder):
         text=True,
         cwd=studio_folder,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     line = process.stdout.readline()
     found = re.search(r"http://127\.0\.0\.1:\d+/\S+", line)
     assert found, line + process.stdout.read()
     yield found[0]
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     said = process.communicate(timeout=20)[0]
-    assert process.returncode == 0, said
     assert "Traceback" not in said, said
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +19,12 @@ def worker():
     one.close()
 
 
+def run(answer):
+    """In a thread of its own: the browser's loop may be running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, answer).result()
+
+
 async def every(answers):
     return [part async for part in answers]
 
@@ -26,7 +33,7 @@ def test_parts_come_in_order_and_the_process_is_kept(worker):
     async def twice():
         return [await every(worker.answers(with_process, n)) for n in (3, 2)]
 
-    (process, *first), (again, *second) = asyncio.run(twice())
+    (process, *first), (again, *second) = run(twice())
     assert (first, second) == ([0, 1, 2], [0, 1])
     assert process == again != os.getpid()
 
@@ -38,7 +45,7 @@ def test_a_new_question_ends_the_old_one(worker):
         new = await every(worker.answers(with_process, 1))
         return await old, new
 
-    old, new = asyncio.run(both())
+    old, new = run(both())
     assert old[0] != new[0]
     assert new[1:] == [0]
     with pytest.raises(ProcessLookupError):
@@ -52,22 +59,22 @@ def test_stopping_ends_it_without_a_word(worker):
         worker.stop()
         return await task, await every(worker.answers(with_process, 1))
 
-    old, new = asyncio.run(stopped())
+    old, new = run(stopped())
     assert old[0] != new[0]
 
 
 def test_errors_come_back(worker):
     with pytest.raises(lg.LagrangianError, match="wrong: 3"):
-        asyncio.run(every(worker.answers(refusing)))
+        run(every(worker.answers(refusing)))
     with pytest.raises(lg.LagrangianError, match="unforeseen: ZeroDivisionError"):
-        asyncio.run(every(worker.answers(careless)))
-    assert asyncio.run(every(worker.answers(with_process, 1)))[1:] == [0]
+        run(every(worker.answers(careless)))
+    assert run(every(worker.answers(with_process, 1)))[1:] == [0]
 
 
 def test_a_process_that_dies_is_said_to_and_replaced(worker):
     with pytest.raises(lg.LagrangianError, match="ended from outside"):
-        asyncio.run(every(worker.answers(dying)))
-    assert asyncio.run(every(worker.answers(with_process, 1)))[1:] == [0]
+        run(every(worker.answers(dying)))
+    assert run(every(worker.answers(with_process, 1)))[1:] == [0]
 
 
 def with_process(count):

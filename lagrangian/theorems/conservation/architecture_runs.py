@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -108,7 +108,22 @@ class Trained:
 
         Both of shape (steps + 1, units), over the norm of X at the start.
         """
-        return _law(self, symmetry)
+        if symmetry not in self._laws:
+            self._laws[symmetry] = self._law(symmetry)
+        return self._laws[symmetry]
+
+    @cached_property
+    def _laws(self) -> dict[Symmetry, tuple[np.ndarray, np.ndarray]]:
+        return {}
+
+    def _law(self, symmetry: Symmetry) -> tuple[np.ndarray, np.ndarray]:
+        q, slopes = self.states
+        v = {name: -slope for name, slope in slopes.items()}
+        values = {mass: self.rate / 2, friction: 1.0}
+        x = at_states(conserved(symmetry).value, q, v)
+        grown = self.rate * at_states(conserved(symmetry).growth, q, v, values)
+        total = np.cumsum(grown, axis=0) - grown
+        return (x - x[0]) / np.linalg.norm(x[0]), total / np.linalg.norm(x[0])
 
     def excess(self, symmetry: Symmetry) -> float:
         """By how much X misses the sum of its growth."""
@@ -126,17 +141,6 @@ class Trained:
         square = (np.concatenate(flat, axis=1) ** 2).sum(axis=1)[:-1]
         steps = len(square)
         return float(square.max() * steps * self.rate**2 / np.linalg.norm(x[0]))
-
-
-@cache
-def _law(run: Trained, symmetry: Symmetry) -> tuple[np.ndarray, np.ndarray]:
-    q, slopes = run.states
-    v = {name: -slope for name, slope in slopes.items()}
-    values = {mass: run.rate / 2, friction: 1.0}
-    x = at_states(conserved(symmetry).value, q, v)
-    grown = run.rate * at_states(conserved(symmetry).growth, q, v, values)
-    total = np.cumsum(grown, axis=0) - grown
-    return (x - x[0]) / np.linalg.norm(x[0]), total / np.linalg.norm(x[0])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -25,17 +25,19 @@ def test_it_is_verified(tmp_path):
     told = []
     verification = lg.verify("discrete-noether", report=told.append)
     assert verification.holds and verification.verdict == "verified"
-    claims = verification.evidence.claims
+    claims = verification.evidence.claims[:8]
     assert [claim.is_control for claim in claims] == [False, True] * 4
+    torque = verification.evidence.claims[8:]
+    assert [claim.is_control for claim in torque] == [False, False, False, True]
     assert all(c.measured < 1e-14 for c in claims[::4])  # float64
     assert all(1e-9 < c.measured < 1e-6 for c in claims[2::4])  # float32
     assert all(c.measured > 1e-2 for c in claims[1::2])
     assert "linear network, float32: Adam" in told
     report = json.loads(verification.to_json())
-    assert report["verdict"] == "verified" and len(report["claims"]) == 8
+    assert report["verdict"] == "verified" and len(report["claims"]) == 12
     assert "beta" in report["derivation"][0] and report["versions"]["jax"]
     text = str(verification)
-    assert text.count("fails, as it must") == 4 and "general linear" in text
+    assert text.count("fails, as it must") == 5 and "general linear" in text
     verification.figure().savefig(tmp_path / "figure.png")
     assert "control" in verification._repr_markdown_()
 
