@@ -10,8 +10,10 @@ import sympy as sp
 
 from lagrangian.errors import LagrangianError
 from lagrangian.studio.typed import Typed
+from lagrangian.symbolic.algebra.shown import operations
 from lagrangian.symbolic.laws.find import find_symmetries
 from lagrangian.symbolic.laws.noether import Law, noether
+from lagrangian.symbolic.laws.symmetries import latex_moves
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: Operations of a formula that is still set in type.
@@ -84,20 +86,13 @@ def _symmetries(L: Lagrangian) -> Iterator[Row]:
     if not found.found:
         yield Row(section, remark="None of L, up to a divergence, of degree 1.")
     for law in found.found:
-        yield Row(section, remark=law.symmetry.name, latex=_motion(law.symmetry))
+        yield Row(section, remark=law.symmetry.name, latex=latex_moves(law.symmetry))
         yield _row(section, L.factor * law.charge, name="charge", latex="c")
     for symmetry in found.broken_by_kinetic:
         said = f"{symmetry.name}: of V, and broken by T"
-        yield Row(section, remark=said, latex=_motion(symmetry))
+        yield Row(section, remark=said, latex=latex_moves(symmetry))
     if not found.complete:
         yield Row(section, remark="There may be more: not all relations are known.")
-
-
-def _motion(symmetry: Any) -> str:
-    moves = [rf"\xi_{{{sp.latex(q)}}} = {sp.latex(d)}" for q, d in symmetry.xi.items()]
-    if symmetry.tau != 0:
-        moves.append(rf"\tau = {sp.latex(symmetry.tau)}")
-    return r",\quad ".join(moves)
 
 
 def _hamiltonian(L: Lagrangian) -> Iterator[Row]:
@@ -110,9 +105,9 @@ def _hamiltonian(L: Lagrangian) -> Iterator[Row]:
 
 def _row(section: str, formula: Any, name: str = "", latex: str = "") -> Row:
     text = f"{name} = {formula}" if name else str(formula)
-    operations = int(sp.count_ops(formula))
-    if operations > MOST_OPERATIONS:
-        remark = f"{name or 'A formula'} of {operations:,} operations: copy it."
+    count = operations(formula)
+    if count > MOST_OPERATIONS:
+        remark = f"{name or 'A formula'} of {count:,} operations: copy it."
         return Row(section, "", text, remark)
     said = sp.latex(formula)
     return Row(section, f"{latex} = {said}" if latex else said, text)

@@ -20,7 +20,7 @@ from lagrangian.flows.solvers.names import SOLVERS
 from lagrangian.studio.components import STYLE, Mechanism, preformatted
 from lagrangian.studio.motion import Motion, motion
 from lagrangian.studio.pictures import RODS, picture, rods
-from lagrangian.studio.typed import Mistyped, Typed
+from lagrangian.studio.typed import Mistyped, Typed, numbers
 from lagrangian.studio.worker import Worker
 from lagrangian.systems.spec_text import toml
 
@@ -136,11 +136,11 @@ class Simulate:
     async def show(self, typed: Typed) -> None:
         """Take over what was typed on the other tab."""
         before, spec = self._typed, typed.spec
-        same = before is not None and set(dict(before.values)) == set(_numbers(spec))
+        same = before is not None and set(dict(before.values)) == set(numbers(spec))
         if not same or before.name != typed.name or typed.name != "system":
             self._points.value, self._rods.value = picture(spec)
         if not same or typed.name != "system":
-            self._set_sliders(_numbers(spec))
+            self._set_sliders(numbers(spec))
         names = spec["coordinates"]
         self._coordinate.options = names
         if self._coordinate.value not in names:
@@ -269,12 +269,6 @@ class Simulate:
         if self._typed is None:
             return None
         return io.StringIO(toml(self._asked().spec | {"t": self._end.value}))
-
-
-def _numbers(spec: Mapping[str, Any]) -> dict[str, float]:
-    """Everything that a slider moves, by name."""
-    values = dict(spec["parameters"]) | spec["positions"]
-    return values | {f"{name}.dot": v for name, v in spec["velocities"].items()}
 
 
 def _drift(found: Motion | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lagrangian.errors import LagrangianError
-from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.algebra.coordinates import natural_order, time
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.systems.expression import (
     CONSTANTS,
@@ -60,14 +60,12 @@ class Typed:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Typed:
         """What the fields show of a spec."""
-        values = dict(content.get("parameters", {})) | content["positions"]
-        values |= {f"{q}.dot": v for q, v in content["velocities"].items()}
         return cls(
             content["T"],
             content["V"],
             content.get("dissipation", ""),
             "\n".join(content.get("constraints", ())),
-            values=tuple(values.items()),
+            values=tuple(numbers(content).items()),
             name=content.get("name", "system"),
         )
 
@@ -82,7 +80,7 @@ class Typed:
         texts = (self.T, self.V, self.dissipation, *constraints)
         found = list(dict.fromkeys(n for text in texts for n in _NAME.findall(text)))
         coordinates = [n.removesuffix(".dot") for n in found if n.endswith(".dot")]
-        coordinates = sorted(dict.fromkeys(coordinates), key=_natural)
+        coordinates = sorted(dict.fromkeys(coordinates), key=natural_order)
         if not coordinates:
             raise Mistyped(
                 "T", "has no velocity. Write the velocity of x as `x.dot`: m*x.dot^2/2."
@@ -141,6 +139,12 @@ class Typed:
         return found
 
 
+def numbers(spec: Mapping[str, Any]) -> dict[str, float]:
+    """Parameters, positions (`x`) and velocities (`x.dot`) of a spec, by name."""
+    values = dict(spec.get("parameters", {})) | spec["positions"]
+    return values | {f"{name}.dot": v for name, v in spec["velocities"].items()}
+
+
 def _names(system: System) -> dict[str, Any]:
     """What an expression of a system may have in it."""
     names: dict[str, Any] = {p.name: p for p in system.parameters} | {time.name: time}
@@ -191,8 +195,3 @@ def _generator(
 
 def _lines(text: str) -> Sequence[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _natural(name: str) -> list[Any]:
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if part.isdigit() else part for part in parts]

@@ -12,7 +12,8 @@ import lagrangian as lg
 from lagrangian.studio.derivation import MOST_OPERATIONS, rows
 from lagrangian.studio.motion import motion
 from lagrangian.studio.pictures import RODS, picture, rods
-from lagrangian.studio.typed import Mistyped, Typed, _natural
+from lagrangian.studio.typed import Mistyped, Typed
+from lagrangian.symbolic.algebra.coordinates import natural_order
 from lagrangian.systems.mechanics import SYSTEMS, make_system
 from lagrangian.systems.spec_text import spec
 
@@ -38,7 +39,9 @@ def test_values_are_kept_and_the_rest_is_filled_in():
 def test_every_system_can_be_typed(name):
     content = spec(make_system(name))
     typed = Typed.of(content)
-    assert typed.spec["coordinates"] == sorted(content["coordinates"], key=_natural)
+    assert typed.spec["coordinates"] == sorted(
+        content["coordinates"], key=natural_order
+    )
     for key in ("T", "V", "positions", "velocities"):
         assert typed.spec[key] == content[key]
     unused = {p for p in content["parameters"] if p not in typed.spec["parameters"]}

@@ -174,7 +174,10 @@ def jets(expression: Any, order: int | None = None) -> list[Any]:
 
 
 def _natural_order(coordinate: Coordinate) -> tuple:
+    return natural_order(coordinate.base.name), coordinate.order
+
+
+def natural_order(name: str) -> tuple:
     """Sorts theta2 before theta10."""
-    pieces = re.split(r"(\d+)", coordinate.base.name)
-    numbered = tuple((int(p), "") if p.isdigit() else (-1, p) for p in pieces)
-    return numbered, coordinate.order
+    pieces = re.split(r"(\d+)", name)
+    return tuple((int(p), "") if p.isdigit() else (-1, p) for p in pieces)

@@ -114,7 +114,12 @@ def _motion(symmetry: Symmetry) -> str:
 
 
 def _latex_motion(symmetry: Symmetry) -> str:
+    return rf"&\text{{{symmetry.name}}} && {latex_moves(symmetry)}"
+
+
+def latex_moves(symmetry: Symmetry) -> str:
+    """How coordinates and time move along a generator, in LaTeX."""
     moves = [rf"\xi_{{{sp.latex(q)}}} = {sp.latex(d)}" for q, d in symmetry.xi.items()]
     if symmetry.tau != 0:
         moves.append(rf"\tau = {sp.latex(symmetry.tau)}")
-    return rf"&\text{{{symmetry.name}}} && {', '.join(moves)}"
+    return ", ".join(moves)

@@ -110,9 +110,7 @@ class Halfway:
 
     def __init__(self, w: np.ndarray, v: np.ndarray, batch: Data):
         a, b = batch[0] @ w.T, batch[0] @ v.T
-        errors = (np.maximum(z, 0).mean(axis=1) - batch[1] for z in (a, b))
-        first, second = errors
-        self.ends = float((first**2).mean() + (second**2).mean()) / 4
+        first, second = (np.maximum(z, 0).mean(axis=1) - batch[1] for z in (a, b))
         self.mean = (first + second) / 2
         # Of shape (units, units, examples).
         self.lost = lost(a.T[:, None], b.T[None], 0.5) / len(w)
