@@ -28,9 +28,9 @@ slow:  ## the slow tests only, those against other engines included
 	@echo "Running the slow tests ..."
 	@$(python) -m pytest -n 2 -m slow
 
-# The type checker reads the packages of the extra demo, too.
+# The type checker reads the packages of the extras demo and studio, too.
 check:  ## lint, formatting, types and the direction of imports
-	$(setup) demo check
+	$(setup) demo studio check
 	@echo "Checking lint ..."
 	@.venv/bin/ruff check
 	@echo "Checking the format (make format repairs it) ..."
