@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry, LagrangianError
-from lagrangian.prompt import AtPrompt
+from lagrangian.prompt import AtPrompt, line
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import jets, time
 from lagrangian.symbolic.algebra.inner import Inner
@@ -244,6 +244,10 @@ class Law(AtPrompt, ByContent):
 
     def __repr__(self) -> str:
         return f"Law of {self.symmetry!r}\n{super().__repr__()}"
+
+    def _in_notebook(self) -> Iterable[str]:
+        yield line(f"Law of {self.symmetry!r}")
+        yield from super()._in_notebook()
 
     def _repr_latex_(self) -> str:
         names = {n: rf"\text{{{n}}}" for n in self.changes} | {
