@@ -142,7 +142,8 @@ def _rule(name: str, values: dict[str, float]) -> Any:
     if ":" in name:
         if values:
             raise LagrangianError(
-                f"`--set` is for rules of the library; `{name}` has numbers of its own."
+                f"`--set` is for rules of the library; `{name}` has numbers of its "
+                "own. Leave it out, or name a rule."
             )
         return _own_rule(name)
     return rule_of_name(name, values)

@@ -113,12 +113,12 @@ def gradient_noise(
     (-12.0, 0.0)
     """
     if chunk < 1:
-        raise LagrangianError(f"`chunk` is {chunk}; at least one example is needed.")
+        raise LagrangianError(f"`chunk` is {chunk}; pass 1 or more.")
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or not all(size and size[0] > 0 for size in sizes):
         raise LagrangianError(
-            "`data` must be arrays with one common leading axis, that of the examples; "
-            f"theirs are {sorted(sizes)}."
+            "`data` must be arrays with one common leading axis, that of the "
+            f"examples; theirs are {sorted(sizes)}. Pass as many of each."
         )
     ((examples,),) = sizes
     parts = split(model)

@@ -197,7 +197,10 @@ def check_outputs(values: Any) -> Any:
             "float64 are needed here. Leave out its casts."
         )
     if not jnp.isfinite(values).all():
-        raise LagrangianError("`outputs` is not finite at the model's parameters.")
+        raise LagrangianError(
+            "`outputs` is not finite at the model's parameters. Pass parameters and "
+            "inputs at which it is."
+        )
     return values
 
 

@@ -69,7 +69,7 @@ def tangent_kernel(
                [5., 9.]])
     """
     if chunk < 1:
-        raise LagrangianError(f"`chunk` is {chunk}; at least one column is needed.")
+        raise LagrangianError(f"`chunk` is {chunk}; pass 1 or more.")
     with float64():
         parts = split_in_double(model)
         bound = parts.bind(outputs)

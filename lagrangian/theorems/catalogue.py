@@ -121,7 +121,8 @@ def verify(
     if subject is not None and not found.takes_subject:
         raise LagrangianError(
             f"`{name}` is about systems of its own and takes no `subject`. "
-            "`discrete-noether` can be verified on your network and data."
+            "`discrete-noether` can be verified on your network and data. Leave "
+            "`subject` out."
         )
     quick = quick and found.has_quick
     setting = Setting(seed, quick, report or (lambda sentence: None), subject)

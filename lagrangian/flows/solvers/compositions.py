@@ -89,7 +89,9 @@ def check_step(solver: str, step: float, order: int, orders: Any) -> None:
         )
     if order not in orders:
         listed = ", ".join(map(str, orders))
-        raise LagrangianError(f"`order` is {order!r}; `{solver}` has {listed}.")
+        raise LagrangianError(
+            f"`order` is {order!r}; `{solver}` has {listed}; write one of these."
+        )
 
 
 def check_scalar(solver: str, flow: Any) -> None:

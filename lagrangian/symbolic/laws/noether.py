@@ -97,7 +97,8 @@ class Law(AtPrompt, ByContent):
             return self.changes[cause]
         raise LagrangianError(
             f"a law of {type(self.theory).__name__} has no term `{cause}`. It has "
-            f"{', '.join(f'`{name}`' for name in self.changes)} among its `changes`."
+            f"{', '.join(f'`{name}`' for name in self.changes)} among its `changes`. "
+            "Read one of them."
         )
 
     @property
@@ -130,7 +131,8 @@ class Law(AtPrompt, ByContent):
         if not isinstance(self.theory, Lagrangian):
             raise InvalidLagrangian(
                 "this takes a law of a `Lagrangian`, and got one of "
-                f"{type(self.theory).__name__}: {self.symmetry!r}."
+                f"{type(self.theory).__name__}: {self.symmetry!r}. Derive it by "
+                "`lg.noether(lg.Lagrangian(T, V), symmetry)`."
             )
         return self.theory
 
@@ -332,5 +334,5 @@ def _check(theory: Any, symmetry: Any) -> None:
             raise InvalidSymmetry(
                 f"{symmetry!r} {verb} {', '.join(f'`{s}`' for s in foreign)}, which "
                 f"this {type(theory).__name__} does not have. Its {what} are "
-                f"{', '.join(f'`{s}`' for s in known)}."
+                f"{', '.join(f'`{s}`' for s in known)}. Move those alone."
             )

@@ -113,5 +113,5 @@ class ReadRule(Rule):
     def _no(self, what: str) -> NoReturn:
         raise LagrangianError(
             f"{self!r} has no {what}: {self.unsolved}. Its discrete law is exact all "
-            "the same."
+            "the same; read that with `lg.check`."
         )
