@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import (
     check_outputs,
@@ -70,7 +71,7 @@ def tangent_kernel(
     """
     if chunk < 1:
         raise LagrangianError(f"`chunk` is {chunk}; pass 1 or more.")
-    with float64():
+    with float64(), elapsed("differentiating outputs"):
         parts = split_in_double(model)
         bound = parts.bind(outputs)
         batch, others = (

@@ -162,7 +162,7 @@ class FieldFlow(AtPrompt, Parametric):
         if order > 2:
             raise CannotLower(
                 f"`{symbol}` is above the second time derivative. Write it by the "
-                "equations of motion, which have none above the second."
+                "equations of motion, which end there."
             )
         state = self.acceleration(q, v, t) if order == 2 else (q, v)[order]
         array = state[self.components.index(symbol.base)]

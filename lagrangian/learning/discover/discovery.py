@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lagrangian.elapsed import elapsed
 from lagrangian.learning.discover.candidates import Candidate
 from lagrangian.learning.discover.counting import Count, census, dimension
 from lagrangian.learning.discover.explain import epsilons, explain, implied
@@ -242,7 +243,7 @@ def discover(
         >>> print(found.census)
         These are all: no other direction at a random point has no slope.
     """
-    with float64():
+    with float64(), elapsed("looking for symmetries"):
         probe = make_probe(model, loss, batch)
         known = [Candidate.of(symmetry, probe.shapes) for symmetry in candidates]
         found, quiet = _search(probe, seed)
