@@ -23,7 +23,7 @@ PUBLIC = {
 VERBS = (
     "add ask begin build call change check choose code convert correct count "
     "delete derive differentiate end expected fill find follow give hand have "
-    "integrate install keep leave look lower make mend multiply move name "
+    "integrate install keep leave let look lower make mend multiply move name "
     "normalise open pass put read record reduce remove rename return run save say "
     "scale set shorten solve start state take train transform try unset use wait "
     "work wrap write "

@@ -160,7 +160,7 @@ def _check_loss(probe: Probe, again: ClosedJaxpr) -> None:
     gradient = probe.gradient(theta, batch)
     if bad := [path for path, g in gradient.items() if not np.isfinite(g).all()]:
         raise LagrangianError(
-            f"the gradient of `loss` by `{bad[0]}` is not finite. Supported are losses "
+            f"the gradient of `loss` by `{bad[0]}` is not finite. Pass a loss "
             "that can be differentiated almost everywhere."
         )
     if not any(g.any() for g in gradient.values()):
