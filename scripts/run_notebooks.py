@@ -36,7 +36,7 @@ def run(file: Path) -> None:
     from nbclient import NotebookClient
 
     notebook = nbformat.read(file, as_version=4)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3")
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3")
     client.execute(cwd=str(file.parent))
     widgets = notebook.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
     for number, cell in enumerate(notebook.cells, start=1):

@@ -3,10 +3,13 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
+
 import lagrangian as lg
 from lagrangian.learning.checking.report import Report, Row
 from lagrangian.prompt import AtPrompt, formula, line, prose, small, words
 from lagrangian.tables import html_table
+from lagrangian.theorems.theorem import Curve, Evidence, Panel, below
 
 HOSTILE = "<script>alert(1)</script> & $x$ \\(y\\) <img src=x onerror=alert(1)>"
 TAGS = {
@@ -107,6 +110,15 @@ def test_steps_and_oscillators_leave_out_what_is_zero():
     oscillator = lg.noether(free, scale).oscillator
     assert str(oscillator) == "1/2*x'' = |w.dot|^2   with x = |w|^2"
     assert r"\frac{1}{2}\,\ddot x = " in oscillator._repr_latex_()
+
+
+def test_the_evidence_of_a_theorem_is_short():
+    curve = Curve("measured", np.arange(9.0), np.arange(9.0))
+    claims = [below("zero", 0.0, 1.0), below("one", 1.0, 0.1, control=True)]
+    evidence = Evidence.of(["a < b"], [*claims, Panel("t", "x", "y", (curve,))])
+    assert "1 lines derived; 2 of 2 claims as expected; 1 panels" in repr(evidence)
+    assert "$$ a &lt; b $$" in evidence._repr_html_()
+    assert "array" not in repr(evidence.panels)
 
 
 def test_a_long_report_is_cut():

@@ -101,8 +101,8 @@ class Curve:
     """
 
     label: str
-    x: np.ndarray
-    y: np.ndarray
+    x: np.ndarray = field(repr=False)
+    y: np.ndarray = field(repr=False)
     style: str = "measured"
 
 
@@ -118,8 +118,8 @@ class Panel:
     ylog: bool = False
 
 
-@dataclass(frozen=True)
-class Evidence:
+@dataclass(frozen=True, repr=False)
+class Evidence(AtPrompt):
     """What one verification found.
 
     Attributes:
@@ -131,6 +131,19 @@ class Evidence:
     derivation: tuple[str, ...]
     claims: tuple[Claim, ...]
     panels: tuple[Panel, ...]
+
+    _next = "`.claims`, `.derivation`, `.panels`"
+
+    def __str__(self) -> str:
+        expected = sum(claim.is_as_expected for claim in self.claims)
+        return (
+            f"Evidence({len(self.derivation)} lines derived; {expected} of "
+            f"{len(self.claims)} claims as expected; {len(self.panels)} panels)"
+        )
+
+    def _in_notebook(self) -> Iterable[str]:
+        yield from map(formula, self.derivation)
+        yield from super()._in_notebook()
 
     @classmethod
     def of(cls, derivation: Sequence[str], found: Sequence[Claim | Panel]) -> Evidence:
