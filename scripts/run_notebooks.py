@@ -22,7 +22,6 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 MOST_BYTES = 300_000
 _PICTURE = "image/png"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_STATE = "application/vnd.jupyter.widget-state+json"
 #: What belongs to one machine or one run.
 _PRIVATE = re.compile(
     r"(?<![\w.])/(?:home|root|tmp|work|usr|opt|Users|private|var)/"
@@ -37,13 +36,13 @@ def run(file: Path) -> None:
 
     notebook = nbformat.read(file, as_version=4)
     client = NotebookClient(notebook, timeout=300, kernel_name="python3")
+    client.widget_registry = {}  # as in notebooks/conftest.py
     client.execute(cwd=str(file.parent))
-    widgets = notebook.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id, cell.metadata = f"cell-{number}", {}
         if cell.cell_type == "code":
-            still = [o for x in cell.outputs for o in without_kernel(x, widgets)]
-            cell.outputs = [nbformat.from_dict(_small(output)) for output in still]
+            still = [o for o in cell.outputs if _WIDGET not in o.get("data", {})]
+            cell.outputs = [_small(output) for output in still]
     notebook.metadata = {
         "kernelspec": {
             "display_name": "Python 3",
@@ -67,16 +66,6 @@ def digest(notebook: Any) -> str:
 
 def _code(notebook: Any) -> list[Any]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-
-
-def without_kernel(output: Any, widgets: Any) -> list[Any]:
-    """An output without what needs a kernel: of a slider, what is under it."""
-    data = output.get("data", {})
-    if _WIDGET in data:
-        box = widgets[data[_WIDGET]["model_id"]]["state"]
-        inside = (key.removeprefix("IPY_MODEL_") for key in box.get("children", ()))
-        return [o for key in inside for o in widgets[key]["state"].get("outputs", ())]
-    return [output]
 
 
 def _small(output: Any) -> Any:
