@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import jax
@@ -152,21 +153,28 @@ FIELDS: dict[str, tuple[Field, bool, tuple[str, ...]]] = {
 }
 
 
+@cache
+def _slope(norm: str, seed: int, affine: bool) -> dict[str, np.ndarray]:
+    """The gradient of the loss where a network starts."""
+    w = start(norm, seed, 1, affine)
+    with jax.enable_x64(True):
+        slope = jax.jit(jax.grad(loss_of(norm)))
+        found = slope(jax.tree.map(jnp.asarray, w), digits(seed, 64))
+        return {name: np.asarray(g) for name, g in found.items()}
+
+
 def pairing(norm: str, name: str, seed: int) -> float:
     """How much of the loss's gradient is along a field, of the most that could be."""
     field, affine, _ = FIELDS[name]
     generator = np.random.default_rng([seed, list(FIELDS).index(name)])
-    w = start(norm, seed, 1, affine)
-    xi = field(generator, w)
-    batch = digits(seed, 64)
-    with jax.enable_x64(True):
-        slope = jax.grad(loss_of(norm))(jax.tree.map(jnp.asarray, w), batch)
-        found = [np.sum(np.asarray(slope[n]) * xi[n]) for n in xi]
-        sizes = (
-            np.sqrt(sum(np.sum(np.asarray(side[n]) ** 2) for n in xi))
-            for side in (slope, xi)
-        )
-    return float(abs(sum(found)) / np.prod(list(sizes)))
+    xi = field(generator, start(norm, seed, 1, affine))
+    slope = _slope(norm, seed, affine)
+    found = sum(np.sum(slope[n] * xi[n]) for n in xi)
+    sizes = [
+        np.sqrt(sum(np.sum(np.asarray(side[n]) ** 2) for n in xi))
+        for side in (slope, xi)
+    ]
+    return float(abs(found) / np.prod(sizes))
 
 
 def table(seed: int, quick: bool) -> Iterator[Claim]:
