@@ -38,6 +38,7 @@ _CHAPTERS = {
     "meta-adaptive": "adaptive",
     "discrete-noether": "dynamics",
     "equation-of-motion": "dynamics",
+    "entropy-as-charge": "dynamics",
     "phase-transitions": "noise",
     "law-of-balance": "noise",
     "symmetry-constraint": "noise",

@@ -97,7 +97,8 @@ def order(
 class Curve:
     """One line of a panel.
 
-    `style` is "measured", "predicted", "control", or "points" without a line.
+    `style` is "measured", "predicted" or "control"; or, without a line, "points" or
+    "control points".
     """
 
     label: str
