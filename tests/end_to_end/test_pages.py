@@ -1,6 +1,6 @@
 """The examples of the README and of the documentation run as they stand there.
 
-In order, page by page, in an empty folder and with nothing defined, as by copy and paste.
+In order, page by page, in an empty folder with nothing defined, as by copy and paste.
 Where a block of text follows one of Python, it is what that prints, up to numbers that
 are rounding.
 """
