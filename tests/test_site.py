@@ -96,6 +96,13 @@ def test_a_search_from_disk_without_a_network(site):
     assert failed == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_outside_of_the_site_hold(name):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / name).read_text())
+    assert links or name == "CHANGELOG.md"
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_docstrings_become_markdown():
     as_markdown = script("docstrings").as_markdown
     assert as_markdown("<p, xi> and `a*b`\n\n>>> 1\n1\n\nEnd *") == (
