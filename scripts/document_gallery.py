@@ -27,10 +27,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 PREAMBLE = """\
 # The gallery
 
-The systems of the library, each integrated from its own start by
-`python scripts/document_gallery.py`: `lg.systems.kepler()` in Python, `lagrangian simulate
-kepler` in the shell. Behind each point is its way so far. [What each is checked
-against](systems.md).
+The systems of the library, each from its own start: `lg.systems.kepler()` in Python,
+`lagrangian simulate kepler` in the shell. Behind each point is its way so far. [What each is
+checked against](systems.md). `python scripts/document_gallery.py` draws them.
 
 | | | |
 |---|---|---|
@@ -76,8 +75,8 @@ def draw(system: System, t: float) -> bytes:
             axes.plot(*ends.T, lw=0.8, color="0.2")
         axes.plot(*drawn[i].T, "o", ms=3, color="#0072b2")
         figure.canvas.draw()
-        picture_ = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-        frames.append(picture_.quantize(COLOURS))
+        image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+        frames.append(image.quantize(COLOURS))
     pyplot.close(figure)
     file = BytesIO()
     options = dict(duration=PAUSE, loop=0, optimize=True)
