@@ -28,8 +28,9 @@ PREAMBLE = """\
 # The gallery
 
 The systems of the library, each from its own start: `lg.systems.kepler()` in Python,
-`lagrangian simulate kepler` in the shell. Behind each point is its way so far. [What each is
-checked against](systems.md). `python scripts/document_gallery.py` draws them.
+`lagrangian simulate kepler` in the shell. Behind each point is its way so far.
+`python scripts/document_gallery.py` draws them, and [systems](systems.md) says what each
+is checked against.
 
 | | | |
 |---|---|---|
