@@ -29,8 +29,8 @@ PREAMBLE = """\
 
 The systems of the library, each from its own start: `lg.systems.kepler()` in Python,
 `lagrangian simulate kepler` in the shell. Behind each point is its way so far.
-`python scripts/document_gallery.py` draws them, and [systems](systems.md) says what each
-is checked against.
+`python scripts/document_gallery.py` draws them; [systems](systems.md) says what each is
+checked against.
 
 | | | |
 |---|---|---|
