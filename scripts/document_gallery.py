@@ -28,7 +28,8 @@ PREAMBLE = """\
 # The gallery
 
 The systems of the library, each from its own start: `lg.systems.kepler()` in Python,
-`lagrangian simulate kepler` in the shell. Behind each point is its way so far.
+`lagrangian simulate kepler` in the shell. Behind each point is its way so far;
+the displacements of a chain are drawn across it.
 `python scripts/document_gallery.py` draws them; [systems](systems.md) says what each is
 checked against.
 
@@ -37,18 +38,33 @@ checked against.
 """
 #: Frames, pixels along an edge, colours, and milliseconds a frame.
 FRAMES, PIXELS, COLOURS, PAUSE = 48, 220, 16, 70
-#: Where the time of a simulation is much longer than what a picture can show.
-TIMES = {"fput-chain": 30.0}
+#: Points of a path drawn between two frames.
+FINE = 10
+#: The time that is drawn, where that of a simulation is longer than what can be seen.
+TIMES = {
+    "double-pendulum": 5.0,
+    "spherical-pendulum": 5.0,
+    "foucault-pendulum": 300.0,
+    "elastic-pendulum": 12.0,
+    "henon-heiles": 40.0,
+    "van-der-pol": 20.0,
+}
 COLUMNS = 3
 
 
-def places(system: System, t: float) -> np.ndarray:
-    """Where the points of a picture are: shape (frames, points, 2)."""
-    path = system.integrate(t=np.linspace(0, t, FRAMES), tol=1e-9)
+def picture_of(system: System) -> tuple[str, str]:
+    """Its points and rods; displacements along a chain are drawn across it."""
     names = [q.name for q in system.lagrangian.coordinates]
-    points, _ = picture({"name": system.name, "coordinates": names})
-    found = Typed("", points=points).places(system)
-    ones = np.ones(FRAMES)
+    if system.name.endswith("-chain"):
+        return "\n".join(f"{i}, {q}" for i, q in enumerate(names)), "neighbours"
+    return picture({"name": system.name, "coordinates": names})
+
+
+def places(system: System, t: float) -> np.ndarray:
+    """Where the points of a picture are: shape (FRAMES * FINE, points, 2)."""
+    path = system.integrate(t=np.linspace(0, t, FRAMES * FINE), tol=1e-9)
+    found = Typed("", points=picture_of(system)[0]).places(system)
+    ones = np.ones(len(path.t))
     return np.array(
         [[np.asarray(path.evaluate(x)) * ones for x in place] for place in found]
     ).transpose(2, 0, 1)
@@ -56,25 +72,27 @@ def places(system: System, t: float) -> np.ndarray:
 
 def draw(system: System, t: float) -> bytes:
     """An animation of the motion, as a GIF."""
-    names = [q.name for q in system.lagrangian.coordinates]
-    _, kind = picture({"name": system.name, "coordinates": names})
     drawn = places(system, t)
+    is_chain = system.name.endswith("-chain")
     corners = np.concatenate([drawn.reshape(-1, 2), np.zeros((1, 2))])
-    middle = (corners.max(0) + corners.min(0)) / 2
-    half = 0.56 * max(np.ptp(corners, axis=0).max(), 1e-12)
+    middle, size = (corners.max(0) + corners.min(0)) / 2, np.ptp(corners, axis=0)
+    half = 0.56 * (size if is_chain else np.full(2, size.max()))
     figure = pyplot.figure(figsize=(1, 1), dpi=PIXELS)
     frames = []
-    for i in range(FRAMES):
+    for i in range(0, len(drawn), FINE):
         figure.clear()
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=middle[0] + [-half, half], ylim=middle[1] + [-half, half])
+        axes.set(
+            xlim=middle[0] + half[0] * np.array([-1, 1]),
+            ylim=middle[1] + half[1] * np.array([-1, 1]),
+        )
         axes.axis("off")
-        for k in range(drawn.shape[1]):
+        for k in range(0 if is_chain else drawn.shape[1]):
             axes.plot(*drawn[: i + 1, k].T, lw=0.5, color="0.75")
-        for a, b in rods(kind, drawn.shape[1]):
+        for a, b in rods(picture_of(system)[1], drawn.shape[1]):
             ends = np.array([drawn[i, a] if a >= 0 else (0, 0), drawn[i, b]])
             axes.plot(*ends.T, lw=0.8, color="0.2")
-        axes.plot(*drawn[i].T, "o", ms=3, color="#0072b2")
+        axes.plot(*drawn[i].T, "o", ms=2 if is_chain else 3, color="#0072b2")
         figure.canvas.draw()
         image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
         frames.append(image.quantize(COLOURS))
