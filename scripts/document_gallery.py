@@ -44,7 +44,6 @@ FINE = 10
 TIMES = {
     "double-pendulum": 5.0,
     "spherical-pendulum": 5.0,
-    "foucault-pendulum": 300.0,
     "elastic-pendulum": 12.0,
     "henon-heiles": 40.0,
     "van-der-pol": 20.0,
