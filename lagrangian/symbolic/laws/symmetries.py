@@ -11,6 +11,7 @@ import sympy as sp
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.shown import aligned, shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.symbolic.laws.algebra import LieAlgebra
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
@@ -58,6 +59,23 @@ class Symmetries(AtPrompt):
         """The symmetries of L up to a divergence."""
         return tuple(law.symmetry for law in self.found)
 
+    @property
+    def algebra(self) -> LieAlgebra:
+        """The brackets of `of_lagrangian`: [X_i, X_j] = sum_k c_ij^k X_k.
+
+        >>> import lagrangian as lg
+        >>> x = lg.coordinates("x")
+        >>> free = lg.Lagrangian(x.dot**2 / 2, x - x)
+        >>> algebra = lg.find_symmetries(free, degree=0).algebra
+        >>> algebra.is_abelian, algebra.constants.shape
+        (True, (2, 2, 2))
+
+        Raises:
+            InvalidSymmetry: generators with velocities are among them, or the
+                polynomials of this degree are not closed.
+        """
+        return LieAlgebra.of(self.of_lagrangian)
+
     def _sections(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "of L, up to a divergence", self.found
         yield "of T alone", self.of_kinetic
@@ -82,7 +100,7 @@ class Symmetries(AtPrompt):
             lines.append("There may be more: L has functions with unknown relations.")
         return "\n".join(lines)
 
-    _next = "`.found[0]`, a law, `.of_lagrangian`, `.broken_by_kinetic`"
+    _next = "`.found[0]`, a law, `.of_lagrangian`, `.broken_by_kinetic`, `.algebra`"
 
     def _repr_latex_(self) -> str:
         rows = []
