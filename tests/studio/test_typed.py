@@ -15,6 +15,7 @@ from lagrangian.studio.pictures import RODS, picture, rods
 from lagrangian.studio.typed import Mistyped, Typed
 from lagrangian.symbolic.algebra.coordinates import natural_order
 from lagrangian.systems.mechanics import SYSTEMS, make_system
+from lagrangian.systems.spec import load_spec
 from lagrangian.systems.spec_text import spec
 
 OSCILLATOR = Typed("m*x.dot^2/2", "k*x^2/2")
@@ -90,6 +91,32 @@ def test_rows_are_what_python_gives():
     assert found["Equations of motion"].text == str(L.equations[0])
     assert found["Hamiltonian"].text == f"H = {L.hamiltonian.expression}"
     assert sp.latex(L.energy) in found["Energy"].latex
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        replace(OSCILLATOR, symmetries="x: x, t: 2*t"),
+        Typed("m*(x.dot^2 + 2*y.dot^2)/2", "(x^2 + y^2)^2", name="oval"),
+        Typed("(x.dot^2 + lambda.dot^2)/2"),
+    ],
+)
+def test_what_is_copied_reproduces_its_row(typed, tmp_path, capsys):
+    """Python and TOML, run and read."""
+    kinds = set()
+    for row in rows(typed):
+        if row.python:
+            exec(compile(row.python, "row", "exec"), {})
+            printed = capsys.readouterr().out.strip()
+            assert printed
+            if row.section not in ("Symmetries", "Algebra of the symmetries") and (
+                "Y_" not in row.text
+            ):
+                assert printed == row.text
+            (tmp_path / "a.toml").write_text(row.toml)
+            assert load_spec(tmp_path / "a.toml").lagrangian == typed.system.lagrangian
+            kinds.add(row.section)
+    assert {"Equations of motion", "Momenta", "Energy", "Hamiltonian"} < kinds
 
 
 def test_what_is_broken_is_listed_by_its_cause():

@@ -91,7 +91,7 @@ class Symmetries(AtPrompt):
             lines.append(f"{title}: {len(items) or 'none'}")
             shown = items if len(items) <= MOST_SHOWN else items[: MOST_SHOWN - 1]
             lines += [
-                f"  {_motion(i)}" if isinstance(i, Symmetry) else f"  {_shown(i)}"
+                f"  {text_moves(i)}" if isinstance(i, Symmetry) else f"  {_shown(i)}"
                 for i in shown
             ]
             if len(shown) < len(items):
@@ -116,7 +116,7 @@ class Symmetries(AtPrompt):
 
 
 def _shown(law: Law) -> str:
-    return f"{_motion(law.symmetry)}; charge {shown(law.theory.factor * law.charge)}"
+    return f"{text_moves(law.symmetry)}; charge {shown(law.theory.factor * law.charge)}"
 
 
 def _latex_shown(law: Law) -> str:
@@ -124,7 +124,8 @@ def _latex_shown(law: Law) -> str:
     return rf"{_latex_motion(law.symmetry)} && {charge}"
 
 
-def _motion(symmetry: Symmetry) -> str:
+def text_moves(symmetry: Symmetry) -> str:
+    """How coordinates and time move along a generator, with its name."""
     moves = [f"xi_{q} = {shown(d)}" for q, d in symmetry.xi.items()]
     if symmetry.tau != 0:
         moves.append(f"tau = {shown(symmetry.tau)}")
