@@ -69,7 +69,9 @@ def _row(formula: Formula, script: Script, file: str) -> Row:
     label = f"{name} =" if name else ""
     shown = f"print({label!r}, row)" if label else "print(row)"
     python = script.whole([*formula.lines, shown])
-    file = f"# `lagrangian derive` prints {name or 'the equations'} of this file.\n{file}"
+    file = (
+        f"# `lagrangian derive` prints {name or 'the equations'} of this file.\n{file}"
+    )
     expression, latex = formula.expression, formula.latex
     text = f"{label} {formula.text}" if expression is None else ""
     if expression is not None:

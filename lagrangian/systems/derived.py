@@ -181,7 +181,9 @@ def _algebra(found: Symmetries) -> Iterator[Formula]:
     for i, j, parts in algebra.brackets():
         bracket = sp.Add(*(c * sp.Symbol(f"X_{k + 1}") for k, c in parts.items()))
         latex = f"[X_{{{i + 1}}}, X_{{{j + 1}}}]"
-        row = f"row = [algebra.constants[{i}, {j}, k] for k in range({len(found.found)})]"
+        row = (
+            f"row = [algebra.constants[{i}, {j}, k] for k in range({len(found.found)})]"
+        )
         name = f"[X_{i + 1}, X_{j + 1}]"
         yield Formula("algebra", name, bracket, latex, lines=(*lines, row))
 

@@ -44,7 +44,9 @@ class Script:
         free = sorted(parts.free_symbols, key=str)
         constants = [s for s in free if not isinstance(s, Coordinate) and s != time]
         #: The parameters, and constants that have no value.
-        self.constants = list(dict.fromkeys([*system.parameters, *constants]))
+        self.constants: list[Any] = list(
+            dict.fromkeys([*system.parameters, *constants])
+        )
         self.names: dict[Any, str] = {time: "lg.time"}
         for symbol in (*L.coordinates, *self.constants):
             name = symbol.name

@@ -153,7 +153,9 @@ def test_a_motion_is_that_of_the_library():
     np.testing.assert_allclose(found.q[:, 0], np.cos(found.t), atol=1e-11)
     np.testing.assert_allclose(found.places[:, 1, 0], -np.sin(found.t), atol=1e-11)
     np.testing.assert_allclose(found.places[:, 1, 1], found.t)
-    np.testing.assert_allclose(found.charges["t: -1"], found.energy, rtol=1e-14)
+    np.testing.assert_allclose(
+        found.charges[0].measured, found.energy.measured, rtol=1e-14
+    )
     assert not found.failed
 
 

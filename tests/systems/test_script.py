@@ -103,7 +103,12 @@ def test_any_names_and_potentials_are_built_again(names, potential):
 def test_what_python_has_no_word_for_is_refused():
     x = lg.coordinates("x")
     system = System(
-        "own", "", lg.Lagrangian(x.dot**2 / 2, sp.Function("f")(x)), {}, {x: 0.0}, {x: 0.0}
+        "own",
+        "",
+        lg.Lagrangian(x.dot**2 / 2, sp.Function("f")(x)),
+        {},
+        {x: 0.0},
+        {x: 0.0},
     )
     with pytest.raises(lg.LagrangianError, match="`f` is no function of SymPy"):
         Script(system).whole()

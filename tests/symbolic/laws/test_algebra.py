@@ -131,7 +131,9 @@ def test_it_prints_short_and_none_is_none():
 
 
 def test_a_wrong_constant_is_seen():
-    algebra = lg.LieAlgebra.of([lg.Translation(x), lg.Translation(y), lg.Rotation(x, y)])
+    algebra = lg.LieAlgebra.of(
+        [lg.Translation(x), lg.Translation(y), lg.Rotation(x, y)]
+    )
     assert is_lie_algebra(algebra.constants)
     wrong = sp.MutableDenseNDimArray(algebra.constants)
     wrong[0, 2, 1] = 2
