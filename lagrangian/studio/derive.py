@@ -121,6 +121,9 @@ class Derive:
 
     async def _answer(self) -> None:
         typed, found, first = self.typed, [], True
+        named = typed.name != "system"
+        if named:  # nothing is wrong with it, and it has its picture
+            await self._changed(typed)
         self.formulas.status, self.formulas.busy = "Deriving", True
         try:
             async for row in self._worker.answers(rows, typed):
@@ -140,4 +143,5 @@ class Derive:
             return
         if typed == self.typed:
             self.formulas.status, self.formulas.busy = "", False
-            await self._changed(typed)
+            if not named:
+                await self._changed(typed)

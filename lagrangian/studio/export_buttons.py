@@ -44,7 +44,7 @@ class ExportButtons:
         self._buttons = [
             pn.widgets.FileDownload(
                 callback=self._careful(save), filename=name, label=label, disabled=True,
-                button_type="default", width=160, margin=(3, 5),
+                button_type="default", width=148, margin=(3, 10),
             )
             for label, (name, save) in kinds.items()
         ]  # fmt: skip

@@ -57,11 +57,15 @@ class Figures:
             pn.pane.Bokeh(one, sizing_mode="stretch_width")
             for one in (self._portrait, self._energy, self._curves, self._dots)
         )
+        self.section.visible = False
 
     def show(self, shown: Sequence[Motion], between: np.ndarray | None) -> None:
         """Errors of the energy's law, and charges beside theirs."""
         for source, one in zip(self._errors, [*shown, None], strict=False):
             source.data = _error(one)
+        drawn = [True, len(shown) > 1, between is not None]
+        for item, visible in zip(self._energy.legend.items, drawn, strict=True):
+            item.visible = visible
         self._errors[2].data = _error(None)
         if between is not None:
             t = shown[0].t[: len(between)]
@@ -89,6 +93,7 @@ class Figures:
 
     def show_section(self, found: Section | None, column: int) -> None:
         """The crossings in the plane of one coordinate and its velocity."""
+        self.section.visible = found is not None
         if found is None:
             self._crossings.data = {"q": [], "v": []}
             return

@@ -69,7 +69,7 @@ class Formulas(JSComponent):
     function prose(text) {
       const all = document.createElement('div');
       all.className = 'prose';
-      for (const paragraph of text.split(/\n\s*\n/)) {
+      for (const paragraph of text.split(/\n\s*\n|\n(?=- )/)) {
         const line = document.createElement('p');
         for (const part of paragraph.split(/(\$\$[^$]+\$\$|\$[^$]+\$)/)) {
           if (!part.startsWith('$')) {

@@ -17,7 +17,6 @@ from lagrangian.networks.datasets import DATASETS
 from lagrangian.plots import PALETTE
 from lagrangian.studio.learning import Lesson, Progress, Stage, Table, taught
 from lagrangian.studio.style import (
-    TYPED,
     cell,
     columns,
     main,
@@ -36,8 +35,8 @@ _NUMBERS = {
 }
 _EMPTY = """\
 <p class="hint">First its symmetries are found: motions of the weights that leave the
-loss alone. Then it trains, and each charge is drawn against what its law predicts. At the
-end every law has a verdict, with its reasons.</p>"""
+loss alone. Then it trains, and each charge is drawn against what its law predicts. At
+the end every law has a verdict, with its reasons.</p>"""
 
 
 class Learn:
@@ -48,8 +47,7 @@ class Learn:
         wide: dict[str, Any] = {"sizing_mode": "stretch_width"}
         self._model = pn.widgets.TextInput(
             name="Network (module:Class)", css_classes=["field-model"],
-            placeholder="the library's own that fits the data", stylesheets=[TYPED],
-            **wide,
+            placeholder="the library's own that fits the data", **wide,
         )  # fmt: skip
         self._data = pn.widgets.AutocompleteInput(
             name="Data: a set, or a file of yours", options=list(DATASETS),
@@ -66,10 +64,10 @@ class Learn:
             visible=False,
         )  # fmt: skip
         self._numbers = {
-            name: pn.widgets.FloatInput(name=said, value=value, width=150, start=0.0)
+            name: pn.widgets.FloatInput(name=said, value=value, width=148, start=0.0)
             for name, (said, value, _) in _NUMBERS.items()
         }
-        whole = partial(pn.widgets.IntInput, width=150)
+        whole = partial(pn.widgets.IntInput, width=148)
         self._steps = whole(name="Steps", value=400, start=1)
         self._batch = whole(name="Batch", value=64, start=1)
         self._seed = whole(name="Seed", value=0, start=0)
@@ -219,7 +217,7 @@ class Learn:
         if named:
             self._legend.object = (
                 f'<p class="hint">{" &nbsp; ".join(named)} (the first unit of each). '
-                "Thick: measured. Dashed: what the law predicts from the start alone.</p>"
+                "Thick: measured. Dashed: the law's, from the start alone.</p>"
             )
 
 

@@ -135,9 +135,9 @@ def _taught(asked: Lesson, report: Callable[[Any], None]) -> Stage:
 
 
 def _symmetries(found: Discovery) -> Table:
-    header = ("symmetry", "how many", "kind", "finite defect")
+    header = ("symmetry", "how many", "finite defect", "kind")
     cells = tuple(
-        (row.description, str(row.generators), row.kind, f"{row.defect:.1e}")
+        (row.description, str(row.generators), f"{row.defect:.1e}", row.kind)
         for row in found.rows
     )
     good = tuple(True if row.kind == "exact" else None for row in found.rows)

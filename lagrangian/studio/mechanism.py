@@ -28,7 +28,7 @@ class Mechanism(JSComponent):
 
     _stylesheets = [
         """
-        .stage { position: relative; width: 340px; }
+        .stage { position: relative; width: 340px; margin: 5px 10px; }
         canvas { border: 1px solid #e6ebf0; border-radius: 6px; background: #fcfdfe; }
         .time { position: absolute; left: 10px; bottom: 8px; color: #55626f;
                 font-size: .8rem; font-variant-numeric: tabular-nums; }

@@ -61,9 +61,9 @@ class Simulate:
             css_classes=["field-points"], stylesheets=[TYPED], **wide,
         )  # fmt: skip
         self._rods = pn.widgets.Select(name="Rods", options=list(RODS), **wide)
-        half = partial(pn.widgets.Select, width=160)
+        half = partial(pn.widgets.Select, width=148)
         self._end = pn.widgets.FloatInput(
-            name="End time", value=10.0, start=1e-6, width=160
+            name="End time", value=10.0, start=1e-6, width=148
         )
         self._solver = half(name="Solver", options=list(SOLVERS))
         self._other = half(name="Beside it", options=[_NONE, *SOLVERS], value=_NONE)
@@ -71,15 +71,16 @@ class Simulate:
         self._tolerance = half(name="Tolerance", options=options, value=1e-9)
         self._coordinate = half(name="Coordinate", options=[])
         self._surface = pn.widgets.TextInput(
-            name="Where this crosses zero, upwards", width=230,
+            name="Where this crosses zero, upwards", width=180,
             css_classes=["field-surface"], stylesheets=[TYPED],
         )  # fmt: skip
         self._count = pn.widgets.IntInput(name="Crossings", value=300, start=1,
                                           end=20_000, width=100)  # fmt: skip
         self._members_asked = pn.widgets.IntInput(name="Members", value=200, start=2,
                                                   end=5000, width=100)  # fmt: skip
-        self._spread = pn.widgets.FloatInput(name="Spread of the start", value=0.01,
-                                             start=0.0, step=0.01, width=130)  # fmt: skip
+        self._spread = pn.widgets.FloatInput(
+            name="Spread of the start", value=0.01, start=0.0, step=0.01, width=130
+        )
         ask = partial(pn.widgets.Button, button_type="primary", margin=(24, 5, 0, 5))
         self._cut = ask(name="Section", css_classes=["section-button"])
         self._spread_out = ask(name="Ensemble", css_classes=["cloud-button"])
@@ -87,7 +88,7 @@ class Simulate:
         self._legend = text(css_classes=["charges"])
         self._section_said = text(css_classes=["section-said"])
         self._cloud_said = text(css_classes=["cloud-said"])
-        self._mechanism = Mechanism(width=350, height=350)
+        self._mechanism = Mechanism(width=370, height=355)
         self._figures = Figures()
         self._charges = cell(
             text("<h2>Charges and their laws (dashed)</h2>"), self._figures.charges,

@@ -29,16 +29,17 @@ pre.verdict.bad {{ color: #9b1c1c; font-weight: 600; }}
 table {{ border-collapse: collapse; font-size: .86rem; width: 100%; }}
 th {{ text-align: left; color: {QUIET}; font-weight: 600; white-space: nowrap; }}
 th, td {{ padding: 4px 12px 4px 0; border-bottom: 1px solid #eaeff3;
-          vertical-align: top; overflow-wrap: anywhere; }}
+          vertical-align: top; overflow-wrap: break-word; }}
 td.number {{ font-variant-numeric: tabular-nums; white-space: nowrap; }}
-td.good {{ color: #17633a; white-space: nowrap; }}
-td.bad {{ color: #9b1c1c; font-weight: 600; white-space: nowrap; }}
+td.good {{ color: #17633a; }}
+td.bad {{ color: #9b1c1c; font-weight: 600; }}
 details {{ color: {INK}; font-weight: 400; white-space: normal; max-width: 62ch; }}
 summary {{ cursor: pointer; color: {ACCENT}; }}
 """
 #: Of widgets: what is shown and cannot be changed is read all the same.
 READ_ONLY = f"""
-textarea:disabled {{ opacity: 1; color: {INK}; background: #f7f9fb; cursor: text;
+textarea.bk-input[disabled] {{ opacity: 1; color: {INK}; background: #f7f9fb;
+                     -webkit-text-fill-color: {INK}; cursor: text;
                      font-family: ui-monospace, monospace; font-size: .82rem; }}
 """
 #: Expressions are read letter by letter.

@@ -1,4 +1,4 @@
-"""A network's symmetries, its training and the verdicts: one walk for shell and page."""
+"""A network's symmetries, its training and the verdicts: one walk for both faces."""
 
 from __future__ import annotations
 
