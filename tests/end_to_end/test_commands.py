@@ -1,8 +1,6 @@
 """Derive, symmetries, discover, train, doctor and completion, as a user runs them."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,6 @@ import pytest
 import sympy as sp
 
 from lagrangian.cli import doctor
-from lagrangian.cli.completion import SCRIPTS
 from lagrangian.cli.main import main
 from lagrangian.cli.output import as_json
 from lagrangian.systems.mechanics import SYSTEMS
@@ -278,34 +275,3 @@ def test_words_are_completed(capsys):
     assert completed(capsys, "derive", "kepler", "--out", "") == []  # files
     assert completed(capsys, "nothing", "x") == []
     assert completed(capsys, "list", "--js") == ["--json"]
-
-
-@pytest.mark.parametrize("shell", SCRIPTS)
-def test_a_script_is_printed_that_the_shell_can_read(shell, capsys):
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    assert "lagrangian completion words" in script
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, check=True)
-
-
-@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
-def test_bash_completes(tmp_path):
-    """With the line that Tab would hand over."""
-    command = tmp_path / "lagrangian"
-    run = f'exec {sys.executable} -m lagrangian.cli.main "$@"\n'
-    command.write_text(f"#!/bin/sh\n{run}")
-    command.chmod(0o755)
-    script = SCRIPTS["bash"] + (
-        "COMP_WORDS=(lagrangian derive dou); COMP_CWORD=2; _lagrangian\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"\n'
-    )
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash"],
-        input=script,
-        text=True,
-        capture_output=True,
-        env=os.environ | {"PATH": path},
-    )
-    assert done.stdout.split() == ["double-pendulum"], done.stderr
