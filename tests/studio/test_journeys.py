@@ -245,17 +245,8 @@ def test_a_network_learns_and_its_laws_hold(page):
     found = page.locator(".symmetries table").inner_text()
     assert "scale of conv1.kernel[..., k]" in found
     expect(page.locator(".progress progress")).to_be_hidden()
-    # Why it holds; and, at a rate too large for the flow, why it fails.
     verdicts.get_by_text("Why?").first.click()
     page.get_by_text("What moved the charge").first.wait_for()
-    page.get_by_label("Learning rate", exact=True).fill("0.9")
-    page.get_by_label("Learning rate", exact=True).press("Enter")
-    page.get_by_label("Steps").fill("60")
-    page.get_by_label("Steps").press("Enter")
-    page.locator(".train button").click()
-    why = page.get_by_text("Why does this law fail?").first
-    why.click()
-    page.get_by_text("Halve the learning rate").first.wait_for()
 
 
 def test_code_is_run_by_permission_alone(page, studio_folder):
@@ -271,6 +262,31 @@ def test_code_is_run_by_permission_alone(page, studio_folder):
     page.locator(".train button").click()
     page.get_by_text("has no `Network`").wait_for()
     assert (studio_folder / "imported").exists()
+
+
+def test_ones_own_network_and_why_its_laws_fail(page, studio_folder):
+    """At a learning rate that is too large for the flow."""
+    (studio_folder / "own_network.py").write_text(
+        "from lagrangian.networks.networks import Perceptron\n"
+        "def Network(rngs, features, classes):\n"
+        "    return Perceptron((features, 4, classes), rngs)\n"
+    )
+    inputs = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+    targets = (inputs[:, 0] > 0).astype(int)
+    np.savez(studio_folder / "own.npz", inputs=inputs, targets=targets)
+    open_tab(page, "Learn")
+    for name, value in (("model", "own_network:Network"), ("data", "own.npz")):
+        page.locator(f".field-{name} input").fill(value)
+        page.locator(f".field-{name} input").press("Enter")
+    page.locator(".allowed input").check()
+    for name, value in (("Learning rate", "5"), ("Steps", "60")):
+        page.get_by_label(name, exact=True).fill(value)
+        page.get_by_label(name, exact=True).press("Enter")
+    page.locator(".train button").click()
+    page.locator(".verdicts table").wait_for()
+    assert page.locator(".verdicts td.bad").count() > 0
+    page.get_by_text("Why does this law fail?").first.click()
+    page.get_by_text("Halve the learning rate").first.wait_for()
 
 
 def test_nothing_is_served_without_the_token(chromium, address):
