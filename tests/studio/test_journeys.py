@@ -279,7 +279,8 @@ def test_ones_own_network_and_why_its_laws_fail(page, studio_folder):
         page.locator(f".field-{name} input").fill(value)
         page.locator(f".field-{name} input").press("Enter")
     page.locator(".allowed input").check()
-    for name, value in (("Learning rate", "5"), ("Steps", "60")):
+    numbers = {"Learning rate": "5", "Momentum": "0", "Steps": "60", "Batch": "80"}
+    for name, value in numbers.items():
         page.get_by_label(name, exact=True).fill(value)
         page.get_by_label(name, exact=True).press("Enter")
     page.locator(".train button").click()
