@@ -20,7 +20,7 @@ from lagrangian.symbolic.laws.noether import Law, noether
 #: With more coordinates, symmetries are not looked for while a motion is waited for.
 _FEW = 4
 #: How much longer than the motion a section may take.
-LONGER = 50
+LONGER = 500
 
 
 @dataclass(frozen=True)
