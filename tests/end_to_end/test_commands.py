@@ -85,6 +85,47 @@ def test_symmetries_are_those_of_the_problem_of_kepler(capsys):
     assert len(more["of_lagrangian"]) > 2  # Runge and Lenz's
 
 
+PLANE = """
+coordinates = ["x", "y"]
+T = "(x.dot^2 + y.dot^2)/2"
+V = "{potential}"
+[positions]
+x = 1.0
+y = 0.0
+[velocities]
+x = 0.0
+y = 0.0
+"""
+
+
+def test_the_algebra_of_symmetries_is_printed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plane.toml").write_text(PLANE.format(potential="x"))
+    found, _ = answer(capsys, "symmetries", "plane.toml")
+    names = [symmetry["name"] for symmetry in found["of_lagrangian"]]
+    brackets = {(b["i"], b["j"]): b["c"] for b in found["algebra"]}
+    assert brackets and all(i < j < len(names) for i, j in brackets)
+    derived, _ = answer(capsys, "derive", "plane.toml")
+    assert set(derived["algebra"]) == {f"[X_{i + 1}, X_{j + 1}]" for i, j in brackets}
+    assert main(["derive", "plane.toml"]) == 0
+    assert "algebra of these symmetries:\n  [X_1, X_" in capsys.readouterr().out
+    # With velocities there is none, and why.
+    found, _ = answer(capsys, "symmetries", "kepler", "--degree", "1", "--velocities")
+    assert found["algebra"] is None and "velocities" in found["no_algebra"]
+
+
+def test_what_the_kinetic_energy_breaks_is_printed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    oval = PLANE.format(potential="(x^2 + y^2)^2").replace("y.dot^2", "3*y.dot^2")
+    (tmp_path / "oval.toml").write_text(oval)
+    found, status = answer(capsys, "derive", "oval.toml")
+    assert status == 0
+    (broken,) = found["broken"].values()
+    assert "x.dot*y.dot" in broken
+    (tmp_path / "round.toml").write_text(PLANE.format(potential="(x^2 + y^2)^2"))
+    assert "broken" not in answer(capsys, "derive", "round.toml")[0]
+
+
 def test_latex_is_printed_alone(capsys):
     assert main(["derive", "kepler", "--latex"]) == 0
     printed = capsys.readouterr().out.strip()

@@ -9,6 +9,8 @@ import sys
 import time
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from lagrangian.cli.completion import SCRIPTS
 from lagrangian.cli.main import main
@@ -21,6 +23,11 @@ LINES = {
     "simulate --solver t": ["taylor", "tsit5"],
     "derive kepler --out fold": ["folder/"],
 }
+#: What a line may have in it, beside any text.
+WORDS = [
+    *("derive", "simulate", "train", "completion", "words", "--json", "--solver"),
+    *("--", "-", "", "$(touch x)", "`touch x`", ";", "\udcff", "\0"),
+]
 #: Several shells start Python for a word, beside other tests (s).
 PATIENCE = 60
 
@@ -76,11 +83,50 @@ def test_fish_completes(place, line):
     assert done.stdout.split() == LINES[line], done.stderr
 
 
+@pytest.mark.parametrize("shell", SCRIPTS)
+@pytest.mark.parametrize(
+    "text", ["$(touch hacked)", "`touch hacked`", "a;touch hacked"]
+)
+def test_what_is_typed_is_not_run(place, shell, text):
+    """By the script that is asked for its completion."""
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell}")
+    quoted = f"'{text}'"
+    lines = {
+        "bash": f"COMP_WORDS=(lagrangian derive {quoted}); COMP_CWORD=2; _lagrangian\n",
+        "zsh": f"words=(lagrangian derive {quoted}); CURRENT=3; _lagrangian\n",
+        "fish": "function commandline; echo lagrangian; echo derive; "
+        f"echo {quoted}; end\n__lagrangian\n",
+    }
+    # Outside of completion zsh has none of its commands.
+    before = "compdef() { :; }; compadd() { :; }; _files() { :; }\n"
+    script = (before if shell == "zsh" else "") + SCRIPTS[shell] + lines[shell]
+    done = subprocess.run([shell], input=script, text=True, capture_output=True)
+    assert "command not found" not in done.stderr
+    assert not (place / "hacked").exists()
+
+
 @needs("fish")
 def test_fish_offers_no_files_for_a_command(place):
     script = SCRIPTS["fish"] + "complete -C 'lagrangian '\n"
     done = subprocess.run(["fish"], input=script, text=True, capture_output=True)
     assert "derive" in done.stdout.split() and "folder/" not in done.stdout.split()
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(st.text(max_size=8) | st.sampled_from(WORDS), max_size=5))
+@example(["--"])
+def test_any_words_are_completed_or_left(capsys, words):
+    """What is offered begins with what stands there, whatever that is."""
+    assert main(["completion", "words", *words]) == 0
+    begun = words[-1] if words else ""
+    offered = capsys.readouterr().out.splitlines()
+    assert all(word.startswith(begun) for word in offered)
+    assert len(offered) == len(set(offered))
 
 
 class Terminal:
