@@ -71,7 +71,7 @@ class Derive:
             for key, (name, example) in _FIELDS.items()
         }
         self._mistake = text()
-        self.formulas = Formulas(sizing_mode="stretch_width")
+        self.formulas = Formulas(sizing_mode="stretch_width", margin=(0, 10))
         self._text = pn.widgets.TextAreaInput(
             name="The same as a TOML file, for the shell",
             disabled=True,

@@ -71,7 +71,7 @@ class Simulate:
         self._tolerance = half(name="Tolerance", options=options, value=1e-9)
         self._coordinate = half(name="Coordinate", options=[])
         self._surface = pn.widgets.TextInput(
-            name="Where this crosses zero, upwards", width=180,
+            name="Where this crosses zero", width=180,
             css_classes=["field-surface"], stylesheets=[TYPED],
         )  # fmt: skip
         self._count = pn.widgets.IntInput(name="Crossings", value=300, start=1,
@@ -295,8 +295,13 @@ class Simulate:
         return names.index(self._coordinate.value)
 
     def _draw_section(self) -> None:
-        found = self._crossings
-        column = 0 if found is None else self._column(found.names)
+        found, column = self._crossings, 0
+        if found is not None:
+            # In a coordinate that the surface leaves free, if there is one.
+            held = NAME.findall(self._surface.value)
+            free = [name for name in found.names if name not in held] or found.names
+            chosen = self._coordinate.value
+            column = found.names.index(chosen if chosen in free else free[0])
         self._figures.show_section(found, column)
 
     def _draw_cloud(self) -> None:

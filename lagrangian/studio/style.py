@@ -33,7 +33,9 @@ th, td {{ padding: 4px 12px 4px 0; border-bottom: 1px solid #eaeff3;
 td.number {{ font-variant-numeric: tabular-nums; white-space: nowrap; }}
 td.good {{ color: #17633a; }}
 td.bad {{ color: #9b1c1c; font-weight: 600; }}
-details {{ color: {INK}; font-weight: 400; white-space: normal; max-width: 62ch; }}
+tr.asked td {{ border-bottom: 0; }}
+tr.why td {{ padding-top: 0; }}
+details {{ color: {INK}; font-weight: 400; white-space: normal; max-width: 80ch; }}
 summary {{ cursor: pointer; color: {ACCENT}; }}
 """
 #: Of widgets: what is shown and cannot be changed is read all the same.
@@ -96,17 +98,17 @@ def table(
     lines = ["<tr>", *(f"<th>{escape(name)}</th>" for name in head), "</tr>"]
     for i, row in enumerate(rows):
         *first, last = row
-        lines.append("<tr>")
+        lines.append('<tr class="asked">' if notes and notes[i] else "<tr>")
         for one in first:
             number = "number" if one[:1].isdigit() or one[:1] == "-" else ""
             lines.append(f'<td class="{number}">{escape(one)}</td>')
         kind = {True: "good", False: "bad", None: ""}[good[i]]
-        why = ""
+        lines.append(f'<td class="{kind}">{escape(last)}</td></tr>')
         if notes and notes[i]:
             asked = "Why?" if good[i] else "Why does this law fail?"
             said = "".join(f"<p>{escape(note)}</p>" for note in notes[i])
             why = f"<details><summary>{asked}</summary>{said}</details>"
-        lines.append(f'<td class="{kind}">{escape(last)}{why}</td></tr>')
+            lines.append(f'<tr class="why"><td colspan="{len(row)}">{why}</td></tr>')
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
 
 

@@ -99,7 +99,10 @@ class Theorems:
         self._worker = Worker("lagrangian.studio.theorems")
         self._found: Verified | None = None
         self._cards = Cards(
-            items=_items(), chosen=_items()[0]["name"], sizing_mode="stretch_width"
+            items=_items(),
+            chosen=_items()[0]["name"],
+            sizing_mode="stretch_width",
+            margin=(8, 10),
         )
         self._seed = pn.widgets.IntInput(name="Seed", value=0, start=0, width=90)
         self._quick = pn.widgets.Checkbox(
@@ -116,7 +119,7 @@ class Theorems:
             active=True, value=-1, visible=False, sizing_mode="stretch_width"
         )
         self._head, self._status = text(), text()
-        self._derivation = Formulas(sizing_mode="stretch_width")
+        self._derivation = Formulas(sizing_mode="stretch_width", margin=(0, 10))
         self._figure = pn.pane.PNG(None, sizing_mode="scale_width", max_width=900)
         self._table = text()
         self._file = pn.widgets.FileDownload(
