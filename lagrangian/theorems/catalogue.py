@@ -72,6 +72,16 @@ def check_known(name: str) -> None:
         raise LagrangianError(f"no theorem `{name}`. {nearest(name, _CHAPTERS)}")
 
 
+def chapter(name: str) -> str:
+    """The chapter that a theorem stands in.
+
+    Raises:
+        LagrangianError: there is none; lists the nearest.
+    """
+    check_known(name)
+    return _CHAPTERS[name]
+
+
 def title_and_source(name: str) -> tuple[str, str]:
     """Of a theorem, read from its file: to import it would load JAX for two lines.
 

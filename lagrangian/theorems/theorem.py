@@ -226,7 +226,8 @@ class Verification(AtPrompt):
     def verdict(self) -> str:
         return VERIFIED if self.holds else REFUTED
 
-    def _cells(self) -> list[tuple[str, ...]]:
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table as text, the header first: a row a claim, its verdict last."""
         cells = [("claim", "predicted", "measured", "criterion", "verdict")]
         for claim in self.evidence.claims:
             verdict = "holds" if claim.holds else "fails"
@@ -249,7 +250,7 @@ class Verification(AtPrompt):
         theorem = self.theorem
         return "\n".join(
             [theorem.title, f"Source: {theorem.source}", ""]
-            + [*text_table(self._cells()), "", self._ending()]
+            + [*text_table(self.cells()), "", self._ending()]
         )
 
     def _repr_markdown_(self) -> str:
@@ -257,7 +258,7 @@ class Verification(AtPrompt):
         derived = [f"$${line}$$" for line in self.evidence.derivation]
         return "\n".join(
             [f"**{theorem.title}**", "", theorem.statement, "", theorem.source, ""]
-            + [*derived, "", *markdown_table(self._cells()), "", self._ending()]
+            + [*derived, "", *markdown_table(self.cells()), "", self._ending()]
         )
 
     def to_json(self) -> str:
