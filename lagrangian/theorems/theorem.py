@@ -97,7 +97,8 @@ def order(
 class Curve:
     """One line of a panel.
 
-    `style` is "measured", "predicted", "control", or "points" without a line.
+    `style` is "measured", "predicted" or "control"; or, without a line, "points" or
+    "control points".
     """
 
     label: str
@@ -238,7 +239,8 @@ class Verification(AtPrompt):
     def verdict(self) -> str:
         return VERIFIED if self.holds else REFUTED
 
-    def _cells(self) -> list[tuple[str, ...]]:
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table as text, the header first: a row a claim, its verdict last."""
         cells = [("claim", "predicted", "measured", "criterion", "verdict")]
         for claim in self.evidence.claims:
             verdict = "holds" if claim.holds else "fails"
@@ -261,7 +263,7 @@ class Verification(AtPrompt):
         theorem = self.theorem
         return "\n".join(
             [theorem.title, f"Source: {theorem.source}", ""]
-            + [*text_table(self._cells()), "", self._ending()]
+            + [*text_table(self.cells()), "", self._ending()]
         )
 
     def _in_notebook(self) -> Iterable[str]:
@@ -269,7 +271,7 @@ class Verification(AtPrompt):
         yield prose(f"**{theorem.title}**\n\n{theorem.statement}")
         yield line(f"Source: {theorem.source}")
         yield from map(formula, self.evidence.derivation)
-        yield html_table(self._cells())
+        yield html_table(self.cells())
         yield line(self._ending())
 
     def to_markdown(self) -> str:
@@ -278,7 +280,7 @@ class Verification(AtPrompt):
         derived = [f"$${line}$$" for line in self.evidence.derivation]
         return "\n".join(
             [f"**{theorem.title}**", "", theorem.statement, "", theorem.source, ""]
-            + [*derived, "", *markdown_table(self._cells()), "", self._ending()]
+            + [*derived, "", *markdown_table(self.cells()), "", self._ending()]
         )
 
     def to_json(self) -> str:
