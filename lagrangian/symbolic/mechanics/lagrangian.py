@@ -176,6 +176,49 @@ class Lagrangian(AtPrompt, ByContent):
         ]
 
     @cached_property
+    def pushes(self) -> dict[Any, Any]:
+        """d(T - V)/dq + Q - dR/d(qdot) by coordinate: what moves the momenta."""
+        return {
+            q: sp.Add(
+                *self._slopes[q],
+                self.forces.get(q, sp.S.Zero),
+                self.dissipative_forces[q],
+            )
+            for q in self.coordinates
+        }
+
+    @cached_property
+    def linearised(self) -> tuple[Any, Any, Any, Any]:
+        """The derivatives of momenta and `pushes` by (v, q) and (q, v), as matrices."""
+        qs, size = self.coordinates, len(self.coordinates)
+        velocities = [q.dot for q in qs]
+        drift = sp.Matrix(
+            [[sp.Add(*row[q]) for q in qs] for row in self._momentum_slopes]
+        )
+        own = [partials(sp.Add(*self._slopes[q]), qs[i:]) for i, q in enumerate(qs)]
+        others = [
+            partials(
+                self.forces.get(q, sp.S.Zero) + self.dissipative_forces[q],
+                [*qs, *velocities],
+            )
+            for q in qs
+        ]
+        upper = {
+            (i, j): sp.Add(*own[i][qs[j]]) for i in range(size) for j in range(i, size)
+        }
+        stiffness = sp.Matrix(
+            size,
+            size,
+            lambda i, j: upper[min(i, j), max(i, j)] + sp.Add(*others[i][qs[j]]),
+        )
+        friction = sp.Matrix(
+            size,
+            size,
+            lambda i, j: drift[j, i] + sp.Add(*others[i][velocities[j]]),
+        )
+        return self.mass_matrix, drift, stiffness, friction
+
+    @cached_property
     def energy(self) -> Any:
         """<p, qdot> - (T - V), without the damping factor."""
         velocities = [q.dot for q in self.coordinates]
