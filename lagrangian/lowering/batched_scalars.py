@@ -17,9 +17,9 @@ import numpy as np
 from lagrangian.lowering.functions import FUNCTIONS, fraction, number, rational_power
 from lagrangian.lowering.kernels.fused import total
 
-#: Graphs of fewer nodes compile quickly as they are, and run faster in a batch.
-LARGE = 512
-LARGE_IN_LANES = 64
+#: Graphs of fewer nodes compile quickly as they are, and run faster in a batch; and the
+#: same for programs whose lanes are few.
+LARGE, LARGE_IN_LANES = 512, 192
 
 _SCALARS = (float, int, np.generic, np.ndarray, jax.Array)
 

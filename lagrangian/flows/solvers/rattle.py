@@ -89,11 +89,11 @@ def constrained_trapezoidal(flow: Any) -> Method:
     constraints = flow.lagrangian.constraints
     n, held = len(flow.lagrangian.coordinates), len(constraints.expressions)
 
-    def constrained(expressions: Any, q: Any, v: Any, t: Any) -> tuple[Any, Any]:
-        """What is to be zero, and the Jacobian of the constraints: one evaluation."""
-        flat = [*expressions, *constraints.jacobian]
-        rows = evaluate_rows(flat, flow._values(q, v, t))
-        return rows[:held], rows[held:].reshape(held, n)
+    def rows(expressions: Any, q: Any, v: Any, t: Any) -> Any:
+        return evaluate_rows(expressions, flow._values(q, v, t))
+
+    def jacobian(q: Any, t: Any) -> Any:
+        return rows(constraints.jacobian, q, q, t).reshape(held, n)
 
     def step(state: Any, t: Any, h: Any) -> Any:
         q0, v0, p0, outward, drive, jolt = state
@@ -104,7 +104,9 @@ def constrained_trapezoidal(flow: Any) -> Method:
             u, multipliers = unknown[:n], unknown[n:]
             q1 = q0 + h * u
             at = linear(jnp.stack([q0, q1]), jnp.stack([u, u]), times, t)
-            missed, inward = constrained(constraints.expressions, q1, u, new)
+            level = [*constraints.expressions, *constraints.jacobian]
+            both = rows(level, q1, u, new)
+            missed, inward = both[:held], both[held:].reshape(held, n)
             mean = (at.momentum[0] + at.momentum[1]) / 2
             pushed = p0 + h / 2 * at.force[0] + _impulse(outward, multipliers)
             value = jnp.concatenate([mean - pushed, missed / h])
@@ -123,24 +125,24 @@ def constrained_trapezoidal(flow: Any) -> Method:
         found, pushed = newton(leaving, guess, scale, jnp.zeros_like(p0))
         u, drive = found[:n], found[n:]
         q1 = q0 + h * u
+        inward = jacobian(q1, new)
 
         def arriving(unknown: Any) -> tuple[Any, ...]:
             v, multipliers = unknown[:n], unknown[n:]
             mass, momentum = inertia(q1, v, new, t)
-            missed, inward = constrained(constraints.velocity_level, q1, v, new)
+            missed = rows(constraints.velocity_level, q1, v, new)
             left = pushed + _impulse(inward, multipliers)
             value = jnp.concatenate([momentum - left, missed])
-            return _bordered(mass, inward, inward), value, lambda change: inward
+            return _bordered(mass, inward, inward), value
 
-        found, inward = newton(arriving, jnp.concatenate([u, jolt]), scale, outward)
+        found, _ = newton(arriving, jnp.concatenate([u, jolt]), scale)
         v, jolt = found[:n], found[n:]
         p1 = (pushed + _impulse(inward, jolt)) * rescaled(flow, t, new)
         return q1, v, p1, inward, drive, jolt
 
     def begin(q: Any, v: Any, t: Any) -> Any:
         none = jnp.zeros(held)
-        _, outward = constrained(constraints.expressions, q, v, t)
-        return q, v, inertia(q, v, t, t)[1], outward, none, none
+        return q, v, inertia(q, v, t, t)[1], jacobian(q, t), none, none
 
     return Method(begin, repeated(step), lambda state, t: state[:2])
 

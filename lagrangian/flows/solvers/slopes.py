@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import sympy as sp
 
 from lagrangian.errors import CannotLower
 from lagrangian.lowering.evaluate import check_lowerable, evaluate, evaluate_rows
@@ -47,25 +48,25 @@ def slopes(flow: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def linearised(flow: Any) -> Callable[..., Linear]:
     """`slopes` and their derivatives as a function of (q, v, t, since)."""
     lagrangian, n = flow.lagrangian, len(flow.lagrangian.coordinates)
+    mass, drift, stiffness, friction = lagrangian.linearised
     flat = [*lagrangian.momenta.values(), *lagrangian.pushes.values()]
-    for matrix in lagrangian.linearised:
-        flat += list(matrix)
+    flat += [*mass, *drift, *stiffness]
+    if not (conservative := friction == drift.T):
+        flat += [*friction]
     inputs = {c for q in lagrangian.coordinates for c in (q, q.dot)}
     try:
-        named = dict(enumerate(flat))
-        check_lowerable(named, {time, *flow.parameters, *flow.structure.fixed, *inputs})
+        check_lowerable({"": sp.Tuple(*flat)}, {time, *flow.given, *inputs})
     except CannotLower:
         return _by_jax(flow)
 
     def linear(q: Any, v: Any, t: Any, since: Any) -> Linear:
         rows = jnp.moveaxis(_rows(flow, flat, q, v, t, since), 0, -1)
-        square = (*q.shape[:-1], n, n)
-        ends = [2 * n + k * n**2 for k in range(5)]
-        return Linear(
-            rows[..., :n],
-            rows[..., n : 2 * n],
-            *(rows[..., a:b].reshape(square) for a, b in zip(ends[:-1], ends[1:])),
-        )
+        vectors, matrices = rows[..., : 2 * n], rows[..., 2 * n :]
+        matrices = matrices.reshape(*q.shape[:-1], -1, n, n)
+        found = [matrices[..., k, :, :] for k in range(matrices.shape[-3])]
+        if conservative:
+            found.append(jnp.swapaxes(found[1], -1, -2))
+        return Linear(vectors[..., :n], vectors[..., n:], *found)
 
     return linear
 
@@ -84,11 +85,15 @@ def linearised_momentum(flow: Any) -> Callable[..., Any]:
 
 def _by_jax(flow: Any) -> Callable[..., Linear]:
     """For functions whose second derivatives are no functions that run."""
-    momentum, force = slopes(flow)
+    lagrangian, n = flow.lagrangian, len(flow.lagrangian.coordinates)
+    flat = [*lagrangian.momenta.values(), *lagrangian.pushes.values()]
 
     def at(q: Any, v: Any, t: Any, since: Any) -> Linear:
-        def both(q: Any, v: Any) -> Any:
-            values = momentum(q, v, t, since), force(q, v, t, since)
+        def both(q: Any, v: Any) -> tuple[Any, Any]:
+            # With an axis, one operation a node: gathers in a batch are no kernel.
+            found = evaluate(flat, flow._values(q[None], v[None], t))
+            rows = jnp.concatenate([jnp.broadcast_to(x, (1,)) for x in found])
+            values = jnp.split(rows / rescaled(flow, since, t), [n])
             return values, values
 
         slope, values = jax.jacfwd(both, (0, 1), has_aux=True)(q, v)
@@ -103,7 +108,9 @@ def _by_jax(flow: Any) -> Callable[..., Linear]:
     return linear
 
 
-def _rows(flow: Any, expressions: Sequence[Any], q: Any, v: Any, t: Any, since: Any):
+def _rows(
+    flow: Any, expressions: Sequence[Any], q: Any, v: Any, t: Any, since: Any
+) -> Any:
     """Their values in the damping at `since`: shape (expressions, ...)."""
     rows = evaluate_rows(expressions, flow._values(q, v, t), q.shape[:-1])
     return rows / rescaled(flow, since, t)

@@ -189,34 +189,33 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def linearised(self) -> tuple[Any, Any, Any, Any]:
-        """The derivatives of momenta and `pushes` by (v, q) and (q, v), as matrices."""
-        qs, size = self.coordinates, len(self.coordinates)
-        velocities = [q.dot for q in qs]
-        drift = sp.Matrix(
-            [[sp.Add(*row[q]) for q in qs] for row in self._momentum_slopes]
-        )
-        own = [partials(sp.Add(*self._slopes[q]), qs[i:]) for i, q in enumerate(qs)]
+        """The derivatives of `momenta` by (v, q), and of `pushes` by (q, v): matrices.
+
+        Those of T - V in positions and velocities are one, by Schwarz's theorem.
+        """
+        self._scalars_only("linearised")
+        places, size = self.coordinates, range(len(self.coordinates))
+        speeds = [q.dot for q in places]
+        drift = [[sp.Add(*row[q]) for q in places] for row in self._momentum_slopes]
+        own = [
+            partials(sp.Add(*self._slopes[q]), places[i:]) for i, q in enumerate(places)
+        ]
         others = [
             partials(
                 self.forces.get(q, sp.S.Zero) + self.dissipative_forces[q],
-                [*qs, *velocities],
+                [*places, *speeds],
             )
-            for q in qs
+            for q in places
         ]
-        upper = {
-            (i, j): sp.Add(*own[i][qs[j]]) for i in range(size) for j in range(i, size)
-        }
-        stiffness = sp.Matrix(
-            size,
-            size,
-            lambda i, j: upper[min(i, j), max(i, j)] + sp.Add(*others[i][qs[j]]),
-        )
-        friction = sp.Matrix(
-            size,
-            size,
-            lambda i, j: drift[j, i] + sp.Add(*others[i][velocities[j]]),
-        )
-        return self.mass_matrix, drift, stiffness, friction
+        inner = {(i, j): sp.Add(*own[i][places[j]]) for i in size for j in size[i:]}
+        stiffness = [
+            [inner[min(i, j), max(i, j)] + sp.Add(*others[i][places[j]]) for j in size]
+            for i in size
+        ]
+        friction = [
+            [drift[j][i] + sp.Add(*others[i][speeds[j]]) for j in size] for i in size
+        ]
+        return self.mass_matrix, *map(sp.Matrix, (drift, stiffness, friction))
 
     @cached_property
     def energy(self) -> Any:
