@@ -2,9 +2,9 @@
 
     python benchmarks/first_number.py
 
-Planar chains of n links, whose mass matrix is dense; for `Rattle` with their end held at
-its height, and rods of unit length in cartesian coordinates. Each case is a structure that
-the process has not seen, so that nothing is compiled yet. Writes
+Planar chains of n links, whose mass matrix is dense; for `Rattle` with their end held
+at its height, and rods of unit length in cartesian coordinates. Each case is a
+structure that the process has not seen, so that nothing is compiled yet. Writes
 docs/benchmarks/first_number.md.
 """
 
