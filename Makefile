@@ -4,7 +4,7 @@ python := .venv/bin/python
 setup := @sh scripts/setup.sh
 
 .NOTPARALLEL:
-.PHONY: help demo studio test slow check notebooks bench theorems optax format constraints clean
+.PHONY: help demo studio test slow check notebooks bench theorems optax docs format constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,10 @@ theorems:  ## verify every theorem, and write docs/theorems.md and its pages ane
 optax:  ## read every transformation of optax, and write docs/optax.md anew
 	$(setup) test
 	@$(python) scripts/document_optax.py
+
+docs:  ## build the site of the documentation in site/
+	$(setup) docs
+	@$(python) scripts/build_docs.py
 
 format:  ## sort imports, repair lint where that is safe, and format
 	$(setup) check

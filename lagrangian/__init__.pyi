@@ -182,6 +182,9 @@ from .symbolic.laws.backward_error import (
     Recursion as Recursion,
     modified_flow as modified_flow,
 )
+from .symbolic.laws.algebra import (
+    LieAlgebra as LieAlgebra,
+)
 from .symbolic.laws.discrete import (
     Steps as Steps,
     gain as gain,

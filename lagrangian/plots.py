@@ -19,6 +19,7 @@ _STYLES = {
     "predicted": PREDICTED,
     "points": {"color": "0.15", "linestyle": "none", "marker": "o", "markersize": 3.5},
     "control": {"color": WRONG, "linewidth": 1.0, "linestyle": ":", "marker": "x"},
+    "control points": {"color": WRONG, "linestyle": "none", "marker": "x"},
 }
 
 

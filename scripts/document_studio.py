@@ -4,7 +4,6 @@ lagrangian studio --no-browser      # prints the address
 python scripts/document_studio.py ADDRESS
 """
 
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -20,29 +19,39 @@ def main(address: str) -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        page = browser.new_page(viewport={"width": 1200, "height": 700})
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(120_000)
+
+        def picture(name: str, height: int) -> None:
+            page.set_viewport_size({"width": 1280, "height": height})
+            page.wait_for_timeout(1500)
+            page.screenshot(path=FOLDER / f"{name}.png")
+
         page.goto(address)
         page.locator('.formulas [data-latex^="H ="]').wait_for()
-        page.screenshot(path=FOLDER / "derive.png")
+        picture("derive", 720)
+        page.locator("select").first.select_option("henon-heiles")
+        page.locator('.formulas [data-latex^="H ="]').wait_for()
         page.locator(".bk-tab", has_text="Simulate").click()
-        page.get_by_text("largest change of the energy").wait_for()
+        page.locator("pre.motion", has_text="largest change of the energy").wait_for()
         page.get_by_label("Beside it").select_option("dopri8")
-        both = re.compile("largest change.*largest change", re.DOTALL)
-        page.locator("pre.motion", has_text=both).wait_for()
+        page.locator("pre.motion", has_text="apart by at most").wait_for()
+        page.locator(".section-button button").click()
+        page.locator(".section-said", has_text="300 crossings").wait_for()
+        page.locator(".cloud-button button").click()
+        page.locator(".cloud-said", has_text="200 members").wait_for()
         page.wait_for_timeout(3000)
-        page.screenshot(path=FOLDER / "simulate.png")
+        picture("simulate", 1180)
         page.locator(".bk-tab", has_text="Learn").click()
         page.locator(".train button").click()
-        page.locator("pre.table", has_text="continuous error").wait_for()
-        page.wait_for_timeout(1500)
-        page.screenshot(path=FOLDER / "learn.png")
+        page.locator(".verdicts table").wait_for()
+        page.get_by_text("Why?").first.click()
+        picture("learn", 1000)
         page.locator(".bk-tab", has_text="Theorems").click()
-        page.locator(".theorem-names select").select_option("phase-transitions")
+        page.locator(".card[data-name=phase-transitions]").click()
         page.locator(".verify button").click()
         page.get_by_text("every claim holds").wait_for()
-        page.wait_for_timeout(1500)
-        page.screenshot(path=FOLDER / "theorems.png")
+        picture("theorems", 1000)
         browser.close()
 
 

@@ -23,7 +23,8 @@ numbers, measures them, and is tried where a hypothesis is broken: a *control*, 
 must fail. It is *verified* if every claim holds and every control fails. These pages
 are written by `make theorems`; your own run prints the same table, and writes it with
 every number in full to `results/NAME.json`, the figure beside it. In the pictures
-coloured dashes are predicted, grey is measured, and dotted red is a control.
+coloured dashes are predicted, grey lines and black points are measured, and what is
+orange-red is a control.
 
 """
 

@@ -133,6 +133,20 @@ def test_every_public_name_is_there(outside):
     outside("-c", "import lagrangian as lg; [getattr(lg, x) for x in lg.__all__]")
 
 
+PAGES = [
+    "start",
+    *(f"tutorials/{x}" for x in ("derive", "simulate", "verify", "lectures")),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_a_tutorial_runs_by_copy_and_paste(outside, page):
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert outside("-c", "\n".join(blocks))
+
+
 def test_its_command_runs(outside, installed):
     command = installed / "bin" / "lagrangian"
     assert outside(command, "--version").strip() == lg.__version__

@@ -34,6 +34,7 @@ function __lagrangian
     set -l words (commandline -opc) (commandline -ct)
     lagrangian completion words $words[2..] 2>/dev/null
 end
+complete -c lagrangian -n __fish_is_first_token -f
 complete -c lagrangian -a '(__lagrangian)'
 """,
 }

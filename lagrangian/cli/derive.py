@@ -15,6 +15,7 @@ from lagrangian.files import check_writable
 
 if TYPE_CHECKING:
     from lagrangian.symbolic.laws.symmetries import Symmetries
+    from lagrangian.systems.derived import Formula
     from lagrangian.systems.system import System
 
 #: With more coordinates, Hamiltonian and symmetries take minutes to hours.
@@ -55,16 +56,13 @@ def _derive(options: argparse.Namespace) -> int:
         return list_systems(output)
     system = _loaded("derive", options, "{}.json")
     output.line(f"{system.name}: {system.description}")
+
+    from lagrangian.systems.derived import derived
+
     formulas = _Formulas(output)
-    theory = system.lagrangian
-    formulas.section("Lagrangian T - V", theory.parts)
-    with stage(f"deriving the equations of {len(theory.coordinates)} coordinates"):
-        equations = dict(zip(theory.coordinates, theory.equations, strict=True))
-    formulas.section("equations", {q: e.lhs for q, e in equations.items()}, "= 0")
-    formulas.section("momenta", {f"p_{q}": p for q, p in theory.momenta.items()})
-    formulas.section("energy", {"E": theory.energy})
-    formulas.attempt("Hamiltonian", system, _hamiltonian)
-    formulas.attempt("conserved", system, _charges)
+    with stage(f"deriving from {len(system.lagrangian.coordinates)} coordinates"):
+        for formula in derived(system, most=_FEW):
+            formulas.add(formula)
     data = {
         "system": system.name,
         "description": system.description,
@@ -81,6 +79,11 @@ def _symmetries(options: argparse.Namespace) -> int:
     system = _loaded("symmetries", options, "{}-symmetries.json")
     found = _find(system, options.degree, options.velocities)
     output.line(f"{system.name}: {system.description}\n{found}")
+    try:
+        algebra, why = found.algebra, None
+        output.line(algebra)
+    except LagrangianError as error:
+        algebra, why = None, str(error)
     data: dict[str, Any] = {
         "system": system.name,
         "degree": found.degree,
@@ -93,6 +96,12 @@ def _symmetries(options: argparse.Namespace) -> int:
     }
     for name in ("of_kinetic", "of_potential", "broken_by_kinetic", "unverified"):
         data[name] = [_generator(symmetry) for symmetry in getattr(found, name)]
+    # [X_i, X_j] = sum_k c_ij^k X_k of those of L, counted from 0 in their order.
+    data["algebra"] = None if algebra is None else [
+        {"i": i, "j": j, "c": parts} for i, j, parts in algebra.brackets()
+    ]  # fmt: skip
+    if why:
+        data["no_algebra"] = why
 
     def latex() -> str:
         return found._repr_latex_().strip("$")
@@ -121,7 +130,7 @@ def _give(
     return 0
 
 
-def _find(system: System, degree: int = 1, velocities: bool = False) -> Symmetries:
+def _find(system: System, degree: int, velocities: bool) -> Symmetries:
     from lagrangian.symbolic.laws.find import find_symmetries
 
     with stage("looking for symmetries"):
@@ -132,71 +141,69 @@ def _generator(symmetry: Any) -> dict[str, Any]:
     return {"name": symmetry.name, "xi": symmetry.xi, "tau": symmetry.tau}
 
 
-def _hamiltonian(system: System) -> dict[Any, Any]:
-    with stage("solving the momenta for the velocities"):
-        return {"H": system.lagrangian.hamiltonian.expression}
-
-
-def _charges(system: System) -> dict[Any, Any]:
-    """The charges of the symmetries found, by the name of each, numbered if needed."""
-    laws = _find(system).found
-    names = [law.symmetry.name for law in laws]
-    return {
-        f"{name} {names[: i + 1].count(name)}" if names.count(name) > 1 else name: (
-            law.theory.factor * law.charge
-        )
-        for i, (name, law) in enumerate(zip(names, laws, strict=True))
-    }
+#: What the sections are called, where that is not their name.
+_TITLES = {
+    "Lagrangian": "Lagrangian T - V",
+    "algebra": "algebra of these symmetries",
+    "broken": "symmetries of V that T breaks",
+}
 
 
 class _Formulas:
-    """Sections of named formulas: printed as they come, and kept in every form."""
+    """Sections of formulas: printed as they come, and kept in every form."""
 
     def __init__(self, output: Output):
         self._output = output
+        self._section = ""
         self.data: dict[str, Any] = {}
-        self._sections: list[tuple[str, dict[Any, Any], str]] = []
+        self._rows: list[str] = []
 
     def latex(self) -> str:
         """All sections as one display."""
-        from sympy import Symbol, latex
-
-        rows = []
-        for title, formulas, ending in self._sections:
-            rows.append(rf"&\textbf{{{title}}}")
-            for name, formula in formulas.items():
-                in_words = title == "conserved" or " " in str(name)
-                left = rf"\text{{{name}}}" if in_words else latex(Symbol(str(name)))
-                rows.append(rf"{'0' if ending else left} &= {latex(formula)}")
-        body = " \\\\\n".join(rows)
+        body = " \\\\\n".join(row for row in self._rows)
         return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
-    def section(self, title: str, formulas: dict[Any, Any], ending: str = "") -> None:
+    def add(self, formula: Formula) -> None:
+        """Print and keep one."""
+        key = formula.section.lower()
+        if not formula.name:  # of what not every system has, why this one has none
+            self._output.line(f"{formula.section}: {formula.remark}")
+            self.data.setdefault(key, None)
+            self.data[f"no_{key}"] = formula.remark
+            return
+        title = _TITLES.get(formula.section, formula.section)
+        if formula.section != self._section:
+            self._section = formula.section
+            self._output.line(f"{title}:")
+            self._rows.append(rf"&\textbf{{{title}}}")
+        self._output.line(f"  {self._text(formula)}")
+        self._rows.append(self._latex_row(formula))
+        kept = self.data[key] = self.data.get(key) or {}
+        if formula.expression is not None:
+            kept[formula.name] = _left_side(formula.expression)
+
+    def _text(self, formula: Formula) -> str:
         from lagrangian.symbolic.algebra.shown import shown
 
-        self._output.line(f"{title}:" if formulas else f"{title}: none")
-        self.data[title.split()[0].lower()] = formulas
-        self._sections.append((title, formulas, ending))
-        for name, formula in formulas.items():
-            if ending:
-                self._output.line(f"  {shown(formula)} {ending}")
-            else:
-                self._output.line(f"  {name} = {shown(formula)}")
+        if formula.expression is None:
+            sign = ":" if formula.is_generator else " ="
+            return f"{formula.name}{sign} {formula.text}"
+        said = shown(_left_side(formula.expression))
+        if formula.section == "equations":
+            return f"{said} = 0"
+        return f"{formula.name} = {said}"
 
-    def attempt(
-        self, title: str, system: System, derive: Callable[[System], dict[Any, Any]]
-    ) -> None:
-        """A section of what not every system has, or why this one has none."""
-        count = len(system.lagrangian.coordinates)
-        if count > _FEW:
-            why = f"not looked for with more than {_FEW} coordinates; this has {count}"
-            if title == "conserved":
-                why += f" (`lagrangian symmetries {system.name}` does)"
-        else:
-            try:
-                return self.section(title, derive(system))
-            except LagrangianError as error:
-                why = str(error)
-        self._output.line(f"{title}: {why}")
-        self.data[title.lower()] = None
-        self.data[f"no_{title.lower()}"] = why
+    def _latex_row(self, formula: Formula) -> str:
+        from sympy import latex
+
+        if formula.expression is None:
+            sign = r":\quad" if formula.is_generator else "="
+            return rf"{formula.latex_name} &{sign} {formula.latex}"
+        said = latex(_left_side(formula.expression))
+        left = "0" if formula.section == "equations" else formula.latex_name
+        return f"{left} &= {said}"
+
+
+def _left_side(expression: Any) -> Any:
+    """Of an equation, of which the right side is zero; else the expression."""
+    return getattr(expression, "lhs", expression)

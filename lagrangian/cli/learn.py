@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lagrangian.cli.arguments import assignment, positive_int, seed
 from lagrangian.cli.output import Output
@@ -14,12 +14,9 @@ from lagrangian.cli.parser import add_output
 from lagrangian.cli.shell import check_backend, say
 from lagrangian.cli.subject import add_data, add_model, load_subject
 from lagrangian.cli.systems import stage
-from lagrangian.errors import LagrangianError, TrainingStopped
+from lagrangian.errors import TrainingStopped
 from lagrangian.files import check_writable, write_figure
 from lagrangian.learning.rules.names import RULES, rule_of_name
-
-if TYPE_CHECKING:
-    from lagrangian.learning.discover.discovery import Discovery
 
 
 def add(commands: Any) -> None:
@@ -67,7 +64,12 @@ def _discover(options: argparse.Namespace) -> int:
     if options.out:
         check_writable(options.out / "discover.json", "--out")
     check_backend()
-    found = _found(load_subject(options), options.seed)
+    subject = load_subject(options)
+
+    from lagrangian.learning.discover.discovery import discover
+
+    with stage("looking for symmetries"):
+        found = discover(*subject, seed=options.seed)
     output.line(found)
     data = {
         "dimension": found.dimension,
@@ -80,45 +82,37 @@ def _discover(options: argparse.Namespace) -> int:
     return 0
 
 
-def _found(subject: Any, seed: int) -> Discovery:
-    from lagrangian.learning.discover.discovery import discover
-
-    with stage("looking for symmetries"):
-        return discover(*subject, seed=seed)
-
-
 def _train(options: argparse.Namespace) -> int:
     output = Output(options)
     check_writable(options.out / "train.json", "--out")
     check_backend()
-    rule = _rule(options.rule, dict(options.set))
-    model, loss, data = load_subject(options)
+    rule = rule_of_name(options.rule, dict(options.set))
+    subject = load_subject(options)
 
-    from lagrangian.learning.checking.check import check
-    from lagrangian.learning.training.train import train
+    from lagrangian.learning.checking.lesson import lesson
     from lagrangian.plots import plot_losses
 
-    found = _found((model, loss, data), options.seed)
+    save = options.out / "train.npz"
+    parts: Any = lesson(
+        *subject,
+        rule,
+        options.steps,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        save=save,
+    )
+    with stage("looking for symmetries"):
+        found = next(parts)
     output.line(f"{len(found)} kinds of symmetries; training by {options.rule}")
     try:
-        run = train(
-            model,
-            loss,
-            data,
-            rule,
-            options.steps,
-            observe=found,
-            batch_size=min(options.batch_size, len(data[0])),
-            seed=options.seed,
-            save=options.out / "train.npz",
-        )
+        run = next(parts)
     except TrainingStopped as error:
         say(str(error))
-        say(f"its records until then are in {options.out / 'train.npz'}.")
+        say(f"its records until then are in {save}.")
         return 1
-    report = check(run)
+    report = next(parts)
     output.line(f"{run}\n\n{report}" if len(report) else f"{run}\nNo law to check.")
-    output.line(f"Wrote {options.out / 'train.npz'}.")
+    output.line(f"Wrote {save}.")
     result = {
         "rule": repr(run.rule),
         "steps": run.steps,
@@ -131,33 +125,3 @@ def _train(options: argparse.Namespace) -> int:
     draw = lambda: plot_losses(run.time[1:], run.losses)
     output.line(write_figure(options.out / "train.png", draw))
     return 0 if report.holds else 1
-
-
-def _rule(name: str, values: dict[str, float]) -> Any:
-    """A rule of the library by its name, or the user's own by `module:name`.
-
-    Raises:
-        LagrangianError: there is none, or it takes no such numbers.
-    """
-    if ":" in name:
-        if values:
-            raise LagrangianError(
-                f"`--set` is for rules of the library; `{name}` has numbers of its own."
-            )
-        return _own_rule(name)
-    return rule_of_name(name, values)
-
-
-def _own_rule(name: str) -> Any:
-    from optax import GradientTransformation
-
-    from lagrangian.learning.rules.rule import Rule
-    from lagrangian.networks.user import load_object
-
-    rule = load_object(name)
-    if not isinstance(rule, GradientTransformation | Rule):
-        raise LagrangianError(
-            f"`{name}` is a `{type(rule).__name__}`. Name an optax transformation, as "
-            "in `tx = optax.adam(1e-3)`."
-        )
-    return rule

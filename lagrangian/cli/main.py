@@ -118,7 +118,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     command = next((word for word in words if not word.startswith("-")), None)
     if command is not None and command not in commands.choices:
         parser.error(f"no command `{command}`. {nearest(command, commands.choices)}")
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if words[:2] == ["completion", "words"]:
+        options.words = words[2:]  # argparse takes a `--` away
+    return options
 
 
 def _demo(options: argparse.Namespace) -> int:

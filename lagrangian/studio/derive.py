@@ -10,8 +10,17 @@ from typing import Any
 import panel as pn
 
 from lagrangian.errors import LagrangianError
-from lagrangian.studio.components import STYLE, Formulas, preformatted
 from lagrangian.studio.derivation import rows
+from lagrangian.studio.formulas import Formulas
+from lagrangian.studio.style import (
+    READ_ONLY,
+    TYPED,
+    columns,
+    main,
+    preformatted,
+    side,
+    text,
+)
 from lagrangian.studio.typed import Mistyped, Typed
 from lagrangian.studio.worker import Worker
 from lagrangian.systems.mechanics import SYSTEMS, make_system
@@ -45,8 +54,9 @@ class Derive:
         self._worker = Worker("lagrangian.studio.derivation", ready=True)
         self._asked = 0
         self._system = pn.widgets.Select(
-            name="System", options=[_OWN, *SYSTEMS], value=_FIRST
-        )
+            name="System", options=[_OWN, *SYSTEMS], value=_FIRST,
+            sizing_mode="stretch_width",
+        )  # fmt: skip
         self._fields = {
             key: pn.widgets.TextAreaInput(
                 name=name,
@@ -56,19 +66,19 @@ class Derive:
                 max_rows=8,
                 sizing_mode="stretch_width",
                 css_classes=[f"field-{key}"],
+                stylesheets=[TYPED],
             )
             for key, (name, example) in _FIELDS.items()
         }
-        self._mistake = pn.pane.HTML(
-            "", sizing_mode="stretch_width", stylesheets=[STYLE]
-        )
-        self.formulas = Formulas(sizing_mode="stretch_width")
+        self._mistake = text()
+        self.formulas = Formulas(sizing_mode="stretch_width", margin=(0, 10))
         self._text = pn.widgets.TextAreaInput(
-            name="As a TOML file, for `lagrangian simulate`",
+            name="The same as a TOML file, for the shell",
             disabled=True,
             rows=12,
             sizing_mode="stretch_width",
             css_classes=["toml"],
+            stylesheets=[READ_ONLY],
         )
         self.typed = self._load(_FIRST)
         self._system.param.watch(self._chosen, "value")
@@ -78,10 +88,8 @@ class Derive:
 
     @property
     def view(self) -> Any:
-        left = pn.Column(
-            self._system, *self._fields.values(), self._mistake, self._text, width=380
-        )
-        return pn.Row(left, self.formulas, sizing_mode="stretch_width")
+        left = side(self._system, *self._fields.values(), self._mistake, self._text)
+        return columns(left, main(self.formulas))
 
     def close(self) -> None:
         self._worker.close()
@@ -113,7 +121,10 @@ class Derive:
 
     async def _answer(self) -> None:
         typed, found, first = self.typed, [], True
-        self.formulas.status = "Deriving."
+        named = typed.name != "system"
+        if named:  # nothing is wrong with it, and it has its picture
+            await self._changed(typed)
+        self.formulas.status, self.formulas.busy = "Deriving", True
         try:
             async for row in self._worker.answers(rows, typed):
                 found.append(asdict(row))
@@ -122,12 +133,15 @@ class Derive:
                     self._mistake.object = ""
                     self._text.value = toml(typed.spec)
                 self.formulas.rows = list(found)
+                self.formulas.status = f"Deriving; so far: {row.section}"
         except LagrangianError as error:
             field = _FIELDS[error.field][0] if isinstance(error, Mistyped) else ""
             reason = error.reason if isinstance(error, Mistyped) else str(error)
             self._mistake.object = preformatted(f"{field}\n{reason}".strip())
-            self.formulas.status = "As it stands, nothing follows from this."
+            said = "As it stands, nothing follows from this."
+            self.formulas.status, self.formulas.busy = said, False
             return
         if typed == self.typed:
-            self.formulas.status = ""
-            await self._changed(typed)
+            self.formulas.status, self.formulas.busy = "", False
+            if not named:
+                await self._changed(typed)

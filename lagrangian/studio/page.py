@@ -11,10 +11,10 @@ from typing import Any
 import panel as pn
 
 from lagrangian.errors import LagrangianError
-from lagrangian.studio.components import STYLE
 from lagrangian.studio.derive import Derive
 from lagrangian.studio.learn import Learn
 from lagrangian.studio.simulate import Simulate
+from lagrangian.studio.style import STYLE, text
 from lagrangian.studio.theorems import Theorems
 from lagrangian.version import __version__
 
@@ -29,8 +29,9 @@ def page() -> Any:
     derive = Derive(changed=simulate.show)
     for tab in (derive, simulate, learn, theorems):
         pn.state.on_session_destroyed(lambda context, tab=tab: tab.close())
-    head = pn.pane.HTML(
-        f"<h1>lagrangian <small>{__version__}</small></h1>", stylesheets=[STYLE]
+    head = text(
+        f"<h1>lagrangian <small>{__version__}: mechanics, and the laws of learning, "
+        "derived</small></h1>"
     )
     tabs = pn.Tabs(
         ("Derive", derive.view),
@@ -44,7 +45,7 @@ def page() -> Any:
         await simulate.turned(event.new == 1)
 
     tabs.param.watch(turned, "active")
-    return pn.Column(head, tabs, sizing_mode="stretch_width", margin=12)
+    return pn.Column(head, tabs, sizing_mode="stretch_width", margin=(8, 16))
 
 
 def serve(port: int = 0, browser: bool = True) -> None:

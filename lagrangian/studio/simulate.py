@@ -2,150 +2,164 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource
-from bokeh.palettes import Colorblind
-from bokeh.plotting import figure
 
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.solvers.names import SOLVERS
-from lagrangian.studio.components import STYLE, Mechanism, preformatted
-from lagrangian.studio.motion import Motion, motion
+from lagrangian.studio.export_buttons import ExportButtons
+from lagrangian.studio.figures import Figures, legend
+from lagrangian.studio.mechanism import Mechanism
+from lagrangian.studio.motion import Cloud, Motion, Section, cloud, motion, section
 from lagrangian.studio.pictures import RODS, picture, rods
-from lagrangian.studio.typed import Mistyped, Typed, numbers
+from lagrangian.studio.style import (
+    TYPED,
+    cell,
+    columns,
+    main,
+    preformatted,
+    side,
+    text,
+)
+from lagrangian.studio.typed import KNOWN, NAME, Mistyped, Typed, numbers
 from lagrangian.studio.worker import Worker
-from lagrangian.systems.spec_text import toml
 
-#: Output times, of which the picture shows each.
-POINTS = 601
+#: Output times, of which the picture shows each; those of a cloud are fewer.
+POINTS, CLOUD_TIMES = 601, 101
 _TOLERANCES = (1e-3, 1e-6, 1e-9, 1e-12)
 _NONE = "none"
 _MODULES = ("lagrangian.studio.motion", "lagrangian.flows.solvers.taylor")
 
 
 class Simulate:
-    """Sliders for every number, and what follows: a picture, and three figures."""
+    """Sliders for every number, and what follows: a picture, and figures."""
 
     def __init__(self) -> None:
-        # Two, so that solvers side by side keep what they have compiled.
+        # Two, so that solvers side by side keep what they have compiled; and one for
+        # what is asked for by a button.
         self._workers = (Worker(*_MODULES), Worker(*_MODULES))
+        self._extra = Worker(*_MODULES)
         self._running, self._again, self._open = False, False, False
         self._answered: Any = None
         self._typed: Typed | None = None
         self._shown: Motion | None = None
+        self._crossings: Section | None = None
+        self._members: Cloud | None = None
         self._sliders: dict[str, Any] = {}
-        self._panel = pn.Column(width=330)
+        wide: dict[str, Any] = {"sizing_mode": "stretch_width"}
+        scroll = {"max-height": "46vh", "overflow-y": "auto", "overflow-x": "hidden"}
+        self._panel = pn.Column(**wide, styles=scroll, css_classes=["sliders"])
         self._points = pn.widgets.TextAreaInput(
-            name="Points of the picture: x, y in each line",
-            rows=3,
-            auto_grow=True,
-            sizing_mode="stretch_width",
-            css_classes=["field-points"],
-        )
-        self._rods = pn.widgets.Select(name="Rods", options=list(RODS))
+            name="Points of the picture: x, y in each line", rows=2, auto_grow=True,
+            css_classes=["field-points"], stylesheets=[TYPED], **wide,
+        )  # fmt: skip
+        self._rods = pn.widgets.Select(name="Rods", options=list(RODS), **wide)
+        half = partial(pn.widgets.Select, width=148)
         self._end = pn.widgets.FloatInput(
-            name="End time", value=10.0, start=1e-6, width=150
+            name="End time", value=10.0, start=1e-6, width=148
         )
-        self._solver = pn.widgets.Select(
-            name="Solver", options=list(SOLVERS), width=150
+        self._solver = half(name="Solver", options=list(SOLVERS))
+        self._other = half(name="Beside it", options=[_NONE, *SOLVERS], value=_NONE)
+        options = {f"{tol:g}": tol for tol in _TOLERANCES}
+        self._tolerance = half(name="Tolerance", options=options, value=1e-9)
+        self._coordinate = half(name="Coordinate", options=[])
+        self._surface = pn.widgets.TextInput(
+            name="Where this crosses zero", width=180,
+            css_classes=["field-surface"], stylesheets=[TYPED],
+        )  # fmt: skip
+        self._count = pn.widgets.IntInput(name="Crossings", value=300, start=1,
+                                          end=20_000, width=100)  # fmt: skip
+        self._members_asked = pn.widgets.IntInput(name="Members", value=200, start=2,
+                                                  end=5000, width=100)  # fmt: skip
+        self._spread = pn.widgets.FloatInput(
+            name="Spread of the start", value=0.01, start=0.0, step=0.01, width=130
         )
-        self._other = pn.widgets.Select(
-            name="Beside it", options=[_NONE, *SOLVERS], value=_NONE, width=150
-        )
-        self._tolerance = pn.widgets.Select(
-            name="Tolerance",
-            options={f"{tol:g}": tol for tol in _TOLERANCES},
-            value=1e-9,
-            width=150,
-        )
-        self._coordinate = pn.widgets.Select(name="Phase portrait of", options=[])
-        self._mistake = pn.pane.HTML(
-            "", sizing_mode="stretch_width", stylesheets=[STYLE]
-        )
-        self._status = pn.pane.HTML("", stylesheets=[STYLE])
-        self._mechanism = Mechanism(width=350, height=350)
-        self._phase = ColumnDataSource({"q": [0.0], "v": [0.0]})
-        self._drift = [ColumnDataSource(_drift(None)) for _ in range(2)]
-        self._charges = ColumnDataSource({"t": [], "c": [], "colour": []})
-        self._portrait = self._figure("q", "dq/dt")
-        self._portrait.line("q", "v", source=self._phase, color=Colorblind[4][0])
-        self._energies = self._figure("t", "|E - E(0)| / |E(0)|", y_axis_type="log")
-        for source, colour, dash, name in zip(
-            self._drift, ("#0072b2", "#d55e00"), ("solid", "dashed"),
-            ("solver", "beside it"), strict=True,
-        ):  # fmt: skip
-            self._energies.line(
-                "t", "e", source=source, color=colour, line_dash=dash, legend_label=name
-            )
-        self._energies.legend.location = "bottom_right"
-        self._energies.legend.click_policy = "hide"
-        self._laws = self._figure("t", "charges of the generators")
-        self._laws.visible = False
-        self._laws.multi_line("t", "c", source=self._charges, line_color="colour")
+        ask = partial(pn.widgets.Button, button_type="primary", margin=(24, 5, 0, 5))
+        self._cut = ask(name="Section", css_classes=["section-button"])
+        self._spread_out = ask(name="Ensemble", css_classes=["cloud-button"])
+        self._status, self._mistake = text(), text()
+        self._legend = text(css_classes=["charges"])
+        self._section_said = text(css_classes=["section-said"])
+        self._cloud_said = text(css_classes=["cloud-said"])
+        self._mechanism = Mechanism(width=370, height=355)
+        self._figures = Figures()
+        self._charges = cell(
+            text("<h2>Charges and their laws (dashed)</h2>"), self._figures.charges,
+            self._legend,
+        )  # fmt: skip
+        self._exports = ExportButtons(self._what)
         for widget in (self._end, self._solver, self._other, self._tolerance):
             widget.param.watch(self._changed, "value")
         self._points.param.watch(self._changed, "value")
         self._rods.param.watch(self._redraw, "value")
         self._coordinate.param.watch(self._redraw, "value")
-
-    @staticmethod
-    def _figure(x: str, y: str, **kind: Any) -> Any:
-        return figure(
-            width=400, height=260, x_axis_label=x, y_axis_label=y,
-            tools="pan,wheel_zoom,box_zoom,reset,save", **kind,
-        )  # fmt: skip
+        self._cut.on_click(self._section)
+        self._spread_out.on_click(self._cloud)
 
     @property
     def view(self) -> Any:
-        saved = [
-            pn.widgets.FileDownload(
-                callback=self._arrays, filename="path.npz", label="Path (.npz)"
-            ),
-            pn.widgets.FileDownload(
-                callback=self._file, filename="system.toml", label="System (.toml)"
-            ),
-        ]
-        left = pn.Column(
+        left = side(
             self._panel,
-            pn.Row(self._end, self._tolerance),
-            pn.Row(self._solver, self._other),
+            pn.FlexBox(self._end, self._tolerance, self._solver, self._other),
             self._points,
             self._rods,
-            *saved,
-            width=350,
+            self._exports.view,
         )
-        middle = pn.Column(self._status, self._mistake, self._mechanism, width=370)
-        right = pn.Column(
-            self._coordinate,
-            *(pn.pane.Bokeh(f) for f in (self._portrait, self._energies, self._laws)),
+        figures = self._figures
+        moving = cell(
+            text("<h2>In the plane</h2>"), self._mechanism,
+            pn.FlexBox(self._members_asked, self._spread, self._spread_out),
+            self._cloud_said,
+        )  # fmt: skip
+        portrait = cell(
+            text("<h2>Phase portrait</h2>"), self._coordinate, figures.portrait
         )
-        return pn.Row(left, middle, right)
+        errors = cell(
+            text("<h2>Errors: of the energy, and between the solvers</h2>"),
+            figures.errors,
+        )
+        cut = cell(
+            text("<h2>Poincar&eacute; section</h2>"),
+            pn.FlexBox(self._surface, self._count, self._cut),
+            self._section_said,
+            figures.section,
+        )
+        return columns(
+            left,
+            main(
+                self._status, self._mistake,
+                columns(moving, portrait, errors, self._charges, cut),
+            ),
+        )  # fmt: skip
 
     def close(self) -> None:
-        for worker in self._workers:
+        for worker in (*self._workers, self._extra):
             worker.close()
 
     async def show(self, typed: Typed) -> None:
         """Take over what was typed on the other tab."""
         before, spec = self._typed, typed.spec
-        same = before is not None and set(dict(before.values)) == set(numbers(spec))
-        if not same or before.name != typed.name or typed.name != "system":
+        names, chosen = spec["coordinates"], typed.name != "system"
+        values = numbers(spec)
+        same = before is not None and set(dict(before.values)) == set(values)
+        moved = before is None or before.spec["coordinates"] != names
+        if chosen or moved or not _fits(self._points.value, values):
             self._points.value, self._rods.value = picture(spec)
-        if not same or typed.name != "system":
-            self._set_sliders(numbers(spec))
-        names = spec["coordinates"]
+        if chosen or not same:
+            self._set_sliders(values, set(spec["parameters"]))
         self._coordinate.options = names
         if self._coordinate.value not in names:
-            self._coordinate.value = names[0]
-        for worker in self._workers:
+            self._coordinate.value = names[-1]
+        if chosen or not _fits(self._surface.value, values):
+            self._surface.value = names[0]
+        for worker in (*self._workers, self._extra):
             worker.stop()
         self._running = False
         self._typed = typed
@@ -156,17 +170,21 @@ class Simulate:
         self._open = is_open
         await self._changed()
 
-    def _set_sliders(self, values: Mapping[str, float]) -> None:
+    def _set_sliders(self, values: Mapping[str, float], parameters: set[str]) -> None:
         self._sliders = {}
         for name, value in values.items():
             reach = max(2 * abs(value), math.pi if name.endswith(".dot") else 1.0)
             slider = pn.widgets.EditableFloatSlider(
                 name=name, value=value, start=-reach, end=reach, step=reach / 200,
-                css_classes=[f"slider-{name.replace('.', '-')}"],
+                css_classes=[f"slider-{name.replace('.', '-')}"], width=310,
             )  # fmt: skip
             slider.param.watch(self._changed, "value")
             self._sliders[name] = slider
-        self._panel[:] = list(self._sliders.values())
+        of_parameters = [s for n, s in self._sliders.items() if n in parameters]
+        of_start = [s for n, s in self._sliders.items() if n not in parameters]
+        heads = [text("<h2>Parameters</h2>")] if of_parameters else []
+        start = text("<h2>Start</h2>")
+        self._panel[:] = [*heads, *of_parameters, start, *of_start]
 
     def _asked(self) -> Typed:
         assert self._typed is not None
@@ -206,75 +224,131 @@ class Simulate:
                     async for found in worker.answers(motion, *asked, name, POINTS):
                         shown.append(found)
         except LagrangianError as error:
-            said = error.reason if isinstance(error, Mistyped) else str(error)
-            self._mistake.object = preformatted(said)
+            self._mistake.object = _mistake(error)
             self._say("")
             return
         if not shown:
             return  # another system was typed meanwhile
         self._answered = asked, solvers
-        self._mistake.object = preformatted(shown[0].failed) if shown[0].failed else ""
-        self._shown = shown[0]
-        self._say(
-            "; ".join(
-                f"{one.steps} steps, largest change of the energy {one.drift:.1e}"
-                for one in shown
-            )
-        )
+        failed = shown[0].failed
+        self._mistake.object = preformatted(failed) if failed else ""
+        self._shown, self._crossings, self._members = shown[0], None, None
+        self._cloud_said.object = self._section_said.object = ""
+        between = _between(shown)
+        said = [
+            f"{name}: {one.steps} steps, largest change of the energy against its law "
+            f"{one.energy.error:.1e}"
+            for name, one in zip((n for n in solvers if n != _NONE), shown, strict=True)
+        ]
+        if between is not None:
+            said.append(f"apart by at most {between.max():.1e}")
+        self._say("\n".join(said))
+        self._exports.ready()
         # Figures change only where the document is locked.
-        pn.state.execute(partial(self._draw, shown), schedule=True)
+        pn.state.execute(partial(self._draw, shown, between), schedule=True)
 
-    def _say(self, text: str) -> None:
-        self._status.object = preformatted(text, "motion")
+    async def _section(self, event: Any) -> None:
+        arguments = (self._surface.value, self._end.value, self._tolerance.value,
+                     self._count.value)  # fmt: skip
+        async for found in self._answers(self._section_said, section, *arguments):
+            self._crossings = found
+            count = len(found.t)
+            until = f", the last at t = {found.t[-1]:.4g}" if count else ""
+            self._section_said.object = preformatted(
+                f"{count} crossings{until}", "motion"
+            )
+            pn.state.execute(self._draw_section, schedule=True)
 
-    def _draw(self, shown: list[Motion]) -> None:
+    async def _cloud(self, event: Any) -> None:
+        arguments = (self._end.value, self._tolerance.value, self._members_asked.value,
+                     self._spread.value, CLOUD_TIMES)  # fmt: skip
+        async for found in self._answers(self._cloud_said, cloud, *arguments):
+            self._members = found
+            lost = f"; {found.failed} did not arrive" if found.failed else ""
+            said = f"{len(found.q)} members, orange in the portrait at the end{lost}"
+            self._cloud_said.object = preformatted(said, "motion")
+            pn.state.execute(self._draw_cloud, schedule=True)
+
+    async def _answers(
+        self, said: Any, function: Any, *arguments: Any
+    ) -> AsyncIterator[Any]:
+        """What a button asks for; or what is wrong with it."""
+        if self._typed is None:
+            return
+        said.object = preformatted("Computing; compiled first.", "motion")
+        try:
+            async for found in self._extra.answers(function, self._asked(), *arguments):
+                yield found
+        except LagrangianError as error:
+            said.object = _mistake(error)
+
+    def _say(self, said: str) -> None:
+        self._status.object = preformatted(said, "motion")
+
+    def _draw(self, shown: list[Motion], between: np.ndarray | None) -> None:
+        self._figures.show(shown, between)
+        self._charges.visible = bool(shown[0].charges)
+        self._legend.object = f'<p class="hint">{legend(shown[0])}</p>'
         self._redraw()
-        for source, one in zip(self._drift, [*shown, None], strict=False):
-            source.data = _drift(one)
+
+    def _column(self, names: tuple[str, ...]) -> int:
+        return names.index(self._coordinate.value)
+
+    def _draw_section(self) -> None:
+        found, column = self._crossings, 0
+        if found is not None:
+            # In a coordinate that the surface leaves free, if there is one.
+            held = NAME.findall(self._surface.value)
+            free = [name for name in found.names if name not in held] or found.names
+            chosen = self._coordinate.value
+            column = found.names.index(chosen if chosen in free else free[0])
+        self._figures.show_section(found, column)
+
+    def _draw_cloud(self) -> None:
+        if self._members is None:
+            self._figures.clear_cloud()
+            self._mechanism.cloud = []
+            return
+        self._figures.show_cloud(self._members, self._column(self._members.names))
+        places = np.nan_to_num(self._members.places.swapaxes(0, 1), nan=1e9)
+        self._mechanism.cloud = places.round(4).tolist() if places.shape[-1] else []
 
     def _redraw(self, *events: Any) -> None:
         found = self._shown
         if found is None or self._coordinate.value not in found.names:
             return
-        column = found.names.index(self._coordinate.value)
-        self._phase.data = {"q": found.q[:, column], "v": found.v[:, column]}
-        self._portrait.xaxis.axis_label = self._coordinate.value
-        self._portrait.yaxis.axis_label = f"{self._coordinate.value}.dot"
+        self._figures.show_portrait(found, self._column(found.names))
+        self._draw_section()
+        self._draw_cloud()
         self._mechanism.param.update(
             rods=rods(self._rods.value, found.places.shape[1]),
             size=float(np.abs(found.places).max(initial=0.0)) or 1.0,
             duration=float(found.t[-1]),
             frames=found.places.round(5).tolist(),
         )
-        self._laws.visible = bool(found.charges)
-        colours = Colorblind[8]
-        self._charges.data = {
-            "t": [found.t for _ in found.charges],
-            "c": list(found.charges.values()),
-            "colour": [colours[i % 8] for i in range(len(found.charges))],
-        }
 
-    def _arrays(self) -> io.BytesIO | None:
-        found, file = self._shown, io.BytesIO()
-        if found is None:
-            return None
-        arrays: dict[str, Any] = {"t": found.t, "energy": found.energy}
-        for i, name in enumerate(found.names):
-            arrays |= {name: found.q[:, i], f"{name}.dot": found.v[:, i]}
-        np.savez(file, **arrays)
-        file.seek(0)
-        return file
-
-    def _file(self) -> io.StringIO | None:
-        if self._typed is None:
-            return None
-        return io.StringIO(toml(self._asked().spec | {"t": self._end.value}))
+    def _what(self) -> Any:
+        """What the buttons of exports save."""
+        assert self._shown is not None
+        surface = self._surface.value if self._crossings is not None else ""
+        joined = rods(self._rods.value, self._shown.places.shape[1])
+        numbers = self._end.value, self._tolerance.value, self._solver.value, POINTS
+        return self._shown, joined, (self._asked(), *numbers, surface)
 
 
-def _drift(found: Motion | None) -> dict[str, Any]:
-    if found is None:
-        return {"t": [0.0], "e": [1e-16]}
-    scale = abs(found.energy[0]) or 1.0
-    change = np.abs(found.energy - found.energy[0]) / scale
-    # A logarithm has no zero: below rounding all is alike.
-    return {"t": found.t, "e": np.maximum(change, 1e-17)}
+def _fits(written: str, values: Mapping[str, float]) -> bool:
+    """Whether every name of a text is one of a system's, and there is one."""
+    names = NAME.findall(re.sub(r"\d[\d.]*(?:[eE][+-]?\d+)?", "", written))
+    return bool(written.strip()) and set(names) <= {*values, *KNOWN}
+
+
+def _mistake(error: LagrangianError) -> str:
+    return preformatted(error.reason if isinstance(error, Mistyped) else str(error))
+
+
+def _between(shown: list[Motion]) -> np.ndarray | None:
+    """How far two motions are from each other, in the coordinate that is furthest."""
+    if len(shown) < 2:
+        return None
+    both = min(len(one.t) for one in shown)
+    return np.abs(shown[0].q[:both] - shown[1].q[:both]).max(axis=1)

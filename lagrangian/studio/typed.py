@@ -19,8 +19,10 @@ from lagrangian.systems.expression import (
 from lagrangian.systems.spec import InvalidSpec, read_spec
 from lagrangian.systems.system import System
 
-_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
-_KNOWN = {*FUNCTIONS, *CONSTANTS, time.name}
+#: A name in an expression, a velocity's too.
+NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+#: Names that are no parameters.
+KNOWN = {*FUNCTIONS, *CONSTANTS, time.name}
 #: What a parameter is as long as nobody says otherwise.
 _USUAL = {"g": 9.81}
 
@@ -78,14 +80,14 @@ class Typed:
         """
         constraints = _lines(self.constraints)
         texts = (self.T, self.V, self.dissipation, *constraints)
-        found = list(dict.fromkeys(n for text in texts for n in _NAME.findall(text)))
+        found = list(dict.fromkeys(n for text in texts for n in NAME.findall(text)))
         coordinates = [n.removesuffix(".dot") for n in found if n.endswith(".dot")]
         coordinates = sorted(dict.fromkeys(coordinates), key=natural_order)
         if not coordinates:
             raise Mistyped(
                 "T", "has no velocity. Write the velocity of x as `x.dot`: m*x.dot^2/2."
             )
-        others = [n for n in found if n not in {*coordinates, *_KNOWN} and "." not in n]
+        others = [n for n in found if n not in {*coordinates, *KNOWN} and "." not in n]
         values = dict(self.values)
         spec: dict[str, Any] = {"name": self.name, "coordinates": coordinates}
         spec |= {"T": self.T, "V": self.V.strip() or "0"}
@@ -122,6 +124,14 @@ class Typed:
         by_name = {q.name: q for q in system.lagrangian.coordinates}
         names = _names(system)
         return [_generator(line, by_name, names) for line in _lines(self.symmetries)]
+
+    def expression(self, field: str, text: str, system: System) -> Any:
+        """An expression in the symbols of this system.
+
+        Raises:
+            Mistyped: it is none.
+        """
+        return _read(field, text, _names(system))
 
     def places(self, system: System) -> list[tuple[Any, Any]]:
         """x and y of each point of the picture.

@@ -38,6 +38,7 @@ _CHAPTERS = {
     "meta-adaptive": "adaptive",
     "discrete-noether": "dynamics",
     "equation-of-motion": "dynamics",
+    "entropy-as-charge": "dynamics",
     "phase-transitions": "noise",
     "law-of-balance": "noise",
     "symmetry-constraint": "noise",
@@ -69,6 +70,16 @@ def check_known(name: str) -> None:
     """
     if name not in _CHAPTERS:
         raise LagrangianError(f"no theorem `{name}`. {nearest(name, _CHAPTERS)}")
+
+
+def chapter(name: str) -> str:
+    """The chapter that a theorem stands in.
+
+    Raises:
+        LagrangianError: there is none; lists the nearest.
+    """
+    check_known(name)
+    return _CHAPTERS[name]
 
 
 def title_and_source(name: str) -> tuple[str, str]:

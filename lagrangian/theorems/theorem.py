@@ -97,7 +97,8 @@ def order(
 class Curve:
     """One line of a panel.
 
-    `style` is "measured", "predicted", "control", or "points" without a line.
+    `style` is "measured", "predicted" or "control"; or, without a line, "points" or
+    "control points".
     """
 
     label: str
@@ -225,7 +226,8 @@ class Verification(AtPrompt):
     def verdict(self) -> str:
         return VERIFIED if self.holds else REFUTED
 
-    def _cells(self) -> list[tuple[str, ...]]:
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table as text, the header first: a row a claim, its verdict last."""
         cells = [("claim", "predicted", "measured", "criterion", "verdict")]
         for claim in self.evidence.claims:
             verdict = "holds" if claim.holds else "fails"
@@ -248,7 +250,7 @@ class Verification(AtPrompt):
         theorem = self.theorem
         return "\n".join(
             [theorem.title, f"Source: {theorem.source}", ""]
-            + [*text_table(self._cells()), "", self._ending()]
+            + [*text_table(self.cells()), "", self._ending()]
         )
 
     def _repr_markdown_(self) -> str:
@@ -256,7 +258,7 @@ class Verification(AtPrompt):
         derived = [f"$${line}$$" for line in self.evidence.derivation]
         return "\n".join(
             [f"**{theorem.title}**", "", theorem.statement, "", theorem.source, ""]
-            + [*derived, "", *markdown_table(self._cells()), "", self._ending()]
+            + [*derived, "", *markdown_table(self.cells()), "", self._ending()]
         )
 
     def to_json(self) -> str:

@@ -1,8 +1,6 @@
 """Derive, symmetries, discover, train, doctor and completion, as a user runs them."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,6 @@ import pytest
 import sympy as sp
 
 from lagrangian.cli import doctor
-from lagrangian.cli.completion import SCRIPTS
 from lagrangian.cli.main import main
 from lagrangian.cli.output import as_json
 from lagrangian.systems.mechanics import SYSTEMS
@@ -86,6 +83,47 @@ def test_symmetries_are_those_of_the_problem_of_kepler(capsys):
     words = ["symmetries", "kepler", "--degree", "2", "--velocities"]
     more, _ = answer(capsys, *words)
     assert len(more["of_lagrangian"]) > 2  # Runge and Lenz's
+
+
+PLANE = """
+coordinates = ["x", "y"]
+T = "(x.dot^2 + y.dot^2)/2"
+V = "{potential}"
+[positions]
+x = 1.0
+y = 0.0
+[velocities]
+x = 0.0
+y = 0.0
+"""
+
+
+def test_the_algebra_of_symmetries_is_printed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plane.toml").write_text(PLANE.format(potential="x"))
+    found, _ = answer(capsys, "symmetries", "plane.toml")
+    names = [symmetry["name"] for symmetry in found["of_lagrangian"]]
+    brackets = {(b["i"], b["j"]): b["c"] for b in found["algebra"]}
+    assert brackets and all(i < j < len(names) for i, j in brackets)
+    derived, _ = answer(capsys, "derive", "plane.toml")
+    assert set(derived["algebra"]) == {f"[X_{i + 1}, X_{j + 1}]" for i, j in brackets}
+    assert main(["derive", "plane.toml"]) == 0
+    assert "algebra of these symmetries:\n  [X_1, X_" in capsys.readouterr().out
+    # With velocities there is none, and why.
+    found, _ = answer(capsys, "symmetries", "kepler", "--degree", "1", "--velocities")
+    assert found["algebra"] is None and "velocities" in found["no_algebra"]
+
+
+def test_what_the_kinetic_energy_breaks_is_printed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    oval = PLANE.format(potential="(x^2 + y^2)^2").replace("y.dot^2", "3*y.dot^2")
+    (tmp_path / "oval.toml").write_text(oval)
+    found, status = answer(capsys, "derive", "oval.toml")
+    assert status == 0
+    (broken,) = found["broken"].values()
+    assert "x.dot*y.dot" in broken
+    (tmp_path / "round.toml").write_text(PLANE.format(potential="(x^2 + y^2)^2"))
+    assert "broken" not in answer(capsys, "derive", "round.toml")[0]
 
 
 def test_latex_is_printed_alone(capsys):
@@ -278,34 +316,3 @@ def test_words_are_completed(capsys):
     assert completed(capsys, "derive", "kepler", "--out", "") == []  # files
     assert completed(capsys, "nothing", "x") == []
     assert completed(capsys, "list", "--js") == ["--json"]
-
-
-@pytest.mark.parametrize("shell", SCRIPTS)
-def test_a_script_is_printed_that_the_shell_can_read(shell, capsys):
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    assert "lagrangian completion words" in script
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, check=True)
-
-
-@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
-def test_bash_completes(tmp_path):
-    """With the line that Tab would hand over."""
-    command = tmp_path / "lagrangian"
-    run = f'exec {sys.executable} -m lagrangian.cli.main "$@"\n'
-    command.write_text(f"#!/bin/sh\n{run}")
-    command.chmod(0o755)
-    script = SCRIPTS["bash"] + (
-        "COMP_WORDS=(lagrangian derive dou); COMP_CWORD=2; _lagrangian\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"\n'
-    )
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash"],
-        input=script,
-        text=True,
-        capture_output=True,
-        env=os.environ | {"PATH": path},
-    )
-    assert done.stdout.split() == ["double-pendulum"], done.stderr

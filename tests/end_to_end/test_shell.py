@@ -21,6 +21,7 @@ from lagrangian.cli import main as module
 from lagrangian.cli.main import main
 from lagrangian.cli.output import Output
 from lagrangian.cli.shell import shell
+from lagrangian.systems import derived
 from lagrangian.theorems.catalogue import NAMES, theorem, title_and_source
 
 
@@ -35,7 +36,7 @@ def nothing_computed(monkeypatch, tmp_path):
     monkeypatch.setattr(simulate, "_integrate", stopped)
     monkeypatch.setattr(verify, "_verify_one", stopped)
     monkeypatch.setattr(derive, "_find", stopped)
-    monkeypatch.setattr(derive, "_hamiltonian", stopped)
+    monkeypatch.setattr(derived, "derived", stopped)
     monkeypatch.setattr(learn, "load_subject", stopped)
     monkeypatch.setattr(doctor, "_doctor", stopped)
     monkeypatch.setattr(demo, "main", stopped)

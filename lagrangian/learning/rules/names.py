@@ -5,12 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lagrangian.errors import LagrangianError, nearest
-
-if TYPE_CHECKING:
-    from lagrangian.learning.rules.rule import Rule
 
 #: The class, by its file in this folder.
 RULES = {
@@ -21,12 +18,23 @@ RULES = {
 }
 
 
-def rule_of_name(name: str, values: Mapping[str, float]) -> Rule:
-    """The rule of that name with its numbers.
+def rule_of_name(name: str, values: Mapping[str, float]) -> Any:
+    """A rule of the library by its name with its numbers, or a user's own.
+
+    Args:
+        name: one of `RULES`; or "module:name" for an optax transformation, or a `Rule`,
+            in a module that is imported: its code runs.
+        values: the numbers of a rule of the library.
 
     Raises:
         LagrangianError: there is none, or it takes no such numbers.
     """
+    if ":" in name:
+        if values:
+            raise LagrangianError(
+                f"`--set` is for rules of the library; `{name}` has numbers of its own."
+            )
+        return _own_rule(name)
     if name not in RULES:
         raise LagrangianError(
             f"no rule `{name}`. {nearest(name, RULES)} Your own optax transformation "
@@ -47,3 +55,18 @@ def rule_of_name(name: str, values: Mapping[str, float]) -> Rule:
             )
     flags = {key for key in values if isinstance(known[key].default, bool)}
     return kind(**{k: bool(v) if k in flags else v for k, v in values.items()})
+
+
+def _own_rule(name: str) -> Any:
+    from optax import GradientTransformation
+
+    from lagrangian.learning.rules.rule import Rule
+    from lagrangian.networks.user import load_object
+
+    rule = load_object(name)
+    if not isinstance(rule, GradientTransformation | Rule):
+        raise LagrangianError(
+            f"`{name}` is a `{type(rule).__name__}`. Name an optax transformation, as "
+            "in `tx = optax.adam(1e-3)`."
+        )
+    return rule

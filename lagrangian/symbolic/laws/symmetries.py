@@ -11,6 +11,7 @@ import sympy as sp
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.shown import aligned, shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
+from lagrangian.symbolic.laws.algebra import LieAlgebra
 from lagrangian.symbolic.laws.noether import Law
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
@@ -58,6 +59,23 @@ class Symmetries(AtPrompt):
         """The symmetries of L up to a divergence."""
         return tuple(law.symmetry for law in self.found)
 
+    @property
+    def algebra(self) -> LieAlgebra:
+        """The brackets of `of_lagrangian`: [X_i, X_j] = sum_k c_ij^k X_k.
+
+        >>> import lagrangian as lg
+        >>> x = lg.coordinates("x")
+        >>> free = lg.Lagrangian(x.dot**2 / 2, x - x)
+        >>> algebra = lg.find_symmetries(free, degree=0).algebra
+        >>> algebra.is_abelian, algebra.constants.shape
+        (True, (2, 2, 2))
+
+        Raises:
+            InvalidSymmetry: generators with velocities are among them, or the
+                polynomials of this degree are not closed.
+        """
+        return LieAlgebra.of(self.of_lagrangian)
+
     def _sections(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "of L, up to a divergence", self.found
         yield "of T alone", self.of_kinetic
@@ -73,7 +91,7 @@ class Symmetries(AtPrompt):
             lines.append(f"{title}: {len(items) or 'none'}")
             shown = items if len(items) <= MOST_SHOWN else items[: MOST_SHOWN - 1]
             lines += [
-                f"  {_motion(i)}" if isinstance(i, Symmetry) else f"  {_shown(i)}"
+                f"  {text_moves(i)}" if isinstance(i, Symmetry) else f"  {_shown(i)}"
                 for i in shown
             ]
             if len(shown) < len(items):
@@ -82,7 +100,7 @@ class Symmetries(AtPrompt):
             lines.append("There may be more: L has functions with unknown relations.")
         return "\n".join(lines)
 
-    _next = "`.found[0]`, a law, `.of_lagrangian`, `.broken_by_kinetic`"
+    _next = "`.found[0]`, a law, `.of_lagrangian`, `.broken_by_kinetic`, `.algebra`"
 
     def _repr_latex_(self) -> str:
         rows = []
@@ -98,7 +116,7 @@ class Symmetries(AtPrompt):
 
 
 def _shown(law: Law) -> str:
-    return f"{_motion(law.symmetry)}; charge {shown(law.theory.factor * law.charge)}"
+    return f"{text_moves(law.symmetry)}; charge {shown(law.theory.factor * law.charge)}"
 
 
 def _latex_shown(law: Law) -> str:
@@ -106,7 +124,8 @@ def _latex_shown(law: Law) -> str:
     return rf"{_latex_motion(law.symmetry)} && {charge}"
 
 
-def _motion(symmetry: Symmetry) -> str:
+def text_moves(symmetry: Symmetry) -> str:
+    """How coordinates and time move along a generator, with its name."""
     moves = [f"xi_{q} = {shown(d)}" for q, d in symmetry.xi.items()]
     if symmetry.tau != 0:
         moves.append(f"tau = {shown(symmetry.tau)}")

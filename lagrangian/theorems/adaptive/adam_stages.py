@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -31,16 +32,20 @@ def chain_steps(pairs: Sequence[Pair], gradients: np.ndarray) -> np.ndarray:
         pairs: (b1, b2) of each stage, the first first.
         gradients: of shape (steps, ...).
     """
+    with jax.enable_x64(True):
+        return np.asarray(_chain(tuple(pairs))(jnp.asarray(gradients, jnp.float64)))
+
+
+@cache
+def _chain(pairs: tuple[Pair, ...]) -> Callable[[Any], Any]:
+    """Its steps on gradients: one program for all of one shape."""
     rule = optax.chain(*(optax.scale_by_adam(*pair, eps=0.0) for pair in pairs))
 
     def step(state: Any, slope: Any) -> Any:
         update, state = rule.update(slope, state)
         return state, update
 
-    with jax.enable_x64(True):
-        slopes = jnp.asarray(gradients, jnp.float64)
-        start = rule.init(slopes[0])
-        return np.asarray(jax.jit(lambda s: jax.lax.scan(step, start, s)[1])(slopes))
+    return jax.jit(lambda s: jax.lax.scan(step, rule.init(s[0]), s)[1])
 
 
 def gradients_for(pair: Pair, wanted: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ under them, and the second stage of Adam that the norm is.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import sympy as sp
@@ -42,6 +43,7 @@ def squared_norm() -> Any:
     return sp.expand(found.xreplace({Inner(w, after): pulled}))
 
 
+@cache
 def stationary() -> dict[str, Any]:
     """What a stationary state has, where D does not change, by E|u|^2 and E|W|^2.
 
@@ -75,6 +77,7 @@ def stationary() -> dict[str, Any]:
     }
 
 
+@cache
 def second_stage() -> dict[str, Any]:
     """c2, alpha, and |W|^2/v of the stage of Adam that the norm of W is.
 

@@ -188,7 +188,9 @@ def _digits(seed: int, quick: bool) -> Iterator[Claim | Panel]:
         laws += [run.scale_law.max(), run.norm_law.max()]
         both = np.array([stages(rule), stages(rule, 4.0)])
         sphere, shorter = second_stages(rule, data, both)
-        (still,) = second_stages(rule, data, both[:1], False)
+        others = {"memory 4 times shorter": shorter}
+        if not quick:
+            (others["no average"],) = second_stages(rule, data, both[:1], False)
         name, path = f"digits, b1 = {b:g}", run.angle.sum()
         what = f"{name}: angle to 2-Adam, after {path:.0f} rad of path"
         yield below(what, apart(run.places, sphere.places), TURNED)
@@ -196,7 +198,7 @@ def _digits(seed: int, quick: bool) -> Iterator[Claim | Panel]:
         told = unit * sphere.average
         what = f"{name}: |W|^2 over that of 2-Adam, less 1"
         yield below(what, np.abs(run.square / told - 1).max(), 0.1)
-        for how, other in (("memory 4 times shorter", shorter), ("no average", still)):
+        for how, other in others.items():
             what = f"{name}, {how}: angle to AdamW"
             yield below(what, apart(run.places, other.places), TURNED, control=True)
         published = _published_norm(rule, run)

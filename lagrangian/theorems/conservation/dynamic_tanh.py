@@ -74,7 +74,9 @@ def _laws(seed: int, quick: bool) -> Iterator[Claim]:
         },
     }
     steps = 100 if quick else 300
-    for norm in ("DyT",) if quick else runs:
+    if quick:
+        runs = {"DyT": dict(list(runs["DyT"].items())[:2])}
+    for norm in runs:
         symmetries = [symmetry for symmetry, _ in runs[norm].values()]
         found = judged(norm, symmetries, seed, steps)
         for (name, (_, kept)), off in zip(runs[norm].items(), found, strict=True):
@@ -123,14 +125,15 @@ def _descent(seed: int) -> Iterator[Claim | Panel]:
     )
 
 
-def _decay(seed: int) -> Iterator[Claim | Panel]:
+def _decay(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     """With decay of both the charge fades; of the writers alone it grows for ever."""
-    both = descend(seed, ETAS, TIME, (DECAY, DECAY))
     told = float(np.exp(-2 * DECAY * TIME))
-    faded = np.array([run.charge[-1] / run.charge[0] for run in both])
-    what = "DyT, decay of both: charge at the end, of e^(-2 lambda t)"
-    yield close(what, told, faded[-1], 0.01)
-    yield order("its distance from that, in eta", 1, ETAS, np.abs(faded - told))
+    if not quick:
+        both = descend(seed, ETAS, TIME, (DECAY, DECAY))
+        faded = np.array([run.charge[-1] / run.charge[0] for run in both])
+        what = "DyT, decay of both: charge at the end, of e^(-2 lambda t)"
+        yield close(what, told, faded[-1], 0.01)
+        yield order("its distance from that, in eta", 1, ETAS, np.abs(faded - told))
     alone = descend(seed, ETAS, TIME, (DECAY, 0.0))[-1]
     found = float(alone.charge[0] - alone.charge[-1])
     grows = 2 * DECAY * ETA * alone.writers[:-1].sum()
@@ -185,7 +188,7 @@ def _prove(setting: Setting) -> Evidence:
     setting.report("Counting symmetries, by hand, by discovery and by ranks.")
     found += [*table(seed, quick), *counts(seed, quick)]
     setting.report("Training with three norms.")
-    found += [*_laws(seed, quick), *_descent(seed), *_decay(seed)]
+    found += [*_laws(seed, quick), *_descent(seed), *_decay(seed, quick)]
     return Evidence.of(
         (
             *(as_latex(oscillator_of(law)) for law in laws()),

@@ -125,7 +125,7 @@ def _descend(w: Any, etas: Any, decays: Any, batch: Any, steps: int) -> Any:
 def descend(
     seed: int, etas: Any, time: float, decays: tuple[float, float] = (0.0, 0.0)
 ) -> list[Descended]:
-    """A DyT network on 128 images, all in each step, for `time` at each rate.
+    """A DyT network on 64 images, all in each step, for `time` at each rate.
 
     Args:
         decays: of the writers and of the alphas.
@@ -133,7 +133,7 @@ def descend(
     steps = [round(time / eta) for eta in etas]
     with jax.enable_x64(True):
         w = jax.tree.map(jnp.asarray, start("DyT", seed, 1))
-        given = jnp.asarray(etas, float), decays, digits(seed, 128)
+        given = jnp.asarray(etas, float), decays, digits(seed, 64)
         rows = [np.asarray(row) for row in _descend(w, *given, max(steps) + 1)]
     return [
         Descended(*(r[i, : n + 1] for r in rows[:2]), *(r[i, :n] for r in rows[2:]))

@@ -7,6 +7,7 @@ it, its *readers* those that stand behind a norm.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import jax
@@ -133,6 +134,7 @@ def loss_of(
     return loss
 
 
+@cache
 def digits(seed: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
     """Images as rows of pixels, (examples, ROWS, PIXELS), and labels.
 

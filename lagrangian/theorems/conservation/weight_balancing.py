@@ -204,9 +204,8 @@ def _halves_panel(net: Balanced, p: float = 1, q: float = 2) -> Panel:
     curves = (
         Curve("balanced", *after, "points"),
         Curve("incoming = outgoing", line, line, "predicted"),
+        Curve("trained", *before, "control points"),
     )
-    order = np.argsort(before[0])
-    curves += (Curve("trained", *before[:, order], "control"),)
     title = f"hidden units of digits, p = {p:g}, q = {q:g}"
     return Panel(title, "incoming", "outgoing", curves, True, True)
 

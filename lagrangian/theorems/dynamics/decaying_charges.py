@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -24,10 +25,16 @@ class Decays(NamedTuple):
     rates: tuple[float, float]
 
 
+@cache
+def _slope(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """One program for all learning rates."""
+    return jax.jit(jax.grad(loss))
+
+
 def decays(loss: Callable[..., Any], eta: float, steps: int, seed: int) -> Decays:
     """Gradient descent with weight decay on the small classifier."""
     w, batch = problem(seed)
-    slope = jax.jit(jax.grad(loss))
+    slope = _slope(loss)
     kept, off, first = 1 - eta * DECAY, [], w
     logarithm = 0.0
     for _ in range(steps):

@@ -96,11 +96,8 @@ def _minibatches(
     digits: Digits, flows: np.ndarray, p: int
 ) -> tuple[list[Curve], list[Claim]]:
     """What minibatches leave of the order of the flow through eta^p."""
-    found = [
-        np.linalg.norm(digits.minibatches(eta, TIME) - end, axis=1)
-        for eta, end in zip(RATES, flows[:, p], strict=True)
-    ]
-    distances = np.sqrt((np.array(found) ** 2).mean(axis=1))
+    off = digits.minibatches(RATES, TIME) - flows[:, None, p]
+    distances = np.sqrt((off**2).sum(axis=2).mean(axis=1))
     size, runs = motion_runs.BATCH, motion_runs.REPLICAS
     what = f"minibatches of {size}, {runs} runs, p = {p}: order of the r.m.s. distance"
     usual = what.replace("order of", "order, as of full batches, of")

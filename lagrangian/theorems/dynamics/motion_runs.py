@@ -97,19 +97,32 @@ class Digits:
             now, past = self._step(now, past, eta, beta)
         return now
 
-    def minibatches(self, eta: float, time: float) -> Array:
-        """The same on minibatches that are drawn anew at every step, several runs."""
-        chance = np.random.default_rng(self.seed)
-        shape = (round(time / eta), REPLICAS, BATCH)
-        drawn = jnp.asarray(chance.integers(0, IMAGES, shape))
+    def minibatches(self, rates: Sequence[float], time: float) -> np.ndarray:
+        """The same on minibatches that are drawn anew at every step, several runs.
+
+        Of shape (rates, runs, parameters).
+        """
         inputs, labels = map(jnp.asarray, self.data)
         slope = jax.vmap(jax.grad(self.loss))
 
-        def step(states: Array, rows: Array) -> tuple[Array, None]:
-            return states - eta * slope(states, (inputs[rows], labels[rows])), None
+        @jax.jit
+        def run(drawn: Array, steps: Any, eta: Any) -> Array:
+            def step(k: Any, states: Array) -> Array:
+                batch = inputs[drawn[k]], labels[drawn[k]]
+                return states - eta * slope(states, batch)
 
-        begun = jnp.tile(self.start, (REPLICAS, 1))
-        return jax.jit(partial(jax.lax.scan, step))(begun, drawn)[0]
+            begun = jnp.tile(self.start, (REPLICAS, 1))
+            return jax.lax.fori_loop(0, steps, step, begun)
+
+        lengths = [round(time / eta) for eta in rates]
+        found = []
+        for eta, steps in zip(rates, lengths, strict=True):
+            # As long as that of the longest run, so that all are one program.
+            drawn = np.zeros((max(lengths), REPLICAS, BATCH), int)
+            chance = np.random.default_rng(self.seed)
+            drawn[:steps] = chance.integers(0, IMAGES, (steps, REPLICAS, BATCH))
+            found.append(run(drawn, steps, eta))
+        return np.array(found)
 
     # ------------------------------------------------------------ flows
 
