@@ -93,7 +93,7 @@ def main() -> None:
         f"run a system not seen before. {os.cpu_count()} CPU cores, Python "
         f"{platform.python_version()}, jax {jax.__version__}.",
         "",
-        "Of CPU time there is less than of waiting where the machine did other work.",
+        "Measured beside other work: then waiting is longer than the work of the CPU.",
         "",
         "| case | coordinates or rods | s | s of CPU |",
         "| --- | --- | --- | --- |",
