@@ -111,7 +111,7 @@ class Lagrangian(AtPrompt, ByContent):
     )
     _engine = frozenset(
         "names has_blocks factor variables pairing variation total_derivative on_shell "
-        "saddle_point".split()
+        "saddle_point pushes linearised".split()
     )
 
     @property
