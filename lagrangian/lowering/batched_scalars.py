@@ -17,18 +17,27 @@ import numpy as np
 from lagrangian.lowering.functions import FUNCTIONS, fraction, number, rational_power
 from lagrangian.lowering.kernels.fused import total
 
-#: Graphs of fewer nodes compile quickly as they are, and run faster in a batch.
-LARGE = 512
+#: Graphs of fewer nodes compile quickly as they are, and run faster in a batch; and the
+#: same for programs whose lanes are few.
+LARGE, LARGE_IN_LANES = 512, 192
 
 _SCALARS = (float, int, np.generic, np.ndarray, jax.Array)
 
 
-def is_large(expressions: Sequence[Any], values: Mapping[Any, Any]) -> bool:
+def is_large(
+    expressions: Sequence[Any],
+    values: Mapping[Any, Any],
+    lanes: tuple[int, ...] | None = None,
+) -> bool:
     """Whether to evaluate by levels: many nodes, all of them scalar and elementwise.
 
     Arrays of states run faster as one operation a node, which keeps each value of the
-    whole batch together; so a value with axes says no.
+    whole batch together; so a value with axes says no, but for those of `lanes`, in
+    programs where time to compile counts more.
     """
+    shapes, large = ((),), LARGE
+    if lanes is not None:
+        shapes, large = ((), lanes), LARGE_IN_LANES
     seen: set[Any] = set()
     pending = list(expressions)
     while pending:
@@ -38,33 +47,33 @@ def is_large(expressions: Sequence[Any], values: Mapping[Any, Any]) -> bool:
         seen.add(node)
         if node.is_Symbol:
             value = values.get(node)
-            if not isinstance(value, _SCALARS) or np.ndim(value):
+            if not isinstance(value, _SCALARS) or np.shape(value) not in shapes:
                 return False
         elif node.args:
             elementary = node.is_Add or node.is_Mul or node.is_Pow
             if not elementary and type(node) not in FUNCTIONS:
                 return False
             pending += node.args
-    return len(seen) > LARGE
+    return len(seen) > large
 
 
 def evaluate_levels(
-    expressions: Sequence[Any], values: Mapping[Any, Any], dtype: Any
-) -> list[Any]:
-    """The values of scalar expressions, each of shape ()."""
-    plan = _Plan(values, dtype)
+    expressions: Sequence[Any],
+    values: Mapping[Any, Any],
+    dtype: Any,
+    lanes: tuple[int, ...] = (),
+) -> Any:
+    """The values of scalar expressions, of shape (expressions, *lanes)."""
+    plan = _Plan(values, dtype, lanes)
     outputs = [plan.add(expression) for expression in expressions]
-    results = _take(plan.run(), [plan.place[row] for row in outputs])
-    # XLA sees through slices that the caller stacks again.
-    rows = range(len(outputs))
-    return [jax.lax.index_in_dim(results, i, keepdims=False) for i in rows]
+    return _take(plan.run(), [plan.place[row] for row in outputs])
 
 
 class _Plan:
     """The distinct operations, each with its level and the rows that it works on."""
 
-    def __init__(self, values: Mapping[Any, Any], dtype: Any):
-        self.values, self.dtype = values, dtype
+    def __init__(self, values: Mapping[Any, Any], dtype: Any, lanes: tuple[int, ...]):
+        self.values, self.dtype, self.lanes = values, dtype, lanes
         self.rows: dict[Any, int] = {}
         self.operations: list[tuple[Any, tuple[int, ...]]] = []
         self.levels: list[int] = []
@@ -139,10 +148,17 @@ class _Plan:
         inputs = [
             self.values[self.operations[row][1]] for row in start.get("input", [])
         ]
+        held = [self.constants[row] for row in start["constant"]]
+        column = np.reshape(held, (-1, *[1] * len(self.lanes)))
         pool = jnp.concatenate(
             [
-                jnp.asarray([self.constants[r] for r in start["constant"]], self.dtype),
-                *(jnp.asarray(value, self.dtype)[None] for value in inputs),
+                jnp.broadcast_to(
+                    jnp.asarray(column, self.dtype), (len(held), *self.lanes)
+                ),
+                *(
+                    jnp.broadcast_to(jnp.asarray(value, self.dtype), (1, *self.lanes))
+                    for value in inputs
+                ),
             ]
         )
         self.placed([*start["constant"], *start.get("input", [])])
@@ -166,9 +182,10 @@ class _Plan:
             padded = [a + (self.zero,) * (width - len(a)) for a in arguments]
             places = [[self.place[r] for r in a] for a in padded]
             return total(_take(pool, places), axis=1)
-        columns = [
-            _take(pool, [self.place[a[i]] for a in arguments]) for i in range(width)
-        ]
+        # One gather: each is a loop of its own, which takes XLA longer than it runs.
+        columns = _take(
+            pool, [[self.place[a[i]] for a in arguments] for i in range(width)]
+        )
         if operation == "product":
             value = columns[0]
             for column in columns[1:]:

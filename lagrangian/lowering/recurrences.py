@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import sympy as sp
@@ -235,9 +236,15 @@ class Recurrences:
 
 def _partial(function: Any, index: int) -> Any:
     """The derivative of f(B, ...) by one argument, as an expression in all of them."""
-    stand_ins = [sp.Dummy(real=True) for _ in function.args]
-    derivative = function.func(*stand_ins).diff(stand_ins[index])
+    derivative, stand_ins = _derivative(function.func, len(function.args), index)
     return derivative.xreplace(dict(zip(stand_ins, function.args, strict=True)))
+
+
+@lru_cache(maxsize=256)
+def _derivative(function: Any, arity: int, index: int) -> tuple[Any, list[Any]]:
+    """That of a function at symbols, and these: found once for each function."""
+    stand_ins = [sp.Dummy(real=True) for _ in range(arity)]
+    return function(*stand_ins).diff(stand_ins[index]), stand_ins
 
 
 def combine(terms: Iterable[tuple[Any, Form]]) -> Form:

@@ -329,7 +329,7 @@ def _from_start(
 
     def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
         t = jnp.full(chunk, times[0])
-        noise = noise_in_lanes(flow, y, t)
+        noise = noise_in_lanes(flow, rates, y, t)
         return kernel(y, field(y, t), noise, active, times, bounds)
 
     return from_start

@@ -79,7 +79,7 @@ def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
                 at_once=False,
             )
         )
-        noise = noise_in_lanes(flow, y, t)
+        noise = noise_in_lanes(flow, rates, y, t)
         return kernel(y, field(y, t), noise, 1, jnp.asarray(times), bounds, max_steps)
 
     return one

@@ -43,11 +43,15 @@ def field_in_lanes(flow: Any, rates: Sequence[Any]) -> Any:
     return field
 
 
-def noise_in_lanes(flow: Any, y: Any, t: Any) -> Any:
-    """The rounding of the accelerations where forces cancel: shape (n, lanes)."""
+def noise_in_lanes(flow: Any, rates: Sequence[Any], y: Any, t: Any) -> Any:
+    """The rounding of the accelerations where forces cancel: shape (n, lanes).
+
+    Args:
+        rates, y, t: as `field_in_lanes` takes them, whose recurrences these are.
+    """
     lagrangian = flow.lagrangian
     n = len(lagrangian.coordinates)
-    if (series := by_levels(flow, ())) is not None:
+    if (series := by_levels(flow, rates)) is not None:
         return _ROUNDING * series.gross(y, t)
     values = flow._values(y[:n], y[n : 2 * n], t, 0)
     rows = []

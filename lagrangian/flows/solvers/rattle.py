@@ -17,8 +17,15 @@ from lagrangian.flows.solvers.compositions import (
     repeated,
     solve_in_steps,
 )
+from lagrangian.flows.solvers.slopes import (
+    linearised,
+    linearised_momentum,
+    rescaled,
+)
 from lagrangian.flows.solvers.solver import Demands, Solution
-from lagrangian.flows.solvers.variational import newton, slopes
+from lagrangian.flows.solvers.variational import newton
+from lagrangian.lowering.evaluate import evaluate_rows
+from lagrangian.lowering.kernels.fused import total
 from lagrangian.symbolic.algebra.coordinates import jets
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
@@ -78,51 +85,77 @@ def constrained_trapezoidal(flow: Any) -> Method:
     """
     check_scalar("lg.Rattle", flow)
     check_holonomic(flow.lagrangian)
-    momentum, force = slopes(flow)
+    linear, inertia = linearised(flow), linearised_momentum(flow)
     constraints = flow.lagrangian.constraints
-    n = len(flow.lagrangian.coordinates)
+    n, held = len(flow.lagrangian.coordinates), len(constraints.expressions)
 
-    def held(expressions: Any, q: Any, v: Any, t: Any) -> Any:
-        return jnp.stack([flow.evaluate(e, q, v, t) for e in expressions])
+    def rows(expressions: Any, q: Any, v: Any, t: Any) -> Any:
+        return evaluate_rows(expressions, flow._values(q, v, t))
 
-    def impulse(q: Any, t: Any, multipliers: Any) -> Any:
-        jacobian = flow.evaluate(constraints.jacobian, q, q, t)
-        return jnp.sum(jacobian * multipliers[:, None], axis=0)
+    def jacobian(q: Any, t: Any) -> Any:
+        return rows(constraints.jacobian, q, q, t).reshape(held, n)
 
     def step(state: Any, t: Any, h: Any) -> Any:
-        q0, v0, drive, jolt = state
+        q0, v0, p0, outward, drive, jolt = state
         new = t + h
-        p0 = momentum(q0, v0, t, t)
+        times = jnp.stack([t, new])
 
-        def mean_momentum(u: Any) -> Any:
-            return (momentum(q0, u, t, t) + momentum(q0 + h * u, u, new, t)) / 2
-
-        def leaving(unknown: Any) -> Any:
+        def leaving(unknown: Any) -> tuple[Any, ...]:
             u, multipliers = unknown[:n], unknown[n:]
-            pushed = p0 + h / 2 * force(q0, u, t, t) + impulse(q0, t, multipliers)
-            missed = held(constraints.expressions, q0 + h * u, u, new) / h
-            return jnp.concatenate([mean_momentum(u) - pushed, missed])
+            q1 = q0 + h * u
+            at = linear(jnp.stack([q0, q1]), jnp.stack([u, u]), times, t)
+            level = [*constraints.expressions, *constraints.jacobian]
+            both = rows(level, q1, u, new)
+            missed, inward = both[:held], both[held:].reshape(held, n)
+            mean = (at.momentum[0] + at.momentum[1]) / 2
+            pushed = p0 + h / 2 * at.force[0] + _impulse(outward, multipliers)
+            value = jnp.concatenate([mean - pushed, missed / h])
+            rising = (at.mass[0] + at.mass[1] + h * at.drift[1]) / 2
+            slope = _bordered(rising - h / 2 * at.friction[0], outward, inward)
+
+            def following(change: Any) -> Any:
+                """The momentum at q_1 behind the last change, without its impulse."""
+                kicked = rising + h / 2 * (h * at.stiffness[1] + at.friction[1])
+                return mean + h / 2 * at.force[1] - total(kicked * change[:n], axis=1)
+
+            return slope, value, following
 
         scale = jnp.abs(q0).max() / h
-        found = newton(leaving, jnp.concatenate([v0, drive]), scale)
+        guess = jnp.concatenate([v0, drive])
+        found, pushed = newton(leaving, guess, scale, jnp.zeros_like(p0))
         u, drive = found[:n], found[n:]
         q1 = q0 + h * u
-        pushed = mean_momentum(u) + h / 2 * force(q1, u, new, t)
+        inward = jacobian(q1, new)
 
-        def arriving(unknown: Any) -> Any:
+        def arriving(unknown: Any) -> tuple[Any, ...]:
             v, multipliers = unknown[:n], unknown[n:]
-            left = pushed + impulse(q1, new, multipliers)
-            missed = held(constraints.velocity_level, q1, v, new)
-            return jnp.concatenate([momentum(q1, v, new, t) - left, missed])
+            mass, momentum = inertia(q1, v, new, t)
+            missed = rows(constraints.velocity_level, q1, v, new)
+            left = pushed + _impulse(inward, multipliers)
+            value = jnp.concatenate([momentum - left, missed])
+            return _bordered(mass, inward, inward), value
 
-        found = newton(arriving, jnp.concatenate([u, jolt]), scale)
-        return q1, found[:n], drive, found[n:]
+        found, _ = newton(arriving, jnp.concatenate([u, jolt]), scale)
+        v, jolt = found[:n], found[n:]
+        p1 = (pushed + _impulse(inward, jolt)) * rescaled(flow, t, new)
+        return q1, v, p1, inward, drive, jolt
 
     def begin(q: Any, v: Any, t: Any) -> Any:
-        none = jnp.zeros(len(constraints.expressions))
-        return q, v, none, none
+        none = jnp.zeros(held)
+        return q, v, inertia(q, v, t, t)[1], jacobian(q, t), none, none
 
     return Method(begin, repeated(step), lambda state, t: state[:2])
+
+
+def _impulse(jacobian: Any, multipliers: Any) -> Any:
+    return total(jacobian * multipliers[:, None])
+
+
+def _bordered(slope: Any, jacobian: Any, rate: Any) -> Any:
+    """The slope of (momenta, constraints) by (velocities, multipliers)."""
+    held = len(jacobian)
+    upper = jnp.concatenate([slope, -jacobian.T], 1)
+    return jnp.concatenate([upper, jnp.pad(rate, ((0, 0), (0, held)))])
 
 
 def check_holonomic(lagrangian: Lagrangian) -> None:

@@ -20,10 +20,15 @@ from lagrangian.flows.solvers.compositions import (
     repeated,
     solve_in_steps,
 )
+from lagrangian.flows.solvers.slopes import (
+    linearised,
+    linearised_momentum,
+    rescaled,
+    slopes,
+)
 from lagrangian.flows.solvers.solver import Demands, Solution
-from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.kernels.fused import total
 from lagrangian.lowering.kernels.linear_solve import solve_dense
-from lagrangian.symbolic.algebra.coordinates import time
 
 #: Newton's method stops below this relative change: the next one, its square, would be
 #: lost in rounding. It gives up after so many iterations.
@@ -109,10 +114,12 @@ def discrete_euler_lagrange(
     before, now = jnp.asarray(before), jnp.asarray(now)
     arriving = jax.grad(discrete_lagrangian, 1)(before, now, k - 1)
 
-    def residual(after: Any) -> Any:
-        return arriving + jax.grad(discrete_lagrangian, 0)(now, after, k)
+    def both(after: Any) -> tuple[Any, Any]:
+        value = arriving + jax.grad(discrete_lagrangian, 0)(now, after, k)
+        return value, value
 
-    return newton(residual, 2 * now - before, jnp.abs(now).max())
+    linear = jax.jacfwd(both, has_aux=True)
+    return newton(linear, 2 * now - before, jnp.abs(now).max())[0]
 
 
 def galerkin(flow: Any, stages: int) -> Method:
@@ -128,28 +135,47 @@ def galerkin(flow: Any, stages: int) -> Method:
         raise LagrangianError(
             "`lg.Variational` takes no constraints. Use `lg.Rattle(step)`."
         )
-    momentum, force = slopes(flow)
+    momentum, _ = slopes(flow)
+    linear, inertia = linearised(flow), linearised_momentum(flow)
     nodes, matrix, weights, onward = _gauss(stages)
+    single = matrix[:, None, :, None]
+    twice = matrix[:, :, None, None, None] * matrix[None, :, None, :, None]
+    same = np.eye(stages)[:, None, :, None]
 
     def step(state: Any, t: Any, h: Any) -> Any:
         q, p, last = state
         times = t + h * nodes
 
-        def inside(velocities: Any) -> tuple[Any, Any]:
-            places = q + h * _weighted(matrix, velocities)
-            return places, force(places, velocities, times, t)
-
-        def residual(flat: Any) -> Any:
+        def newtons(flat: Any) -> tuple[Any, ...]:
             velocities = flat.reshape(last.shape)
-            places, forces = inside(velocities)
-            defect = momentum(places, velocities, times, t) - p
-            return (defect - h * _weighted(matrix, forces)).ravel()
+            places = q + h * _weighted(matrix, velocities)
+            at = linear(places, velocities, times, t)
+            value = at.momentum - p - h * _weighted(matrix, at.force)
+            # Of the residual at i by the velocity at k: shape (i, n, k, n).
+            own = same * at.mass[:, :, None]
+            moved = (
+                h * single * (at.drift[:, :, None] - jnp.moveaxis(at.friction, 0, 1))
+            )
+            turned = sum(twice[:, j] * at.stiffness[j][:, None] for j in range(stages))
+            slope = (own + moved - h**2 * turned).reshape(flat.size, flat.size)
+
+            def following(change: Any) -> Any:
+                """The forces behind the last change: the next term is its square."""
+                change = change.reshape(last.shape)
+                places = h * _weighted(matrix, change)
+                return (
+                    at.force
+                    - _along(at.stiffness, places)
+                    - _along(at.friction, change)
+                )
+
+            return slope, value.ravel(), following
 
         # The velocities of the last step, continued, are near those of this one.
         guess = _weighted(onward, last).ravel()
-        found = newton(residual, guess, jnp.abs(q).max() / h)
+        scale = jnp.abs(q).max() / h
+        found, forces = newton(newtons, guess, scale, jnp.zeros_like(last))
         velocities = found.reshape(last.shape)
-        _, forces = inside(velocities)
         q = q + h * _weighted(weights, velocities)[0]
         p = (p + h * _weighted(weights, forces)[0]) * rescaled(flow, t, t + h)
         return q, p, velocities
@@ -159,75 +185,49 @@ def galerkin(flow: Any, stages: int) -> Method:
 
     def finish(state: Any, t: Any) -> Any:
         q, p, velocities = state
-        guess, scale = velocities[-1], jnp.abs(velocities).max()
-        return q, newton(lambda v: momentum(q, v, t, t) - p, guess, scale)
+
+        def newtons(v: Any) -> tuple[Any, ...]:
+            mass, value = inertia(q, v, t, t)
+            return mass, value - p
+
+        return q, newton(newtons, velocities[-1], jnp.abs(velocities).max())[0]
 
     return Method(start, repeated(step), finish)
 
 
-def slopes(flow: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """dL/dv and dL/dq + Q as functions of (q, v, t, since), from their expressions.
-
-    L is relative to the damping at the time `since`: e^(sigma(t) - sigma(since))
-    (T - V); so are the forces Q. q and v have the shape (..., coordinates), and t that
-    of the leading axes.
-    """
-    lagrangian = flow.lagrangian
-    pushes = [
-        lagrangian.undamped.diff(c)
-        + lagrangian.forces.get(c, 0)
-        + lagrangian.dissipative_forces[c]
-        for c in lagrangian.coordinates
-    ]
-
-    def of(expressions: Sequence[Any]) -> Callable[..., Any]:
-        def values(q: Any, v: Any, t: Any, since: Any) -> Any:
-            found = evaluate(expressions, flow._values(q, v, t))
-            whole = [jnp.broadcast_to(x, q.shape[:-1]) for x in found]
-            factor = jnp.broadcast_to(rescaled(flow, since, t), q.shape[:-1])
-            return jnp.stack(whole, -1) / factor[..., None]
-
-        return values
-
-    return of(list(lagrangian.momenta.values())), of(pushes)
-
-
-def rescaled(flow: Any, old: Any, new: Any) -> Any:
-    """e^(sigma(old) - sigma(new)): the unit of momentum at `new` for that at `old`."""
-    damping = flow.lagrangian.damping
-    if damping == 0:
-        return 1.0
-    before, after = (
-        evaluate([damping], {**flow.parameters, time: t})[0] for t in (old, new)
-    )
-    return jnp.exp(before - after)
-
-
-def newton(residual: Callable[[Any], Any], guess: Any, scale: Any) -> Any:
+def newton(
+    linear: Callable[[Any], tuple[Any, ...]], guess: Any, scale: Any, kept: Any = ()
+) -> tuple[Any, Any]:
     """The root near `guess`, shape (n,), at rounding; nan where Newton finds none.
 
-    `scale` is a size besides that of the root relative to which changes are small.
+    Args:
+        linear: `linear(x)` is the slope and the value of the residual at x. Behind
+            them may come a function of the change that is subtracted from x, whose
+            last result, in the shape of `kept`, is returned behind the root.
+        scale: a size besides that of the root relative to which changes are small.
     """
 
     def unfinished(carry: Any) -> Any:
-        x, change, iterations = carry
+        x, change, iterations, _ = carry
         small = change <= _CHANGE * jnp.maximum(jnp.abs(x).max(), scale)
         return ~small & jnp.isfinite(change) & (iterations < _ITERATIONS)
 
-    def both(x: Any) -> Any:
-        value = residual(x)
-        return value, value
-
     def body(carry: Any) -> Any:
-        x, _, iterations = carry
-        slope, value = jax.jacfwd(both, has_aux=True)(x)
+        x, _, iterations, kept = carry
+        slope, value, *following = linear(x)
         change = solve_dense(slope, value)
-        return x - change, jnp.abs(change).max(), iterations + 1
+        kept = following[0](change) if following else kept
+        return x - change, jnp.abs(change).max(), iterations + 1, kept
 
     # One body in the program, as it is long: the first change is made up.
     first = jnp.asarray(np.finfo(guess.dtype).max, guess.dtype)
-    carry = jax.lax.while_loop(unfinished, body, (guess, first, 0))
-    return jnp.where(unfinished((*carry[:2], 0)), jnp.nan, carry[0])
+    x, change, _, kept = jax.lax.while_loop(unfinished, body, (guess, first, 0, kept))
+    return jnp.where(unfinished((x, change, 0, kept)), jnp.nan, x), kept
+
+
+def _along(matrices: Any, directions: Any) -> Any:
+    """Matrices of shape (stages, n, n) times vectors of shape (stages, n)."""
+    return total(matrices * directions[:, None], axis=2)
 
 
 def _weighted(matrix: np.ndarray, rows: Any) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
+from lagrangian.learning.discover.missed import AffineField, missed
 from lagrangian.learning.discover.pairings import widest_gap
 from lagrangian.learning.discover.probe import Probe
 
@@ -48,12 +49,15 @@ class Count:
             parts them from the others.
         found: how many of them the generators span, exact or approximate ones.
         arrays: where the others are, the largest share first.
+        fields: those of the others that belong to affine fields, the sparsest first;
+            None where too many parameters are involved to look for them.
         why: the reason where they were not counted.
     """
 
     directions: int | None
     found: int = 0
     arrays: tuple[str, ...] = ()
+    fields: tuple[AffineField, ...] | None = None
     why: str = ""
 
     @property
@@ -67,11 +71,21 @@ class Count:
         if self.missing <= 0:
             return "These are all: no other direction at a random point has no slope."
         more = "one more has" if self.missing == 1 else f"{self.missing} more have"
-        return (
+        text = (
             f"Not all: of the directions at a random point {more} no slope, among "
-            f"{', '.join(self.arrays)}. They depend on the point, or their generators "
-            "are none that are tried."
+            f"{', '.join(self.arrays)}."
         )
+        if self.fields is None:
+            return (
+                f"{text} They depend on the point, or their generators are none that "
+                "are tried."
+            )
+        rest = self.missing - len(self.fields)
+        there = f" {rest} of them depend on the point." if rest else ""
+        if not self.fields:
+            return f"{text} They depend on the point: no affine field has them."
+        listed = "\n".join(f"  {field}" for field in self.fields)
+        return f"{text}{there} Affine fields, exact (`census.fields`):\n{listed}"
 
 
 def rank(fields: Sequence[np.ndarray]) -> int:
@@ -217,6 +231,27 @@ def census(
             break
     assert best is not None
     return best
+
+
+def written(
+    count: Count,
+    generators: Sequence[Generator],
+    probe: Probe,
+    quiet: Arrays,
+    seed: int,
+) -> Count:
+    """A census with the affine fields among what was missed."""
+    if not count.missing:
+        return count
+    theta, _ = next(probe.draws(1, seed))
+    known = [
+        _flat(field, theta, list(theta), quiet)
+        for field in elements(generators, theta, seed)
+    ]
+    total = sum(array.size for array in theta.values())
+    rows = np.array(known).reshape(len(known), total)
+    fields = missed(probe, count.arrays, rows, theta, count.missing, seed)
+    return replace(count, fields=fields)
 
 
 def _census_at(

@@ -10,7 +10,7 @@ import numpy as np
 
 from lagrangian.elapsed import elapsed
 from lagrangian.learning.discover.candidates import Candidate
-from lagrangian.learning.discover.counting import Count, census, dimension
+from lagrangian.learning.discover.counting import Count, census, dimension, written
 from lagrangian.learning.discover.explain import epsilons, explain, implied
 from lagrangian.learning.discover.families import NEAR, generators, sample
 from lagrangian.learning.discover.generator import Generator
@@ -259,6 +259,7 @@ def discover(
         flat = [s.generator for k in (EXACT, OF_LOSS, APPROXIMATE) for s in kinds[k]]
         roots = tuple(epsilons(probe)) if kinds[APPROXIMATE] else ()
         counted = census(flat, probe, quiet, seed + 3)
+        counted = written(counted, flat, probe, quiet, seed + 5)
     tested = [
         Evidence.of(repr(c.symmetry), c.symmetry.name, c, result, probe.rounding)
         for c, result in zip(known, measured[len(found) :], strict=True)

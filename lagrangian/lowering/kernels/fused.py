@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from lagrangian.lowering.platform import on_cpu
 
@@ -24,15 +25,25 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     calls into a library (LAPACK, FFT, sorting, large sums) cannot be inside; for those
     see `total`, `largest` and `smallest`.
     """
-    call = jax.jit(function)
 
     # The mark must be on a call inside of a compiled function, never on its outside.
     @jax.jit
     def marked(*arguments: Any) -> Any:
         if not on_cpu():
-            return call(*arguments)
+            return function(*arguments)
+        # Traced outside of the mark, so that functions inside do not get it as well and
+        # become calls.
+        program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        # A large constant that is handed to a kernel as such breaks XLA's compiler.
+        held = jax.lax.optimization_barrier([jnp.asarray(c) for c in program.consts])
+
+        @jax.jit
+        def kernel(held: Any, *arguments: Any) -> Any:
+            return jaxpr_as_fun(ClosedJaxpr(program.jaxpr, held))(*arguments)
+
         with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
-            return call(*arguments)
+            results = kernel(held, *jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(shape), results)
 
     return marked
 

@@ -67,12 +67,12 @@ def _elementwise(
 ) -> Callable[[Any], Any]:
     @custom_vmap
     def function(x: Any) -> Any:
-        near = jnp.abs(x) < LARGEST
+        near, value = jnp.abs(x) < LARGEST, polynomial(x)
 
-        def either(x: Any) -> Any:  # no element depends on its neighbours
-            return jnp.where(near, polynomial(x), exact(x))
+        def each(x: Any) -> Any:  # no element depends on its neighbours
+            return jax.lax.select(near, value, exact(x))
 
-        return jax.lax.cond(jnp.all(near), polynomial, either, x)
+        return jax.lax.cond(jnp.all(near), lambda x: value, each, x)
 
     # Compiled once also where it is called outside of any compiled function.
     compiled = jax.jit(function, inline=True)
@@ -99,8 +99,8 @@ def _quadrant(x: Any, shift: int) -> Any:
     square = rest * rest
     sine = rest + rest * square * _horner(_SIN, square)
     cosine = 1 - square / 2 + square * square * _horner(_COS, square)
-    value = jnp.where(count & 1, cosine, sine)
-    return jnp.where(count & 2, -value, value)
+    value = jax.lax.select(count & 1 == 1, cosine, sine)
+    return jax.lax.select(count & 2 == 2, -value, value)
 
 
 def _horner(coefficients: tuple[float, ...], x: Any) -> Any:

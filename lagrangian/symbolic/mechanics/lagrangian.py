@@ -111,7 +111,7 @@ class Lagrangian(AtPrompt, ByContent):
     )
     _engine = frozenset(
         "names has_blocks factor variables pairing variation total_derivative on_shell "
-        "saddle_point".split()
+        "saddle_point pushes linearised".split()
     )
 
     @property
@@ -175,6 +175,48 @@ class Lagrangian(AtPrompt, ByContent):
             partials(p, [*self.coordinates, *velocities[i:], time])
             for i, p in enumerate(self.momenta.values())
         ]
+
+    @cached_property
+    def pushes(self) -> dict[Any, Any]:
+        """d(T - V)/dq + Q - dR/d(qdot) by coordinate: what moves the momenta."""
+        return {
+            q: sp.Add(
+                *self._slopes[q],
+                self.forces.get(q, sp.S.Zero),
+                self.dissipative_forces[q],
+            )
+            for q in self.coordinates
+        }
+
+    @cached_property
+    def linearised(self) -> tuple[Any, Any, Any, Any]:
+        """The derivatives of `momenta` by (v, q), and of `pushes` by (q, v): matrices.
+
+        Those of T - V in positions and velocities are one, by Schwarz's theorem.
+        """
+        self._scalars_only("linearised")
+        places, size = self.coordinates, range(len(self.coordinates))
+        speeds = [q.dot for q in places]
+        drift = [[sp.Add(*row[q]) for q in places] for row in self._momentum_slopes]
+        own = [
+            partials(sp.Add(*self._slopes[q]), places[i:]) for i, q in enumerate(places)
+        ]
+        others = [
+            partials(
+                self.forces.get(q, sp.S.Zero) + self.dissipative_forces[q],
+                [*places, *speeds],
+            )
+            for q in places
+        ]
+        inner = {(i, j): sp.Add(*own[i][places[j]]) for i in size for j in size[i:]}
+        stiffness = [
+            [inner[min(i, j), max(i, j)] + sp.Add(*others[i][places[j]]) for j in size]
+            for i in size
+        ]
+        friction = [
+            [drift[j][i] + sp.Add(*others[i][speeds[j]]) for j in size] for i in size
+        ]
+        return self.mass_matrix, *map(sp.Matrix, (drift, stiffness, friction))
 
     @cached_property
     def energy(self) -> Any:

@@ -82,12 +82,12 @@ def test_rounding_is_that_of_the_forces_that_cancel():
         flow = lg.lower(chain(n))
         with jax.enable_x64(True):
             y = jnp.concatenate([jnp.full((n, 2), np.pi), jnp.zeros((n, 2))])
-            noise = np.asarray(noise_in_lanes(flow, y, jnp.zeros(2)))
+            noise = np.asarray(noise_in_lanes(flow, (), y, jnp.zeros(2)))
         assert noise.shape == (n, 2)
         # sin(pi) is 1e-16: nothing cancels in a force that is one term.
         assert (noise < 1e-28).all()
         with jax.enable_x64(True):
             y = y.at[:n].set(np.pi / 2).at[n:].set(1.0)
-            noise = np.asarray(noise_in_lanes(flow, y, jnp.zeros(2)))
+            noise = np.asarray(noise_in_lanes(flow, (), y, jnp.zeros(2)))
         eps = np.finfo(float).eps
         assert (noise > eps).all() and (noise < 1e4 * eps).all()

@@ -46,3 +46,21 @@ def test_it_is_one_kernel():
 def test_it_changes_no_number(transform):
     expected = transform(orbit)(Q, 50)
     np.testing.assert_allclose(transform(fused(orbit))(Q, 50), expected, rtol=1e-13)
+
+
+def test_a_large_constant_reaches_the_kernel():
+    """XLA's compiler ends the process where one is handed over as it is."""
+    places = np.random.default_rng(0).integers(0, 6, (3, 5000))
+
+    def gathered(q, steps):
+        def body(_, q):
+            rows = q.at[places].get(mode="promise_in_bounds")
+            return q / 2 + 1e-3 * jnp.cos(rows[0] * rows[1] + rows[2])[:6]
+
+        return jax.lax.fori_loop(0, steps, body, q)
+
+    @jax.jit
+    def outer(q):
+        return fused(lambda q: gathered(q, 9))(q + 1)
+
+    np.testing.assert_allclose(outer(Q), gathered(Q + 1, 9), rtol=1e-13)

@@ -1,0 +1,131 @@
+"""Fields that no family has, solved for among all affine ones where these are few."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lagrangian as lg
+
+
+@pytest.fixture(autouse=True)
+def in_double():
+    with jax.enable_x64(True):
+        yield
+
+
+def discovered(w, loss, batch):
+    return lg.discover({n: jnp.asarray(a) for n, a in w.items()}, loss, batch)
+
+
+def biased(w, batch):
+    """Two constant inputs beside four of the data."""
+    bias = jnp.array([0.3, 0.7]) @ w["constants"] + w["bias"]
+    hidden = jnp.tanh(batch[0] @ w["first"] + bias)
+    return jnp.mean((hidden @ w["second"] - batch[1]) ** 2)
+
+
+def with_constants():
+    chance = np.random.default_rng(0)
+    w = {
+        "first": chance.normal(size=(4, 3)),
+        "constants": chance.normal(size=(2, 3)),
+        "bias": chance.normal(size=3),
+        "second": chance.normal(size=3),
+    }
+    return w, (chance.normal(size=(64, 4)), chance.normal(size=64))
+
+
+def test_shifts_of_constant_inputs_are_written_down():
+    w, batch = with_constants()
+    found = discovered(w, biased, batch)
+    fields = found.census.fields
+    assert found.census.missing == len(fields) == 3
+    for field in fields:
+        assert not field.matrix.any() and np.count_nonzero(field.shift) == 2
+        assert field.defect < 1e-12
+        moved = field({name: np.asarray(a) for name, a in w.items()})
+        total = np.array([0.3, 0.7]) @ moved["constants"] + moved["bias"]
+        np.testing.assert_allclose(total, 0, atol=1e-9)
+    assert "bias[2] by -0.7" in str(found)
+
+
+def test_the_law_of_such_a_field_is_exact_in_training():
+    w, batch = with_constants()
+    field = discovered(w, biased, batch).census.fields[0]
+    rule = lg.HeavyBall(0.05, momentum=0.9, weight_decay=1e-3)
+    law = lg.noether(rule.lagrangian(field.symmetry.loss), field.symmetry)
+    model = {name: jnp.asarray(a) for name, a in w.items()}
+    run = lg.train(
+        model, biased, batch, rule, 60, observe=[law], batch_size=16, progress=False
+    )
+    assert np.ptp(run[law].quantity) > 0
+    for row in lg.check(run, [law]):
+        assert row.discrete < 1e-12 and row.holds, row
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    signs=st.lists(st.sampled_from([-1.0, 1.0]), min_size=3, max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_the_group_of_a_quadratic_form(signs, seed):
+    """What depends on a and b by their products under a form Q alone has so(Q)."""
+    chance = np.random.default_rng(seed)
+    mixed = np.linalg.qr(chance.normal(size=(3, 3)))[0] @ np.diag([1.0, 1.4, 0.7])
+    form = mixed @ np.diag(signs) @ mixed.T
+
+    def loss(w, x):
+        a, b = w["a"], w["b"]
+        terms = jnp.sin(x * (a @ form @ a)) + x**2 * (a @ form @ b)
+        return jnp.mean((terms + jnp.cos(x * (b @ form @ b))) ** 2)
+
+    w = {"a": chance.normal(size=3), "b": chance.normal(size=3)}
+    found = discovered(w, loss, chance.normal(size=64))
+    census = found.census
+    assert census.directions == 3
+    assert len(census.fields) == census.missing
+    for field in census.fields:
+        one, other = field.matrix[:3, :3], field.matrix[3:, 3:]
+        np.testing.assert_allclose(one, other, atol=1e-7)
+        np.testing.assert_allclose(one.T @ form + form @ one, 0, atol=1e-7)
+
+
+def test_directions_that_depend_on_the_point_are_no_affine_fields():
+    """Level sets of a function that is no polynomial: one direction, no field."""
+
+    def loss(w, x):
+        return jnp.mean((x * (jnp.exp(w["a"]) + w["a"] * w["b"] ** 2)) ** 2)
+
+    batch = np.random.default_rng(0).normal(size=64)
+    census = discovered({"a": np.array(0.4), "b": np.array(1.1)}, loss, batch).census
+    assert (census.missing, census.fields) == (1, ())
+    assert "no affine field has them" in str(census)
+
+
+def test_many_parameters_are_not_searched():
+    chance = np.random.default_rng(0)
+    form = np.diag([1.0, -1.0] * 20)
+
+    def loss(w, x):
+        return jnp.mean(jnp.sin(x * (w["a"] @ form @ w["a"])) ** 2)
+
+    found = discovered({"a": chance.normal(size=40) / 4}, loss, chance.normal(size=64))
+    assert found.census.missing and found.census.fields is None
+    assert "none that are tried" in str(found)
+
+
+def test_what_a_penalty_breaks_is_not_written():
+    """It leaves the constants' own shifts; at a point, b moves along its level set."""
+    w, batch = with_constants()
+
+    def loss(w, batch):
+        return biased(w, batch) + jnp.sum(w["bias"] ** 4) / 100
+
+    found = discovered(w, loss, batch)
+    census = found.census
+    assert (census.missing, len(census.fields)) == (5, 3)
+    assert all("bias" not in str(field) for field in census.fields)
+    assert "2 of them depend on the point" in str(census)
