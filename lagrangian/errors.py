@@ -169,3 +169,9 @@ def check_attribute(module: str, name: str, known: Iterable[str]) -> None:
         raise AttributeError(
             f"module `{module}` has no attribute `{name}`. {nearest(name, public)}"
         )
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the errors."""
+    errors = [LagrangianError, *LagrangianError.__subclasses__()]
+    return sorted(name for name, value in globals().items() if value in errors)

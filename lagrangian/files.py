@@ -115,7 +115,9 @@ def naming(path: str | os.PathLike[str]) -> Generator[None, None, None]:
         place = error.filename or ""
         inside = f" ({place})" if _is_elsewhere(place, Path(path)) else ""
         raise CannotSave(
-            f"`{path}` could not be written: {_why(error)}{inside}.", error.errno
+            f"`{path}` could not be written: {_why(error)}{inside}. Make room, or pass "
+            "a place where you may write.",
+            error.errno,
         ) from error
 
 

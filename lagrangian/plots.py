@@ -29,8 +29,10 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, An
     figure, axes = pyplot.subplots(
         rows, columns, figsize=size, layout="constrained", squeeze=False
     )
+    # More lines than colours are told apart by their dashes.
+    cycle = pyplot.cycler(linestyle=("-", "--", ":")) * pyplot.cycler(color=PALETTE)
     for panel in axes.ravel():
-        panel.set_prop_cycle(color=PALETTE)
+        panel.set_prop_cycle(cycle)
     # Closed for pyplot, so that a notebook shows it once: as the value returned.
     pyplot.close(figure)
     return figure, axes.ravel()
@@ -41,12 +43,16 @@ def _colour(place: int) -> str:
 
 
 def plot_trajectory(trajectory: Any) -> Any:
-    """Every scalar coordinate against time, and the relative energy error below."""
+    """Every coordinate against time (of a block its entries); the energy below."""
     figure, (above, below) = _figure(2, 1, (7, 5))
-    for coordinate in trajectory.flow.lagrangian.coordinates:
-        above.plot(trajectory.t, trajectory[coordinate], label=f"${_tex(coordinate)}$")
-    above.set_ylabel("coordinates")
-    above.legend()
+    coordinates = trajectory.flow.lagrangian.coordinates
+    for coordinate in coordinates:
+        entries = np.reshape(trajectory[coordinate], (len(trajectory.t), -1)).T
+        for i, values in enumerate(entries):
+            label = None if i else f"${_tex(coordinate)}$"
+            above.plot(trajectory.t, values, label=label)
+    above.set(xlabel="t", ylabel="coordinates")
+    above.legend(ncols=-(-len(coordinates) // 8))
     energy = trajectory.energy
     below.plot(trajectory.t, energy - energy[0], color="0.3")
     below.set(xlabel="t", ylabel="E(t) - E(0)")
@@ -66,6 +72,8 @@ def plot_fields(
     figure, panels = _figure(1, len(fields), (5 * len(fields), 4))
     for panel, (name, values) in zip(panels, fields.items(), strict=True):
         drawn = panel.pcolormesh(*grid, values.T, shading="nearest", cmap="cividis")
+        # A mesh of thousands of paths would make vector files of megabytes.
+        drawn.set_rasterized(True)
         panel.set(xlabel=axes[0], ylabel=axes[1], title=name)
         figure.colorbar(drawn, ax=panel)
     return figure

@@ -19,3 +19,8 @@ __all__ = [
     "RMSProp",
     "Rule",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers."""
+    return __all__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 #: A row of cells; the first of a table is its header.
 Cells = Sequence[Sequence[str]]
@@ -37,3 +38,28 @@ def markdown_table(cells: Cells) -> list[str]:
     lines = ["| " + " | ".join(line) + " |" for line in escaped]
     lines.insert(1, "|" + " --- |" * len(cells[0]))
     return lines
+
+
+def html_table(cells: Cells) -> str:
+    """The same table in HTML."""
+    lines = [_html_line(row, "td") for row in cells[1:]]
+    head = _html_line(cells[0], "th")
+    return "\n".join(["<table>", f"<thead>{head}</thead>", *lines, "</table>"])
+
+
+def _html_line(row: Sequence[str], tag: str) -> str:
+    style = ' style="text-align: left"'
+    return f"<tr>{''.join(f'<{tag}{style}>{escaped(c)}</{tag}>' for c in row)}</tr>"
+
+
+def escaped(text: str, *, mathematics: bool = False) -> str:
+    """Text for HTML; what MathJax would take for a formula only where it is one.
+
+    >>> escaped("<w, x> costs $5")
+    '&lt;w, x&gt; costs <span>$</span>5'
+    """
+    text = escape(text, quote=False)
+    if mathematics:
+        return text
+    # A tag ends the text in which MathJax looks for `$`, `\\(` and `\\begin`.
+    return text.replace("\\", "<span>\\</span>").replace("$", "<span>$</span>")

@@ -73,7 +73,7 @@ def write_page(name: str) -> None:
     _write_picture(f"{name}-small", found.thumbnail(), 80)
     _write(
         f"theorems/{name}.md",
-        f"# {name}\n\n{found._repr_markdown_()}\n\n"
+        f"# {name}\n\n{found.to_markdown()}\n\n"
         f"![{found.theorem.title}]({name}.png)\n\n"
         f"Run it: `lagrangian verify {name}`. [All theorems](../theorems.md)\n",
     )

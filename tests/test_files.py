@@ -67,8 +67,9 @@ def test_an_error_names_the_path_of_the_user(tmp_path):
     path = tmp_path / "a.txt"
     with pytest.raises(CannotSave) as raised:
         write_atomically(path, full)
-    assert (
-        str(raised.value) == f"`{path}` could not be written: No space left on device."
+    assert str(raised.value) == (
+        f"`{path}` could not be written: No space left on device. Make room, or pass a "
+        "place where you may write."
     )
 
 

@@ -1,6 +1,13 @@
-import numpy as np
+import io
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+import lagrangian as lg
 from lagrangian import plots
+from lagrangian.theorems.theorem import Curve, Panel
 
 
 def test_the_charge_plot_draws_predicted_and_measured():
@@ -12,8 +19,6 @@ def test_the_charge_plot_draws_predicted_and_measured():
 
 
 def test_the_trajectory_plot_has_one_line_a_coordinate(pendulum):
-    import lagrangian as lg
-
     system, parameters = pendulum
     a, b = system.coordinates
     path = lg.lower(system, parameters).integrate({a: 1, b: 0}, {a: 0, b: 0}, (0, 1))
@@ -21,3 +26,87 @@ def test_the_trajectory_plot_has_one_line_a_coordinate(pendulum):
     assert len(above.lines) == 2 and len(below.lines) == 1
     np.testing.assert_array_equal(above.lines[0].get_ydata(), path[a])
     assert [line.get_color() for line in above.lines] == list(plots.PALETTE[:2])
+
+
+x, y = lg.coordinates("x y")
+w = lg.blocks("w")
+
+
+def path():
+    spring = lg.Lagrangian((x.dot**2 + y.dot**2) / 2, (x**2 + 2 * y**2) / 2)
+    return lg.lower(spring).integrate([1.0, 0.0], [0.0, 1.0], (0, 1), points=9)
+
+
+def path_of_a_matrix():
+    ball = lg.Lagrangian(lg.Inner(w.dot, w.dot) / 2, lg.Inner(w, w) / 2)
+    start = {"w": np.arange(4.0).reshape(2, 2)}
+    return lg.lower(ball).integrate(start, {"w": np.zeros((2, 2))}, (0, 1), points=9)
+
+
+def path_of_a_field():
+    phi = lg.fields("phi", over="t x")
+    wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
+    flow = lg.lower(wave, interval=(0, 1), points=8)
+    return flow.integrate({phi: 1.0}, {phi: 0.0}, t=(0, 1), points=3)
+
+
+def path_of_a_network():
+    flow = lg.network_flow(
+        {"w": np.ones(3)},
+        lambda p, x: ((x @ p["w"]) ** 2).mean(),
+        np.eye(3),
+        lg.HeavyBall(0.1),
+    )
+    return flow.integrate(t=(0, 0.1), points=3)
+
+
+RISING = np.linspace(1, 2, 9)
+CURVES = tuple(
+    Curve(style, RISING, i + RISING, style)
+    for i, style in enumerate(("measured", "predicted", "points", "control"))
+)
+FIGURES = {
+    "path": lambda: path().plot(),
+    "of a matrix": lambda: path_of_a_matrix().plot(),
+    "of a field": lambda: path_of_a_field().plot(),
+    "of a network": lambda: path_of_a_network().plot(),
+    "charge": lambda: plots.plot_charge(RISING[:, None], RISING[:, None], "w"),
+    "theorem": lambda: plots.plot_panels([Panel("a", "x", "y", CURVES)], "title"),
+    "main job": lambda: plots.plot_first_light(
+        {"w": (RISING[:, None], RISING[:, None])},
+        {"w": (RISING[:, None], RISING[:, None])},
+        {"w": RISING},
+        1.5,
+        ("w", RISING, RISING),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_labelled_and_coloured_for_all_and_can_be_exported(name):
+    """In the colours that the colour-blind tell apart, and as vectors."""
+    figure = FIGURES[name]()
+    known = {colour.lower() for colour in (*plots.PALETTE, plots.WRONG)}
+    for axes in figure.axes:
+        if axes.get_label() != "<colorbar>":
+            assert axes.get_xlabel() and axes.get_ylabel()
+        for line in axes.lines:
+            colour = to_hex(line.get_color())
+            assert colour in known or len({colour[1:3], colour[3:5], colour[5:]}) == 1
+    for kind, start in (("svg", b"<?xml"), ("pdf", b"%PDF")):
+        file = io.BytesIO()
+        figure.savefig(file, format=kind)
+        assert file.getvalue().startswith(start)
+
+
+def test_more_lines_than_colours_are_told_apart():
+    many = lg.coordinates(" ".join(f"q{i}" for i in range(10)))
+    shown = SimpleNamespace(
+        flow=SimpleNamespace(lagrangian=SimpleNamespace(coordinates=many)),
+        t=RISING,
+        energy=RISING,
+    )
+    shown_of = type("Shown", (SimpleNamespace,), {"__getitem__": lambda s, q: RISING})
+    above, _ = plots.plot_trajectory(shown_of(**vars(shown))).axes
+    looks = {(line.get_color(), line.get_linestyle()) for line in above.lines}
+    assert len(looks) == 10

@@ -82,3 +82,11 @@ def test_rules_and_errors_have_rooms_of_their_own():
     assert lg.errors.CannotLower is lg.CannotLower
     with pytest.raises(AttributeError, match="Nearest: `Symplectic`"):
         lg.Sympletic  # noqa: B018
+
+
+def test_completion_of_a_room_offers_what_is_in_it():
+    assert set(dir(lg.rules)) == set(lg.rules.__all__)
+    assert "CannotLower" in dir(lg.errors)
+    for name in dir(lg.errors):
+        assert issubclass(getattr(lg.errors, name), Exception), name
+    assert set(dir(lg)) == set(lg.__all__)

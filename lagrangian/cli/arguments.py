@@ -17,11 +17,11 @@ def assignment(text: str) -> tuple[str, float]:
         value = float(number)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"`{text}` is no NAME=NUMBER, such as g=9.81"
+            f"`{text}` is no NAME=NUMBER; write one such as g=9.81"
         ) from None
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(
-            f"`{text}` is no NAME=NUMBER with a finite number, such as g=9.81"
+            f"`{text}` is no NAME=NUMBER with a finite number; write one such as g=9.81"
         )
     return name.strip(), value
 
@@ -29,34 +29,42 @@ def assignment(text: str) -> tuple[str, float]:
 def positive(text: str) -> float:
     number = _number(text)
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"`{text}` is no positive number")
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no positive number; write one such as 0.5"
+        )
     return number
 
 
 def not_negative(text: str) -> float:
     number = _number(text)
     if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"`{text}` is no number from zero on")
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no number from zero on; write one such as 0.5"
+        )
     return number
 
 
 def positive_int(text: str) -> int:
     # `isdigit` would take superscripts, and `int` does not read them.
     if not text.isdecimal() or len(text) > 18 or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"`{text}` is no positive whole number")
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no positive whole number; write 1 or more"
+        )
     return int(text)
 
 
 def not_negative_int(text: str) -> int:
     if not text.isdecimal() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"`{text}` is no whole number from zero on")
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no whole number from zero on; write 0 or more"
+        )
     return int(text)
 
 
 def seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 10 or int(text) > MOST_SEED:
         raise argparse.ArgumentTypeError(
-            f"`{text}` is no seed: a whole number from 0 to {MOST_SEED}"
+            f"`{text}` is no seed; write a whole number from 0 to {MOST_SEED}"
         )
     return int(text)
 
@@ -64,10 +72,10 @@ def seed(text: str) -> int:
 def several(text: str) -> int:
     number = positive_int(text)
     if number < 2:
-        raise argparse.ArgumentTypeError(f"`{text}` is too few: the start and the end")
+        raise argparse.ArgumentTypeError(f"`{text}` is too few; write 2 or more")
     if number > MOST_TIMES:
         raise argparse.ArgumentTypeError(
-            f"`{text}` is too many: at most {MOST_TIMES} times are kept"
+            f"`{text}` is too many; write {MOST_TIMES} or less"
         )
     return number
 
@@ -82,6 +90,6 @@ def _number(text: str) -> float:
 def port(text: str) -> int:
     if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
         raise argparse.ArgumentTypeError(
-            f"`{text}` is no port: a whole number from 0 (a free one) to 65535"
+            f"`{text}` is no port; write a whole number from 0 (a free one) to 65535"
         )
     return int(text)

@@ -45,8 +45,8 @@ def load_system(command: str, name: str | None, values: dict[str, float]) -> Sys
     """
     if name is None:
         raise LagrangianError(
-            f"`{command}` needs the name of a system (`--list` lists them), or a TOML "
-            "file."
+            f"`{command}` needs a system: write its name (`--list` lists them), or "
+            "that of a TOML file."
         )
     if name in FILES:
         from lagrangian.systems.mechanics import make_system

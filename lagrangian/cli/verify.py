@@ -76,8 +76,8 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.all == (options.name is not None):
         raise LagrangianError(
-            "`verify` needs the name of a theorem (`lagrangian list` lists them), or "
-            "`--all`."
+            "`verify` needs a theorem: write its name (`lagrangian list` lists them), "
+            "or `--all`."
         )
     subject = None
     names = NAMES if options.all else (options.name,)
@@ -87,7 +87,8 @@ def _verify(options: argparse.Namespace) -> int:
     check_backend()
     if options.all and (options.data or options.model):
         raise LagrangianError(
-            "`--data` and `--model` go with one theorem: `discrete-noether`."
+            "`--data` and `--model` go with one theorem: `discrete-noether`. Name "
+            "that one."
         )
     if options.data or options.model:
         _check_takes_subject(theorem(options.name))
@@ -111,7 +112,7 @@ def _check_takes_subject(theorem: Any) -> None:
     if not theorem.takes_subject:
         raise LagrangianError(
             f"`{theorem.name}` is about systems of its own; `--data` and `--model` are "
-            "for `discrete-noether`."
+            "for `discrete-noether`. Leave them out."
         )
 
 

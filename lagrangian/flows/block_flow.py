@@ -121,7 +121,8 @@ class BlockFlow(Flow[Arrays]):
             )
         if missing := [name for name in names if name not in by_name]:
             raise LagrangianError(
-                f"`{what}` has no array for {', '.join(f'`{n}`' for n in missing)}."
+                f"`{what}` has no array for {', '.join(f'`{n}`' for n in missing)}. "
+                f"Pass `{{{missing[0]!r}: array, ...}}`."
             )
         arrays = {}
         for name in names:

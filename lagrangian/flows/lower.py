@@ -104,5 +104,5 @@ def lower(
         return kind(source, parameters, losses)
     raise CannotLower(
         "`lower` takes a `Lagrangian`, a `Law` or a `FieldTheory`, and got "
-        f"{type(source).__name__}."
+        f"{type(source).__name__}. Write `lg.lower(lg.Lagrangian(T, V), {{g: 9.81}})`."
     )

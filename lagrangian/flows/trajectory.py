@@ -88,8 +88,8 @@ class Trajectory(Path):
         coordinates = self.flow.lagrangian.coordinates
         if isinstance(key, Coordinate) and key.base in coordinates:
             return LagrangianError(
-                f"a path has no `{key}`, which is above the acceleration `{key.base}"
-                ".ddot`."
+                f"a path has no `{key}`, which is above the acceleration "
+                f"`{key.base}.ddot`. Differentiate that one."
             )
         if not isinstance(key, sp.Basic | str):
             got = f"an object of type {type(key).__name__}"

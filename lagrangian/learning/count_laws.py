@@ -20,6 +20,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import (
     check_outputs,
@@ -159,7 +160,7 @@ def count_laws(
     >>> lg.count_laws(model, outputs, normal(size=(60, 4))).laws    # one a hidden unit
     3
     """
-    with float64():
+    with float64(), elapsed("counting laws"):
         parts = split_in_double(model)
         start, unravel = ravel_pytree(parts.parameters)
         bound, batch = parts.bind(outputs), jax.tree.map(in_double, batch)

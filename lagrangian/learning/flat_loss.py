@@ -36,7 +36,8 @@ class Network:
             )
         if not jnp.isfinite(value):
             raise LagrangianError(
-                f"`loss` is {value} at the model's parameters; it must be finite."
+                f"`loss` is {value} at the model's parameters; it must be finite. Pass "
+                "parameters and a batch at which it is."
             )
 
     def loss(self, vector: Any) -> Any:
@@ -60,6 +61,6 @@ class Network:
             if jnp.shape(array) != known[path].shape:
                 raise LagrangianError(
                     f"{where} has shape {jnp.shape(array)} for `{path}`; the "
-                    f"parameter's is {known[path].shape}."
+                    f"parameter's is {known[path].shape}. Pass an array of that shape."
                 )
         return jnp.concatenate([jnp.ravel(a) for a in arrays.values()], dtype=float)

@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 from jaxtyping import PyTree
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import split, traced_loss
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
@@ -113,12 +114,12 @@ def gradient_noise(
     (-12.0, 0.0)
     """
     if chunk < 1:
-        raise LagrangianError(f"`chunk` is {chunk}; at least one example is needed.")
+        raise LagrangianError(f"`chunk` is {chunk}; pass 1 or more.")
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or not all(size and size[0] > 0 for size in sizes):
         raise LagrangianError(
-            "`data` must be arrays with one common leading axis, that of the examples; "
-            f"theirs are {sorted(sizes)}."
+            "`data` must be arrays with one common leading axis, that of the "
+            f"examples; theirs are {sorted(sizes)}. Pass as many of each."
         )
     ((examples,),) = sizes
     parts = split(model)
@@ -152,7 +153,8 @@ def gradient_noise(
         total = jax.tree.map(lambda leaf: leaf.sum(axis=0), gradients)
         return total, jax.vmap(along)(gradients).sum(axis=0)
 
-    with jax.enable_x64(any(leaf.dtype == np.float64 for leaf in leaves.values())):
+    wide = any(leaf.dtype == np.float64 for leaf in leaves.values())
+    with jax.enable_x64(wide), elapsed("measuring gradients"):
         gradient, square = None, np.zeros(())
         for start in range(0, examples, chunk):
             part = jax.tree.map(lambda a, s=start: jnp.asarray(a[s : s + chunk]), data)

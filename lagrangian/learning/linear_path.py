@@ -89,7 +89,7 @@ def linear_path(
         (array([0.        , 0.31640625, 0.        ]), 0.31640625)
     """
     if points < 2:
-        raise LagrangianError(f"`points` is {points}; both ends are needed, at least.")
+        raise LagrangianError(f"`points` is {points}; pass 2 or more, for both ends.")
     with float64():
         begin, end = split_in_double(first), split_in_double(second)
         _check_alike(begin, end)
@@ -138,5 +138,5 @@ def _check_alike(first: Parts, second: Parts) -> None:
     raise LagrangianError(
         f"`first` and `second` are not alike: `{name}` is {shapes[0]} in one and "
         f"{shapes[1]} in the other. There is a line between two models of the same "
-        "arrays only."
+        "arrays only. Pass two of one architecture."
     )

@@ -122,8 +122,8 @@ def traced_loss(name: str = "loss") -> Generator[None, None, None]:
         if isinstance(error, _OUTSIDE):
             raise LagrangianError(
                 f"`{name}` does something that JAX cannot differentiate: a function of "
-                "NumPy, `float()`, or a Python `if` on a value. Supported are those "
-                f"of `jax.numpy`, with `jnp.where` in the place of `if`. ({first})"
+                "NumPy, `float()`, or a Python `if` on a value. Write those of "
+                f"`jax.numpy`, with `jnp.where` in the place of `if`. ({first})"
             ) from error
         if "real-valued outputs" in first:
             raise LagrangianError(
@@ -197,7 +197,10 @@ def check_outputs(values: Any) -> Any:
             "float64 are needed here. Leave out its casts."
         )
     if not jnp.isfinite(values).all():
-        raise LagrangianError("`outputs` is not finite at the model's parameters.")
+        raise LagrangianError(
+            "`outputs` is not finite at the model's parameters. Pass parameters and "
+            "inputs at which it is."
+        )
     return values
 
 

@@ -115,7 +115,7 @@ def network_flow(
         if order != 0 and differs(network, rule):
             raise LagrangianError(
                 f"`rule` does not treat all arrays alike, and `order` is {order!r}. "
-                "Supported is `order=0` then; or a rule for all of them."
+                "Supported is `order=0` then. Pass that, or a rule for all of them."
             )
         q0: Any = network.start
         v0 = None

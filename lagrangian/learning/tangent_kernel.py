@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.model import (
     check_outputs,
@@ -69,8 +70,8 @@ def tangent_kernel(
                [5., 9.]])
     """
     if chunk < 1:
-        raise LagrangianError(f"`chunk` is {chunk}; at least one column is needed.")
-    with float64():
+        raise LagrangianError(f"`chunk` is {chunk}; pass 1 or more.")
+    with float64(), elapsed("differentiating outputs"):
         parts = split_in_double(model)
         bound = parts.bind(outputs)
         batch, others = (

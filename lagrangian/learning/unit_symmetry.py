@@ -149,7 +149,8 @@ class UnitSymmetry(AtPrompt):
                 raise InvalidSymmetry(
                     f"the symmetry moves {len(self.matrix)} units, and `{block.name}` "
                     f"has {array.shape[block.unit_axis]} along its unit axis "
-                    f"{block.unit_axis}; its shape is {array.shape}."
+                    f"{block.unit_axis}; its shape is {array.shape}. Pass a "
+                    "`unit_axis` of that length."
                 )
         return arrays
 
@@ -404,7 +405,10 @@ def _with_units(blocks: Sequence[Block]) -> tuple[Block, ...]:
                 '`lg.blocks("dense.kernel", unit_axis=-1)`.'
             )
     if not blocks:
-        raise InvalidSymmetry("the symmetry has no `blocks` whose units it moves.")
+        raise InvalidSymmetry(
+            "the symmetry has no `blocks` whose units it moves. Pass some, such as "
+            '`lg.blocks("dense.kernel", unit_axis=-1)`.'
+        )
     return tuple(blocks)
 
 

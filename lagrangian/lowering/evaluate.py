@@ -88,7 +88,8 @@ def _check_node(node: Any, place: str, inputs: set[Any], opaque: set[Any]) -> No
         if isinstance(inner, AppliedUndef):
             reason = " (it is undefined: put an expression in its place)"
         raise CannotLower(
-            f"`{name}` in the {place} has no JAX counterpart here{reason}: {node}."
+            f"`{name}` in the {place} has no JAX counterpart here{reason}: {node}. "
+            "Write it in functions of `jax.numpy`, or put numbers in."
         )
 
 
@@ -212,7 +213,10 @@ class _Walk:
             return ORDERED[type(node)](int(order), self(argument))
         function = FUNCTIONS.get(type(node)) or LOGIC.get(type(node))
         if function is None:
-            raise CannotLower(f"`{type(node).__name__}` has no JAX counterpart: {node}")
+            raise CannotLower(
+                f"`{type(node).__name__}` has no JAX counterpart: {node}. Write it in "
+                "functions of `jax.numpy`."
+            )
         return function(*map(self, node.args))
 
     def product(self, node: Any) -> Any:

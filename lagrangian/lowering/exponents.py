@@ -79,7 +79,10 @@ class Exponents:
         )
         if any(part.has(sp.zoo, sp.oo, sp.nan) for part in parts(filled)):
             given = ", ".join(f"`{s}` = {x}" for s, x in self.numbers.items())
-            raise CannotLower(f"the Lagrangian is not finite for {given}: {filled}.")
+            raise CannotLower(
+                f"the Lagrangian is not finite for {given}: {filled}. Pass other "
+                "values."
+            )
         return filled
 
     def law(self, written: Law) -> Law:

@@ -122,6 +122,7 @@ def _as(name: str, leaf: Any, source: Source, arrays: Mapping[str, Any]) -> Any:
         )
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise LagrangianError(
-            f"`{_name(source)}` has something in it that is no finite number."
+            f"`{_name(source)}` has something in it that is no finite number. Pass "
+            "finite numbers."
         )
     return jnp.asarray(array, leaf.dtype)

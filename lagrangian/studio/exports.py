@@ -119,7 +119,9 @@ def mp4(found: Motion, rods: Sequence[tuple[int, int]]) -> io.BytesIO:
         if done.returncode or not place.exists():
             said = done.stderr.decode(errors="replace").strip().splitlines()
             why = said[-1] if said else f"it ended with {done.returncode}"
-            raise LagrangianError(f"ffmpeg could not write the film: {why}.")
+            raise LagrangianError(
+                f"ffmpeg could not write the film: {why}. Save a GIF."
+            )
         return io.BytesIO(place.read_bytes())
 
 

@@ -71,4 +71,4 @@ def fput_chain(masses: int = 32) -> System:
 
 def _at_least(masses: int, least: int) -> None:
     if masses < least:
-        raise LagrangianError(f"`masses` is {masses}; this chain has at least {least}.")
+        raise LagrangianError(f"`masses` is {masses}; write {least} or more.")

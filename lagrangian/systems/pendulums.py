@@ -41,7 +41,7 @@ def n_pendulum(links: int = 3) -> System:
     Bernoulli's hanging chain).
     """
     if links < 1:
-        raise LagrangianError(f"`links` is {links}; a pendulum has at least 1.")
+        raise LagrangianError(f"`links` is {links}; write 1 or more.")
     angles = coordinates(f"theta1:{links + 1}")
     m, l, g = sp.symbols("m l g", positive=True)
     # Rod i carries every mass from its own end downwards.

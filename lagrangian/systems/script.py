@@ -140,7 +140,9 @@ class _Printer(StrPrinter):
 
     def _print_Symbol(self, expr: Any) -> str:
         if expr not in self._names:
-            raise LagrangianError(f"`{expr}` is no symbol of this system.")
+            raise LagrangianError(
+                f"`{expr}` is no symbol of this system. Write it in those that it has."
+            )
         return self._names[expr]
 
     def _print_Coordinate(self, expr: Any) -> str:
@@ -161,7 +163,9 @@ class _Printer(StrPrinter):
     def _print_Function(self, expr: Any) -> str:
         name = expr.func.__name__
         if getattr(sp, name, None) is not expr.func:
-            raise LagrangianError(f"`{name}` is no function of SymPy's.")
+            raise LagrangianError(
+                f"`{name}` is no function of SymPy's. Write it in those."
+            )
         return f"sp.{name}({self.stringify(expr.args, ', ')})"
 
     _print_LatticeOp = _print_Function
@@ -172,4 +176,4 @@ class _Printer(StrPrinter):
     _print_Exp1 = _print_Pi = _print_ImaginaryUnit = _print_NumberSymbol
 
     def emptyPrinter(self, expr: Any) -> str:
-        raise LagrangianError(f"`{expr}` cannot be written as Python.")
+        raise LagrangianError(f"`{expr}` cannot be written as Python. Save a TOML.")

@@ -128,34 +128,44 @@ class _Spec:
             with open_regular(path) as file:
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
-            raise InvalidSpec(f"`{path}` cannot be read: {error.strerror}.") from None
+            raise InvalidSpec(
+                f"`{path}` cannot be read: {error.strerror}. Write the path of a file "
+                "that you may read."
+            ) from None
         if len(data) > MAX_BYTES:
             raise InvalidSpec(
-                f"`{path}` has more than {MAX_BYTES} bytes; at most that many are read."
+                f"`{path}` has more than {MAX_BYTES} bytes; at most that many are "
+                "read. Shorten it, or build the system in Python."
             )
         try:
             text = data.decode("utf-8").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             raise InvalidSpec(
                 f"`{path}` is not UTF-8 text: byte {error.start} is "
-                f"0x{data[error.start]:02x}."
+                f"0x{data[error.start]:02x}. Save it as UTF-8."
             ) from None
         try:
             return cls(path, text, tomllib.loads(text))
         except RecursionError:
-            raise InvalidSpec(f"`{path}` nests its values too deeply.") from None
+            raise InvalidSpec(
+                f"`{path}` nests its values too deeply. Write tables within tables, "
+                "and no deeper."
+            ) from None
         except ValueError as error:
             raise cls(path, text, {}).broken_toml(error) from None
 
     def broken_toml(self, error: ValueError) -> InvalidSpec:
         place = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
         if place is None:
-            return InvalidSpec(f"{self.path} is not valid TOML: {error}.")
+            return InvalidSpec(
+                f"{self.path} is not valid TOML: {error}. Correct it there; "
+                "expressions stand in quotes."
+            )
         row, column = int(place[1]), int(place[2])
         return InvalidSpec(
             f"{self.path}, line {row}, column {column}: not valid TOML: "
-            f"{str(error)[: place.start()]}. Expressions stand in quotes.\n"
-            f"{pointer(self.text.split(chr(10))[row - 1], column - 1)}"
+            f"{str(error)[: place.start()]}. Write expressions in "
+            f"quotes.\n{pointer(self.text.split(chr(10))[row - 1], column - 1)}"
         )
 
     def error(self, message: str, *keys: str, within: Any = None) -> InvalidSpec:

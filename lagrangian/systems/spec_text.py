@@ -73,7 +73,10 @@ def written(expression: Any) -> str:
     'abs(x)^3 + exp(1)'
     """
     if strange := expression.atoms(type(sp.I), sp.Dummy, *_ENDLESS):
-        raise LagrangianError(f"`{strange.pop()}` cannot be written into a file.")
+        raise LagrangianError(
+            f"`{strange.pop()}` cannot be written into a file. Build the system in "
+            "Python, where it is needed."
+        )
     return _Printer().doprint(expression)
 
 
@@ -83,7 +86,8 @@ class _Printer(StrPrinter):
         if name not in FUNCTIONS:
             known = ", ".join(FUNCTIONS)
             raise LagrangianError(
-                f"`{name}` cannot be written into a file, whose functions are {known}."
+                f"`{name}` cannot be written into a file, whose functions are {known}. "
+                "Build the system in Python, where it is needed."
             )
         return super()._print_Function(expr)
 
@@ -97,4 +101,7 @@ class _Printer(StrPrinter):
         return super()._print_Pow(expr, rational).replace("**", "^")
 
     def emptyPrinter(self, expr: Any) -> str:
-        raise LagrangianError(f"`{expr}` cannot be written into a file.")
+        raise LagrangianError(
+            f"`{expr}` cannot be written into a file. Build the system in Python, "
+            "where it is needed."
+        )

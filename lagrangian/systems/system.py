@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lagrangian.errors import LagrangianError, nearest
-from lagrangian.prompt import AtPrompt
+from lagrangian.prompt import AtPrompt, formula, line
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.shown import few, rows
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
-from lagrangian.tables import markdown_table
+from lagrangian.tables import html_table, shortened
 
 if TYPE_CHECKING:
     from lagrangian.flows.trajectory import Trajectory
@@ -54,11 +54,10 @@ class System(AtPrompt):
             ]
         )
 
-    def _repr_markdown_(self) -> str:
-        formula = self.lagrangian._repr_latex_().strip("$")
-        values = [("", "value"), *self._values().items()]
-        title = f"**{self.name}**: {self.description}"
-        return "\n".join([title, "", f"$${formula}$$", "", *markdown_table(values)])
+    def _in_notebook(self) -> Iterable[str]:
+        yield line(f"`{self.name}`: {self.description}")
+        yield formula(self.lagrangian._repr_latex_())
+        yield html_table(shortened([("", "value"), *self._values().items()]))
 
     def integrate(self, **options: Any) -> Trajectory:
         """Its motion from its start: `Flow.integrate` with `options`, such as `solver`.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import LagrangianError, nearest
 
 if TYPE_CHECKING:
@@ -132,11 +134,13 @@ def verify(
     if subject is not None and not found.takes_subject:
         raise LagrangianError(
             f"`{name}` is about systems of its own and takes no `subject`. "
-            "`discrete-noether` can be verified on your network and data."
+            "`discrete-noether` can be verified on your network and data. Leave "
+            "`subject` out."
         )
     quick = quick and found.has_quick
     setting = Setting(seed, quick, report or (lambda sentence: None), subject)
+    clock = nullcontext() if report else elapsed(f"verifying {name}")
     start = time.perf_counter()
-    with where_float64_is():
+    with where_float64_is(), clock:
         evidence = found.prove(setting)
     return Verification(found, evidence, seed, time.perf_counter() - start, quick)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -13,8 +13,8 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.learning.checking.convergence import regression
-from lagrangian.prompt import AtPrompt
-from lagrangian.tables import markdown_table, text_table
+from lagrangian.prompt import AtPrompt, formula, line, prose
+from lagrangian.tables import html_table, markdown_table, text_table
 
 VERIFIED, REFUTED = "verified", "refuted"
 _PACKAGES = ("lagrangian", "jax", "flax", "optax", "sympy", "diffrax", "numpy")
@@ -102,8 +102,8 @@ class Curve:
     """
 
     label: str
-    x: np.ndarray
-    y: np.ndarray
+    x: np.ndarray = field(repr=False)
+    y: np.ndarray = field(repr=False)
     style: str = "measured"
 
 
@@ -119,8 +119,8 @@ class Panel:
     ylog: bool = False
 
 
-@dataclass(frozen=True)
-class Evidence:
+@dataclass(frozen=True, repr=False)
+class Evidence(AtPrompt):
     """What one verification found.
 
     Attributes:
@@ -132,6 +132,19 @@ class Evidence:
     derivation: tuple[str, ...]
     claims: tuple[Claim, ...]
     panels: tuple[Panel, ...]
+
+    _next = "`.claims`, `.derivation`, `.panels`"
+
+    def __str__(self) -> str:
+        expected = sum(claim.is_as_expected for claim in self.claims)
+        return (
+            f"Evidence({len(self.derivation)} lines derived; {expected} of "
+            f"{len(self.claims)} claims as expected; {len(self.panels)} panels)"
+        )
+
+    def _in_notebook(self) -> Iterable[str]:
+        yield from map(formula, self.derivation)
+        yield from super()._in_notebook()
 
     @classmethod
     def of(cls, derivation: Sequence[str], found: Sequence[Claim | Panel]) -> Evidence:
@@ -253,7 +266,16 @@ class Verification(AtPrompt):
             + [*text_table(self.cells()), "", self._ending()]
         )
 
-    def _repr_markdown_(self) -> str:
+    def _in_notebook(self) -> Iterable[str]:
+        theorem = self.theorem
+        yield prose(f"**{theorem.title}**\n\n{theorem.statement}")
+        yield line(f"Source: {theorem.source}")
+        yield from map(formula, self.evidence.derivation)
+        yield html_table(self.cells())
+        yield line(self._ending())
+
+    def to_markdown(self) -> str:
+        """The statement, what was derived, and the table of claims."""
         theorem = self.theorem
         derived = [f"$${line}$$" for line in self.evidence.derivation]
         return "\n".join(

@@ -320,8 +320,8 @@ def test_verify_your_own_network_and_data(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["verify"], 2, "needs the name of a theorem"),
-        (["verify", "equilibrium", "--all"], 2, "needs the name of a theorem"),
+        (["verify"], 2, "needs a theorem: write its name"),
+        (["verify", "equilibrium", "--all"], 2, "needs a theorem: write its name"),
         (["verify", "equilibrum"], 2, "Nearest: `equilibrium`"),
         (["verify", "--all", "--data", "digits"], 2, "go with one theorem"),
         (["verify", "equilibrium", "--data", "digits"], 2, "systems of its own"),

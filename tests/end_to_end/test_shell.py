@@ -221,7 +221,8 @@ def test_a_full_disk_names_the_path_of_the_user(tmp_path, monkeypatch, capsys):
     words = ["simulate", "henon-heiles", "--t", "1", "--out", str(tmp_path)]
     assert main(words) == 1
     picture = tmp_path / "henon-heiles.png"
-    said = f"lagrangian: `{picture}` could not be written: No space left on device.\n"
+    said = f"lagrangian: `{picture}` could not be written: No space left on device. "
+    said += "Make room, or pass a place where you may write.\n"
     assert capsys.readouterr().err == said
     assert module._said(OSError(5, "x"))[1] == 1
 

@@ -164,7 +164,7 @@ def changed(old, new):
         ),
         (
             changed("T = ", "T = = "),
-            "line 4, column 5: not valid TOML: Invalid value. Expressions stand in",
+            "line 4, column 5: not valid TOML: Invalid value. Write expressions in",
             "T = =",
         ),
         (

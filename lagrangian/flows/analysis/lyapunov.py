@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import IntegrationFailed
 from lagrangian.flows.guard import Seen
 from lagrangian.flows.solvers.flow_map import propagate
@@ -25,9 +26,10 @@ def lyapunov_exponents(
     edges = jnp.linspace(span[0], span[1], intervals + 1)
     limits = limits_for(tol, n, span[1] - span[0])
     state = jnp.concatenate([q, v])
-    growth = np.asarray(
-        run(_benettin, (order_for(tol), tol), flow, state, edges, limits)
-    )
+    with elapsed(f"integrating to t = {span[1]:g}"):
+        growth = np.asarray(
+            run(_benettin, (order_for(tol), tol), flow, state, edges, limits)
+        )
     stopped = ~np.isfinite(growth).all(axis=1)
     if stopped.any():
         raise IntegrationFailed(

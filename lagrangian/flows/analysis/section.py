@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import CannotLower
 from lagrangian.flows.guard import Guard, Seen, failure
 from lagrangian.flows.solvers.solver import (
@@ -84,7 +85,8 @@ def find_crossings(
     )
     settings = (expression, direction, count, order_for(demands.tol), rates)
     arguments = *map(float, span), limits, demands.max_steps
-    end = run(_searching, settings, flow, q, v, *arguments)
+    with elapsed(f"looking for crossings to t = {span[1]:g}"):
+        end = jax.block_until_ready(run(_searching, settings, flow, q, v, *arguments))
     t, y = (np.asarray(x)[: int(end.known)] for x in (end.found.t, end.found.y))
     stopped = "" if end.healthy else NOT_FINITE
     if end.healthy and int(end.steps) >= demands.max_steps:

@@ -120,6 +120,7 @@ class Ensemble(AtPrompt):
             raise LagrangianError(
                 "this ensemble kept its records instead of its states: "
                 f"{', '.join(f'`{name}`' for name in self.records)}."
+                ' Read `.records["name"]`, or leave out `record`.'
             )
         return states[..., self.flow.lagrangian.coordinates.index(coordinate.base)]
 

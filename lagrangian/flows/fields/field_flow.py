@@ -155,11 +155,15 @@ class FieldFlow(AtPrompt, Parametric):
         if symbol.base not in self.components:
             raise CannotLower(
                 f"this flow has no field `{symbol.base}`. It has "
-                f"{', '.join(f'`{phi}`' for phi in self.components)}."
+                f"{', '.join(f'`{phi}`' for phi in self.components)}. Write one of "
+                "them."
             )
         order = symbol.index.count(time.name)
         if order > 2:
-            raise CannotLower(f"`{symbol}` is above the second time derivative.")
+            raise CannotLower(
+                f"`{symbol}` is above the second time derivative. Write it by the "
+                "equations of motion, which end there."
+            )
         state = self.acceleration(q, v, t) if order == 2 else (q, v)[order]
         array = state[self.components.index(symbol.base)]
         for name in symbol.index:
@@ -320,6 +324,7 @@ def _domain(theory: FieldTheory, interval: Any, points: Any) -> PeriodicDomain:
             "`lower` needs fields over time and at least one space variable, such as "
             '`lg.fields("phi", over="t x")`; these are over '
             f"{', '.join(f'`{x}`' for x in theory.variables)}."
+            " Pass a theory of such fields."
         )
     if interval is None or points is None:
         raise CannotLower(

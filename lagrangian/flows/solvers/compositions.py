@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import LagrangianError
 from lagrangian.flows.solvers.solver import NOT_FINITE, OUT_OF_STEPS, Solution, reached
 from lagrangian.flows.structure import run
@@ -89,7 +90,9 @@ def check_step(solver: str, step: float, order: int, orders: Any) -> None:
         )
     if order not in orders:
         listed = ", ".join(map(str, orders))
-        raise LagrangianError(f"`order` is {order!r}; `{solver}` has {listed}.")
+        raise LagrangianError(
+            f"`order` is {order!r}; `{solver}` has {listed}; write one of these."
+        )
 
 
 def check_scalar(solver: str, flow: Any) -> None:
@@ -128,11 +131,13 @@ def solve_in_steps(
     allowed = times[: len(counts) + 1]
     if not len(counts):
         return reached(allowed, q[None], v[None], None, 0, OUT_OF_STEPS)
-    qs, vs, done = run(_steps, (make, settings), flow, q, v, allowed, counts)
-    stopped = NOT_FINITE if int(done) < len(counts) else ""
+    with elapsed(f"integrating to t = {times[-1]:g}"):
+        qs, vs, done = run(_steps, (make, settings), flow, q, v, allowed, counts)
+        done = int(done)
+    stopped = NOT_FINITE if done < len(counts) else ""
     if not stopped and len(allowed) < len(times):
         stopped = OUT_OF_STEPS
-    return reached(allowed, qs, vs, None, int(counts[: int(done)].sum()), stopped)
+    return reached(allowed, qs, vs, None, int(counts[:done].sum()), stopped)
 
 
 def _steps(flow: Any, make: Callable[..., Method], settings: Any) -> Any:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import IntegrationFailed, LagrangianError
-from lagrangian.flows.solvers.elapsed import elapsed
 from lagrangian.flows.solvers.projected import Projected
 from lagrangian.lowering.kernels.convolutions import ordered
 

@@ -80,7 +80,7 @@ class Symplectic:
         ):
             raise LagrangianError(
                 f"`weights` is {weights}; a composition is the same from both ends and "
-                "adds up to 1."
+                "adds up to 1. Write weights such as `(w, 1 - 2*w, w)`."
             )
 
     def solve(

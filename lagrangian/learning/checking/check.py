@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.elapsed import elapsed
 from lagrangian.learning.checking.convergence import (
     Order,
     check_comparable,
@@ -89,7 +90,8 @@ def check(
     if len(runs) != 1:
         check_comparable(runs)
     chosen = runs[0].records if laws is None else map(runs[0].law, laws)
-    return Report(tuple(_row(runs, law, tolerance) for law in chosen))
+    with elapsed("checking laws"):
+        return Report(tuple(_row(runs, law, tolerance) for law in chosen))
 
 
 def _row(runs: Sequence[Run], law: Law, tolerance: float) -> Row:

@@ -65,14 +65,15 @@ def predict(run: Run, law: Law | Symmetry, raw: bool = False) -> np.ndarray:
     rule = run[law].rule or run.rule
     if not rule.is_euclidean:
         raise LagrangianError(
-            f"{type(rule).__name__} has no continuous law to predict a charge by: "
-            "its metric changes along the run. Its discrete law is exact; see `check`."
+            f"{type(rule).__name__} has no continuous law to predict a charge by: its "
+            "metric changes along the run. Its discrete law is exact; read that with "
+            "`lg.check`."
         )
     if run[law].mixed:
         raise LagrangianError(
             f"the blocks of {law.symmetry!r} have decays or learning rates of their "
-            "own, and no continuous law with one. Their discrete law is exact; see "
-            "`check`."
+            "own, and no continuous law with one. Their discrete law is exact; read "
+            "that with `lg.check`."
         )
     return predictor(run, law, raw)(run[law])
 

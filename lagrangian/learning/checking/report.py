@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import compress
 
 from lagrangian.learning.checking.convergence import Order
-from lagrangian.prompt import AtPrompt
-from lagrangian.tables import markdown_table, shortened, text_table
+from lagrangian.prompt import AtPrompt, line
+from lagrangian.tables import MOST_ROWS, html_table, shortened, text_table
 
 HOLDS = "holds"
 APPROXIMATE = "approximate symmetry"
@@ -169,9 +169,10 @@ class Report(AtPrompt):
         reasons = [f"{r.symmetry} of {r.block}: {r.reason}" for r in self.rows]
         return "\n".join([*text_table(self._cells()), "", *reasons])
 
-    def _repr_markdown_(self) -> str:
-        reasons = [f"- {r.symmetry} of `{r.block}`: {r.reason}" for r in self.rows]
-        return "\n".join([*markdown_table(self._cells()), "", *reasons])
+    def _in_notebook(self) -> Iterable[str]:
+        yield html_table(shortened(self._cells()))
+        for row in self.rows[:MOST_ROWS]:
+            yield line(f"{row.symmetry} of `{row.block}`: {row.reason}")
 
     def to_json(self) -> str:
         """Every number of every row."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lagrangian.elapsed import elapsed
 from lagrangian.learning.discover.candidates import Candidate
 from lagrangian.learning.discover.counting import Count, census, dimension, written
 from lagrangian.learning.discover.explain import epsilons, explain, implied
@@ -29,10 +30,10 @@ from lagrangian.learning.discover.stretches import stretches
 from lagrangian.learning.discover.to_symmetry import DiscoveredSymmetry, to_symmetry
 from lagrangian.learning.discover.tracing import make_probe
 from lagrangian.lowering.platform import float64
-from lagrangian.prompt import AtPrompt
+from lagrangian.prompt import AtPrompt, line
 from lagrangian.symbolic.algebra.blocks import LinearMap
 from lagrangian.symbolic.algebra.symmetry import Symmetry
-from lagrangian.tables import markdown_table, shortened, text_table
+from lagrangian.tables import html_table, shortened, text_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,8 +172,9 @@ class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
         table = text_table(shortened(self._cells()))
         return "\n".join([*table, "", self._summary(), f"  next: {self._next}"])
 
-    def _repr_markdown_(self) -> str:
-        return "\n".join([*markdown_table(self._cells()), "", self._summary()])
+    def _in_notebook(self) -> Iterable[str]:
+        yield html_table(shortened(self._cells()))
+        yield from map(line, self._summary().splitlines())
 
 
 _HEADER = ("symmetry", "generators", "kind", "zero", "smallest other", "defect")
@@ -241,7 +243,7 @@ def discover(
         >>> print(found.census)
         These are all: no other direction at a random point has no slope.
     """
-    with float64():
+    with float64(), elapsed("looking for symmetries"):
         probe = make_probe(model, loss, batch)
         known = [Candidate.of(symmetry, probe.shapes) for symmetry in candidates]
         found, quiet = _search(probe, seed)

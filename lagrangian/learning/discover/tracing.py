@@ -33,7 +33,9 @@ def make_probe(model: Any, loss: Callable[[Any, Any], Any], batch: Any) -> Probe
     leaves, shape = jax.tree.flatten(batch)
     arrays = [leaf for leaf in leaves if hasattr(leaf, "dtype")]
     if any(0 in leaf.shape[:1] for leaf in arrays):
-        raise LagrangianError("`batch` has no examples: its arrays have length 0.")
+        raise LagrangianError(
+            "`batch` has no examples: its arrays have length 0. Pass one or more."
+        )
 
     def of_leaves(theta: Any, given: Any) -> Any:
         rows = iter(given)
@@ -139,7 +141,8 @@ def _check_loss(probe: Probe, again: ClosedJaxpr) -> None:
     first = probe.value(theta, batch)
     if not jnp.isfinite(first):
         raise LagrangianError(
-            f"`loss` is {first} near the model's parameters; it must be finite."
+            f"`loss` is {first} near the model's parameters; it must be finite. Pass "
+            "parameters and a batch at which it is."
         )
     # Traced once more, the loss would meet other random numbers.
     if (
@@ -157,7 +160,7 @@ def _check_loss(probe: Probe, again: ClosedJaxpr) -> None:
     gradient = probe.gradient(theta, batch)
     if bad := [path for path, g in gradient.items() if not np.isfinite(g).all()]:
         raise LagrangianError(
-            f"the gradient of `loss` by `{bad[0]}` is not finite. Supported are losses "
+            f"the gradient of `loss` by `{bad[0]}` is not finite. Pass a loss "
             "that can be differentiated almost everywhere."
         )
     if not any(g.any() for g in gradient.values()):

@@ -322,7 +322,7 @@ class Lion(AdaptiveRule):
     >>> import lagrangian as lg
     >>> rule = lg.Lion(1e-4, b2=0.9)
     >>> print(rule.steps(lg.Scale("w").loss))
-    Steps: p' = 0.9*p + 0.1*(grad f + 0.0*q), q' = q + update
+    Steps: p' = 0.9*p + 0.1*grad f, q' = q + update
     """
 
     b1: float = 0.9

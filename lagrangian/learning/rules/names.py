@@ -32,7 +32,8 @@ def rule_of_name(name: str, values: Mapping[str, float]) -> Any:
     if ":" in name:
         if values:
             raise LagrangianError(
-                f"`--set` is for rules of the library; `{name}` has numbers of its own."
+                f"`--set` is for rules of the library; `{name}` has numbers of its "
+                "own. Leave it out, or name a rule."
             )
         return _own_rule(name)
     if name not in RULES:

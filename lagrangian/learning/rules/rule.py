@@ -152,8 +152,9 @@ class Rule(ABC):
         if not self.is_euclidean:
             raise LagrangianError(
                 f"{type(self).__name__} has no stated initial velocity: its "
-                "second-order flow holds its metric fixed, and the metric of the first "
-                "steps is not."
+                "second-order flow holds its metric fixed, and the metric of the "
+                "first steps is not. Pass a `v0` that you know, or take "
+                "`gradient_flow`."
             )
         values, shrinking = self.parameters(_SMALL), self.decoupled_decay
         share = _SMALL * values[friction] / (2 * values[mass])

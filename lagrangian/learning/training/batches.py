@@ -118,7 +118,8 @@ class Streamed:
             first = next(iterator)
         except StopIteration:
             raise LagrangianError(
-                "`data` is an iterator that yields nothing."
+                "`data` is an iterator that yields nothing. Pass one that was not "
+                "used up, with a batch for each step."
             ) from None
         self.constant = None
         self.first = _on_host(first)
@@ -189,9 +190,11 @@ def _length(data: Any) -> int:
     lengths = {a.shape[0] if a.ndim else -1 for a in jax.tree.leaves(data)}
     if len(lengths) != 1 or -1 in lengths:
         raise LagrangianError(
-            "the arrays of `data` need one common leading axis, the examples; "
-            f"their lengths are {sorted(map(str, lengths))}."
+            "the arrays of `data` need one common leading axis, the examples; their "
+            f"lengths are {sorted(map(str, lengths))}. Pass as many of each."
         )
     if lengths == {0}:
-        raise LagrangianError("`data` has no examples: its arrays have length 0.")
+        raise LagrangianError(
+            "`data` has no examples: its arrays have length 0. Pass one or more."
+        )
     return lengths.pop()

@@ -175,13 +175,14 @@ def _trees(arrays: Mapping[str, Any]) -> tuple[int, list[dict[str, Any]], Any]:
         else:
             raise LagrangianError(
                 f"`{key}` is none of `parameters/NAME`, `gradients/NAME`, "
-                "`updates/NAME` and `losses`."
+                "`updates/NAME` and `losses`. Rename it, or leave it out."
             )
     parameters, gradients, updates = found.values()
     if not gradients or parameters.keys() != gradients.keys():
         other = sorted(parameters.keys() ^ gradients.keys()) or ["NAME"]
         raise LagrangianError(
-            f"`source` needs both `parameters/{other[0]}` and `gradients/{other[0]}`."
+            f"`source` needs both `parameters/{other[0]}` and `gradients/{other[0]}`. "
+            "Add the one that is missing."
         )
     steps = len(next(iter(gradients.values())))
     for name, q in parameters.items():
@@ -196,15 +197,20 @@ def _trees(arrays: Mapping[str, Any]) -> tuple[int, list[dict[str, Any]], Any]:
             if array.shape != (count, *shape):
                 raise LagrangianError(
                     f"`{kind}/{name}` has shape {array.shape}, and {(count, *shape)} "
-                    f"is wanted: of {steps} steps."
+                    f"is wanted: of {steps} steps. Record one of that shape in each "
+                    "step."
                 )
         _check_moved(name, q, moved - updates[name])
     if unknown := sorted(updates.keys() - parameters.keys()):
-        raise LagrangianError(f"`source` has no `parameters/{unknown[0]}`.")
+        raise LagrangianError(
+            f"`source` has no `parameters/{unknown[0]}`. Add them, or leave out what "
+            "belongs to them."
+        )
     if losses is None:
         losses = np.full(steps, np.nan)
     if losses.shape != (steps,) or not steps:
         raise LagrangianError(
-            f"`losses` has shape {losses.shape}, and there are {steps} steps."
+            f"`losses` has shape {losses.shape}, and there are {steps} steps. Pass one "
+            "for each step."
         )
     return steps, [parameters, gradients, updates], losses

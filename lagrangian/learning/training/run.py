@@ -251,7 +251,7 @@ class Run(AtPrompt):
         except CannotSave as error:
             raise CannotSave(
                 f"{error} The run of {self.steps} steps is in this error's `run`: "
-                "`error.run.save(...)` writes it elsewhere.",
+                "write it elsewhere by `error.run.save(...)`.",
                 error.errno,
                 self,
             ) from error

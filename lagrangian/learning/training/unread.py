@@ -83,5 +83,5 @@ class Unread(Rule):
     def _unknown(self, what: str) -> LagrangianError:
         return LagrangianError(
             f"no {what} is known of this optax transformation: {self.reason}. Its "
-            "discrete law is exact all the same."
+            "discrete law is exact all the same; read that with `lg.check`."
         )

@@ -23,6 +23,6 @@ def check_range(array: Any) -> None:
     if low < held.min or high > held.max:
         raise LagrangianError(
             f"`data` has whole numbers from {low} to {high}, and JAX's {held.dtype} "
-            f"goes from {held.min} to {held.max}. Number the classes from 0: "
+            f"goes from {held.min} to {held.max}. Write the classes as numbers from 0: "
             "`np.unique(labels, return_inverse=True)[1]`."
         )

@@ -167,7 +167,10 @@ def gradient(expression: Expression, symbol: sp.Expr) -> Any:
             continue
         products = [f for f in sp.Mul.make_args(term) if f.has(_direction)]
         if len(products) != 1 or not isinstance(products[0], Inner):
-            raise TypeError(f"`{expression}` is not a scalar function of `{symbol}`.")
+            raise TypeError(
+                f"`{expression}` is not a scalar function of `{symbol}`. Pass a "
+                "scalar, such as an inner product `lg.Inner(w, w)`."
+            )
         (product,) = products
         left, right = product.args
         if left.has(_direction):

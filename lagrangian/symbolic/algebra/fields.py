@@ -152,7 +152,9 @@ def fields(names: str, over: str, *, complex: bool = False) -> Any:
     """
     variables = over.replace(",", " ").split()
     if len(set(variables)) < len(variables):
-        raise InvalidLagrangian(f"`over` names a variable twice: {over!r}.")
+        raise InvalidLagrangian(
+            f"`over` names a variable twice: {over!r}. Name each one once."
+        )
     symbols = tuple(
         time if v == time.name else sp.Symbol(v, real=True) for v in variables
     )

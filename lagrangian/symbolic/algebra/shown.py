@@ -60,6 +60,24 @@ def shown(expression: Any) -> str:
     return f"{text[:end]}... ({count:,} operations)"
 
 
+def combination(coefficients: Mapping[str, Any]) -> str:
+    """A sum of names with coefficients, without those that are zero.
+
+    >>> k, l = sp.symbols("k l")
+    >>> combination({"x''": 1, "x'": 0.0, "x": k + l})
+    "x'' + (k + l)*x"
+    """
+    terms = []
+    for name, coefficient in coefficients.items():
+        coefficient = sp.sympify(coefficient)
+        text = shown(coefficient)
+        if coefficient.is_Add:
+            text = f"({text})"
+        if not coefficient.is_zero:
+            terms.append(name if (coefficient - 1).is_zero else f"{text}*{name}")
+    return " + ".join(terms) or "0"
+
+
 def rows(parts: Mapping[str, Any]) -> list[str]:
     """Lines `name = expression`; the last says how many are left out."""
     lines = [f"  {name} = {shown(x)}" for name, x in islice(parts.items(), _MOST_ROWS)]
@@ -85,6 +103,24 @@ def shown_latex(expression: Any) -> str:
     if count > _MOST_SET:
         return rf"\text{{({count:,} operations)}}"
     return sp.latex(expression)
+
+
+def combination_latex(coefficients: Mapping[str, Any]) -> str:
+    """The same in LaTeX, of names in LaTeX.
+
+    >>> k, l = sp.symbols("k l")
+    >>> combination_latex({r"\\ddot x": 1, r"\\dot x": 0.0, "x": k + l})
+    '\\\\ddot x + \\\\left(k + l\\\\right)\\\\,x'
+    """
+    terms = []
+    for name, coefficient in coefficients.items():
+        coefficient = sp.sympify(coefficient)
+        text = shown_latex(coefficient)
+        if coefficient.is_Add:
+            text = rf"\left({text}\right)"
+        if not coefficient.is_zero:
+            terms.append(name if (coefficient - 1).is_zero else rf"{text}\,{name}")
+    return " + ".join(terms) or "0"
 
 
 def aligned(rows: list[str]) -> str:

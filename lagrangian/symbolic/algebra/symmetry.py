@@ -266,8 +266,8 @@ def _check_motion(q: Any, direction: Expression) -> None:
     if direction != 0 and isinstance(q, Block) != is_block(direction):
         kind = "a block" if isinstance(q, Block) else "a scalar"
         raise InvalidSymmetry(
-            f"`xi` moves `{q}`, {kind}, by `{direction}`, which is not. "
-            "A block moves by a block (`lg.ones` is the constant one)."
+            f"`xi` moves `{q}`, {kind}, by `{direction}`, which is not. A block moves "
+            "by a block (`lg.ones` is the constant one). Write such a motion."
         )
 
 

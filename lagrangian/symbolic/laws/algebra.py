@@ -131,7 +131,7 @@ def _field(generator: Symmetry) -> _Field:
     ):
         raise InvalidSymmetry(
             f"{generator!r} moves blocks or fields; `LieAlgebra` takes generators of "
-            "scalar coordinates and time."
+            "scalar coordinates and time. Pass those alone."
         )
     if any(symbol.order for d in motion.values() for symbol in jets(d)):
         raise InvalidSymmetry(
@@ -177,7 +177,9 @@ def _in_terms_of(
     keys = list({key: None for column in columns for key in column})
     if not keys:
         if n:
-            raise InvalidSymmetry("a generator that moves nothing is no basis.")
+            raise InvalidSymmetry(
+                "a generator that moves nothing is no basis. Leave it out."
+            )
         return []
     table = sp.Matrix([[column.get(k, 0) for column in columns] for k in keys])
     reduced, pivots = DomainMatrix.from_Matrix(table).to_field().rref()

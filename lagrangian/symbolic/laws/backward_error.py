@@ -80,7 +80,8 @@ class Recursion:
                 raise LagrangianError(
                     f"the displacement of `{q}` is {change}, which does not vanish "
                     f"with the step size `{self.step_size}`. Backward error analysis "
-                    "needs a map near the identity."
+                    "needs a map near the identity. Multiply the displacement by that "
+                    "symbol."
                 )
 
     def rewritten(self, written: Callable[[Any], Any]) -> Recursion:

@@ -22,7 +22,7 @@ from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.losses import Loss
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
-from lagrangian.symbolic.algebra.shown import shown
+from lagrangian.symbolic.algebra.shown import combination
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 learning_rate, momentum, weight_decay, gain = sp.symbols(
@@ -105,9 +105,11 @@ class Steps(AtPrompt, ByContent):
     )
 
     def __str__(self) -> str:
-        memory, gain, decay = map(shown, (self.memory, self.gain, self.weight_decay))
-        p = f"{memory}*p + {gain}*(grad f + {decay}*q)"
-        return f"Steps: p' = {p}, q' = q + update"
+        slope = combination({"grad f": 1, "q": self.weight_decay})
+        if not (self.weight_decay.is_zero or (self.gain - 1).is_zero):
+            slope = f"({slope})"
+        trace = combination({"p": self.memory, slope: self.gain})
+        return f"Steps: p' = {trace}, q' = q + update"
 
     @property
     def coordinates(self) -> tuple[Block, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sympy as sp
 
+from lagrangian.elapsed import elapsed
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry
 from lagrangian.symbolic.algebra.calculus import total_derivative, variation
 from lagrangian.symbolic.algebra.coordinates import time
@@ -88,7 +89,8 @@ def find_symmetries(
     n = len(lagrangian.coordinates)
     _check_size(n, degree, velocities)
     try:
-        return _found(lagrangian, degree, velocities)
+        with elapsed("looking for symmetries"):
+            return _found(lagrangian, degree, velocities)
     except OutsideRing as error:
         raise InvalidSymmetry(
             "`find_symmetries` does not know enough derivatives of the functions in "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import sympy as sp
 
 from lagrangian.errors import InvalidLagrangian, InvalidSymmetry, LagrangianError
-from lagrangian.prompt import AtPrompt
+from lagrangian.prompt import AtPrompt, line
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import jets, time
 from lagrangian.symbolic.algebra.inner import Inner
@@ -97,7 +97,8 @@ class Law(AtPrompt, ByContent):
             return self.changes[cause]
         raise LagrangianError(
             f"a law of {type(self.theory).__name__} has no term `{cause}`. It has "
-            f"{', '.join(f'`{name}`' for name in self.changes)} among its `changes`."
+            f"{', '.join(f'`{name}`' for name in self.changes)} among its `changes`. "
+            "Read one of them."
         )
 
     @property
@@ -130,7 +131,8 @@ class Law(AtPrompt, ByContent):
         if not isinstance(self.theory, Lagrangian):
             raise InvalidLagrangian(
                 "this takes a law of a `Lagrangian`, and got one of "
-                f"{type(self.theory).__name__}: {self.symmetry!r}."
+                f"{type(self.theory).__name__}: {self.symmetry!r}. Derive it by "
+                "`lg.noether(lg.Lagrangian(T, V), symmetry)`."
             )
         return self.theory
 
@@ -245,6 +247,10 @@ class Law(AtPrompt, ByContent):
     def __repr__(self) -> str:
         return f"Law of {self.symmetry!r}\n{super().__repr__()}"
 
+    def _in_notebook(self) -> Iterable[str]:
+        yield line(f"Law of {self.symmetry!r}")
+        yield from super()._in_notebook()
+
     def _repr_latex_(self) -> str:
         names = {n: rf"\text{{{n}}}" for n in self.changes} | {
             "charge": r"\text{charge}"
@@ -328,5 +334,5 @@ def _check(theory: Any, symmetry: Any) -> None:
             raise InvalidSymmetry(
                 f"{symmetry!r} {verb} {', '.join(f'`{s}`' for s in foreign)}, which "
                 f"this {type(theory).__name__} does not have. Its {what} are "
-                f"{', '.join(f'`{s}`' for s in known)}."
+                f"{', '.join(f'`{s}`' for s in known)}. Move those alone."
             )

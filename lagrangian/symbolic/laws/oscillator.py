@@ -11,7 +11,12 @@ from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.calculus import total_derivative
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets
 from lagrangian.symbolic.algebra.inner import Inner
-from lagrangian.symbolic.algebra.shown import shown, shown_latex
+from lagrangian.symbolic.algebra.shown import (
+    combination,
+    combination_latex,
+    shown,
+    shown_latex,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,19 +41,15 @@ class Oscillator(AtPrompt):
     _next = "`.quantity`, `.source`, `.stiffness`, `lg.predict(run, law)`"
 
     def __str__(self) -> str:
-        mass, damping, stiffness = map(shown, (self.mass, self.damping, self.stiffness))
-        left = f"{mass}*x'' + {damping}*x' + {stiffness}*x"
+        left = combination({"x''": self.mass, "x'": self.damping, "x": self.stiffness})
         return f"{left} = {shown(self.source)}   with x = {shown(self.quantity)}"
 
     def _repr_latex_(self) -> str:
-        mass, damping, stiffness, source, x = map(
-            shown_latex,
-            (self.mass, self.damping, self.stiffness, self.source, self.quantity),
+        left = combination_latex(
+            {r"\ddot x": self.mass, r"\dot x": self.damping, "x": self.stiffness}
         )
-        return (
-            rf"$\displaystyle {mass}\,\ddot x + {damping}\,\dot x + {stiffness}\,x = "
-            rf"{source}, \qquad x = {x}$"
-        )
+        source, x = shown_latex(self.source), shown_latex(self.quantity)
+        return rf"$\displaystyle {left} = {source}, \qquad x = {x}$"
 
 
 def antiderivative(charge: Any) -> Any | None:

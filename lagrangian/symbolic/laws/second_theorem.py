@@ -65,7 +65,8 @@ def noether_identity(
     if not jets:
         raise InvalidSymmetry(
             f"`parameter` `{parameter}` is not in the motion of {symmetry!r}, which is "
-            "global then: its law is `lg.noether(theory, symmetry)`."
+            "global then: its law is `lg.noether(theory, symmetry)`. Write that, or "
+            "move by the parameter."
         )
     found = sp.S.Zero
     for jet in jets:

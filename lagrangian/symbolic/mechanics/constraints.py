@@ -74,7 +74,7 @@ def constrain(
             raise InvalidLagrangian(
                 f"the constraint {written[i]} = 0 is not linear in the velocities. "
                 "Only constraints on coordinates, or linear in velocities, are "
-                f"supported; its velocity form is {level}."
+                f"supported; its velocity form is {level}. Write one that is."
             )
     _check_independent(jacobian, written)
     at_rest = {q.ddot: sp.S.Zero for q in coordinates}
@@ -103,7 +103,8 @@ def _velocity_level(expression: Any, coordinates: Sequence[Any]) -> Any:
     if stray := [c for c in found if c.base not in coordinates or c.order > 1]:
         raise InvalidLagrangian(
             f"the constraint {expression} = 0 contains `{stray[0]}`, which is neither "
-            "a coordinate of this Lagrangian nor its velocity."
+            "a coordinate of this Lagrangian nor its velocity. Add a kinetic term for "
+            "it, or make it a constant, a `sympy.Symbol` of its own."
         )
     has_velocity = any(c.order for c in found)
     return expression if has_velocity else total_derivative(expression)

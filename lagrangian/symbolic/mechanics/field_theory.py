@@ -67,6 +67,7 @@ class FieldTheory(AtPrompt, ByContent):
             raise InvalidLagrangian(
                 "the fields of a density must be over the same variables; got "
                 f"{sorted({str(f.over) for f in found})}."
+                ' Make them by one call: `lg.fields("phi psi", over="t x")`.'
             )
         known = {v.name: v for v in found[0].over}
         for s in sorted(self.density.free_symbols, key=str):

@@ -190,7 +190,8 @@ def routh(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> Lagrangian:
     if stray := [q for q in momenta if q not in free]:
         raise InvalidLagrangian(
             f"`{stray[0]}` is not cyclic: `T` or `V` contains it. Cyclic are: "
-            f"{', '.join(f'`{q}`' for q in free) or 'none'}."
+            f"{', '.join(f'`{q}`' for q in free) or 'none'}. Pass momenta of those "
+            "alone."
         )
     _check_constant(lagrangian, momenta)
     remaining = [q for q in lagrangian.coordinates if q not in momenta]
@@ -229,9 +230,11 @@ def _check_constant(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> None:
         acting = lagrangian.forces.get(q, 0) != 0
         if acting or lagrangian.dissipation.has(q, q.dot):
             raise InvalidLagrangian(
-                f"a force or dissipation acts on `{q}`: its momentum is not constant."
+                f"a force or dissipation acts on `{q}`: its momentum is not constant. "
+                "Leave it out of `momenta`."
             )
         if any(Q.has(q) for Q in lagrangian.forces.values()):
             raise InvalidLagrangian(
-                f"a force depends on `{q}`, which the reduced system does not have."
+                f"a force depends on `{q}`, which the reduced system does not have. "
+                "Leave it out of `momenta`."
             )

@@ -46,7 +46,8 @@ class HigherOrderLagrangian(AtPrompt, ByContent):
             )
         if still := [q for q, order in self.orders.items() if order == 0]:
             raise InvalidLagrangian(
-                f"no inertia in `{still[0]}`: L contains no derivative of it."
+                f"no inertia in `{still[0]}`: L contains no derivative of it. Add a "
+                "kinetic term, or make it a constant, a `sympy.Symbol`."
             )
         check_lookalikes({"expression": self.expression}, self.coordinates)
 

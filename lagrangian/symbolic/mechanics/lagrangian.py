@@ -23,7 +23,7 @@ from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.algebra.expressions import Expression
 from lagrangian.symbolic.algebra.graph import legendre, partials, shortest_sum
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, listed, written
-from lagrangian.symbolic.algebra.shown import rows, shown, shown_latex
+from lagrangian.symbolic.algebra.shown import aligned, rows, shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.exact.equations import solved_singly
 from lagrangian.symbolic.mechanics.constraints import constrain
@@ -130,11 +130,12 @@ class Lagrangian(AtPrompt, ByContent):
         return "\n".join([f"Lagrangian: L = {product}", *rows(self.parts)])
 
     def _repr_latex_(self) -> str:
-        factor = "" if self.damping == 0 else f"e^{{{shown_latex(self.damping)}}}"
-        return (
-            rf"$\displaystyle L = {factor}\left[{shown_latex(self.T)}"
-            rf" - \left({shown_latex(self.V)}\right)\right]$"
-        )
+        damped = rf"e^{{{shown_latex(self.damping)}}} \left(T - V\right)"
+        names = {name: rf"\text{{{name}}}" for name in self.parts}
+        names |= {f"force on {q}": f"Q_{{{sp.latex(q)}}}" for q in self.forces}
+        names |= {"T": "T", "V": "V"}
+        lines = [f"{names[n]} &= {shown_latex(x)}" for n, x in self.parts.items()]
+        return aligned([f"L &= {'T - V' if self.damping == 0 else damped}", *lines])
 
     @property
     def undamped(self) -> Any:

@@ -151,7 +151,8 @@ def _quadratic(
             "the mass matrix is singular, so the momenta of "
             f"{', '.join(f'`{v.base}`' for v in momenta)} do not determine their "
             f"velocities: {sp.sstr(matrix)}. The Lagrangian is degenerate, or further "
-            "coordinates are coupled to these, whose momenta have to be given too."
+            "coordinates are coupled to these. Add a kinetic term, or give those as "
+            "well."
         )
     still = dict.fromkeys(momenta, sp.S.Zero)
     excess = [p - slopes[v].xreplace(still) for v, p in momenta.items()]

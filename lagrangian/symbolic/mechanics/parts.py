@@ -38,16 +38,17 @@ def check_parts(
         )
     if len(set(coordinates)) < len(coordinates):
         raise InvalidLagrangian(
-            f"`coordinates` names one twice: {_names(coordinates)}."
+            f"`coordinates` names one twice: {_names(coordinates)}. Name each one once."
         )
     if stray := [b for b in bases if b not in coordinates]:
         raise InvalidLagrangian(
-            f"`coordinates` leaves out {_names(stray)}, which `T` or `V` contains."
+            f"`coordinates` leaves out {_names(stray)}, which `T` or `V` contains. Add "
+            "it, or leave `coordinates` out."
         )
     if stray := [q for q in forces if q not in coordinates]:
         raise InvalidLagrangian(
             f"`forces` acts on {_names(stray)}, which is no coordinate here. The "
-            f"coordinates are {_names(coordinates)}."
+            f"coordinates are {_names(coordinates)}. Pass forces on these alone."
         )
     if high := [c for c in found if c.order > 1]:
         raise InvalidLagrangian(

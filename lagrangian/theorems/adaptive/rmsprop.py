@@ -65,7 +65,7 @@ def rmsprop_average(run: Run, law: Law) -> np.ndarray:
     if not run.rule.is_euclidean:
         raise LagrangianError(
             "the dictionary to RMSProp is for rules like `HeavyBall`, whose metric is "
-            f"Euclidean; this run has {run.rule}."
+            f"Euclidean; this run has {run.rule}. Train one by those."
         )
     record = run[law]
     square = record.quantity.astype(np.float64)

@@ -189,8 +189,8 @@ def _prove_of_subject(setting: Setting) -> Evidence:
     found = discover(model, loss, _some_rows(data, setting.seed), seed=setting.seed)
     if not found:
         raise LagrangianError(
-            "`discover` finds no exact symmetry of this loss, so it has no exact law:\n"
-            f"{found}"
+            "`discover` finds no exact symmetry of this loss, so it has no exact law. "
+            f"Pass a network with one, such as ReLU or BatchNorm give it:\n{found}"
         )
     claims, curves = [], []
     for name, rule in (("heavy ball", HEAVY_BALL), ("Adam", Adam(1e-3))):

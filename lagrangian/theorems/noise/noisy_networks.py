@@ -182,7 +182,9 @@ def relu_run(
     """
     blocks, rest = divmod(steps, parts * every)
     if rest:
-        raise ValueError(f"{steps} steps are no multiple of {parts} x {every}")
+        raise ValueError(
+            f"{steps} steps are no multiple of {parts} x {every}. Choose one."
+        )
     inputs, targets = relu_problem(seed)
     layers = layers or relu_start(seed, inputs.shape[1])
     with jax.enable_x64(True):

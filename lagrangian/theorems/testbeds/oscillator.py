@@ -39,7 +39,10 @@ def oscillator_of(law: Law) -> Oscillator:
         TypeError: the law is none.
     """
     if law.oscillator is None:
-        raise TypeError(f"the law of {law.symmetry!r} is no oscillator")
+        raise TypeError(
+            f"the law of {law.symmetry!r} is no oscillator. Pass a law whose charge is "
+            "the rate of a function of q."
+        )
     return law.oscillator
 
 

@@ -40,7 +40,7 @@ def test_the_report_prints_and_exports(observed):
     report = lg.check(run, laws)
     text = str(report)
     assert "conv1.kernel" in text and "symmetry absent" in text
-    assert report._repr_markdown_().count("|") > 20
+    assert report._repr_html_().count("<td") > 20
     rows = json.loads(report.to_json())
     assert rows[0]["block"] == "conv1.kernel" and rows[0]["units"] == 3
 

@@ -39,7 +39,7 @@ def test_it_is_verified(tmp_path):
     text = str(verification)
     assert text.count("fails, as it must") == 5 and "general linear" in text
     verification.figure().savefig(tmp_path / "figure.png")
-    assert "control" in verification._repr_markdown_()
+    assert "control" in verification.to_markdown()
 
 
 def test_a_wrong_law_is_refuted(monkeypatch):

@@ -22,6 +22,7 @@ from lagrangian.learning.rules.read.elements import Reading
 from lagrangian.learning.rules.read.kind import Covector, Kind
 from lagrangian.learning.rules.read.part import Part
 from lagrangian.learning.rules.rule import Rule
+from lagrangian.prompt import formula, words
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -44,13 +45,12 @@ class ReadRule(Rule):
     def __str__(self) -> str:
         return "\n".join(describe(self.reading, self.kinds))
 
-    def _repr_markdown_(self) -> str:
-        formulas = dict.fromkeys(
+    def _repr_html_(self) -> str:
+        energies = dict.fromkeys(
             kinetic_latex(part, kind)
             for _, part, kind in groups(self.reading, self.kinds)
         )
-        shown = [rf"$$ {formula} $$" for formula in formulas if formula]
-        return "\n\n".join([*shown, f"```text\n{self!s}\n```"])
+        return "\n".join([*(formula(e) for e in energies if e), words(str(self))])
 
     def __format__(self, specification: str) -> str:
         # In a sentence it is named, and not described.
@@ -113,5 +113,5 @@ class ReadRule(Rule):
     def _no(self, what: str) -> NoReturn:
         raise LagrangianError(
             f"{self!r} has no {what}: {self.unsolved}. Its discrete law is exact all "
-            "the same."
+            "the same; read that with `lg.check`."
         )

@@ -117,7 +117,8 @@ def _trace(transformation: Any, parameters: Any) -> Traced:
                 raise
     if jax.tree.structure(moved) != jax.tree.structure(q):
         raise LagrangianError(
-            "`tx` returns updates of another structure than the parameters."
+            "`tx` returns updates of another structure than the parameters. Make its "
+            "`update` return a tree like that of the gradients."
         )
     if _forms(after) != _forms(state):
         raise LagrangianError(

@@ -85,7 +85,7 @@ def test_kinetic_energies_by_legendre(tx, energy):
     rule = lg.rule(tx)
     assert rule.kind.name == "convex" and rule.kind.rate == sp.Rational(1, 10)
     assert legendre(rule.kind) == energy
-    assert "T = " in str(rule) and "$$ T = " in rule._repr_markdown_()
+    assert "T = " in str(rule) and "$$ T = " in rule._repr_html_()
 
 
 @pytest.mark.parametrize(
