@@ -70,6 +70,9 @@ from .learning.gradient_noise import (
     GradientNoise as GradientNoise,
     gradient_noise as gradient_noise,
 )
+from .learning.input_group import (
+    InputGroup as InputGroup,
+)
 from .learning.linear_path import (
     LinearPath as LinearPath,
     linear_path as linear_path,

@@ -113,12 +113,12 @@ def _kernels(seed: int, quick: bool) -> Iterator[Claim | Panel]:
     told: dict[str, list[float]] = {name: [] for name in groups}
     found: dict[str, list[float]] = {name: [] for name in groups}
     paper: dict[str, list[float]] = {name: [] for name in groups}
-    for name, (action, representations) in groups.items():
-        worst, y = 0.0, labels(len(action))
+    for name, (group, representations) in groups.items():
+        worst, y = 0.0, labels(len(group))
         for i, j in pairs:
-            gram = tangent(two_orbits(images[i], images[j], action))
+            gram = tangent(two_orbits(images[i], images[j], group.permutations))
             both, each = closed(gram, representations), direct(gram, y)
-            worst = max(worst, np.abs(each - np.repeat(both, len(action))).max())
+            worst = max(worst, np.abs(each - np.repeat(both, len(group))).max())
             told[name].append(both[0])
             found[name].append(each[0])
             paper[name].append(interleaved(gram))
@@ -157,7 +157,7 @@ def _broken(images: np.ndarray, generator: np.random.Generator) -> Iterator[Clai
     y = labels(8)
     mixed = y.copy()
     mixed[[1, 10]] *= -1
-    right = tangent(two_orbits(images[0], images[1], rolls(8)))
+    right = tangent(two_orbits(images[0], images[1], rolls(8).permutations))
     cases = {
         "pixels shuffled at random": (
             tangent(two_orbits(images[0], images[1], shuffles)),
@@ -193,9 +193,9 @@ def _circles() -> Iterator[Claim | Panel]:
 
 
 def _networks(seed: int, quick: bool) -> Iterator[Claim | Panel]:
-    images, action, y = digits(), rolls(8), labels(8)
-    points = two_orbits(images[0], images[1], action)
-    tied, free = (start(seed, action, FILTERS, tied=t) for t in (True, False))
+    images, group, y = digits(), rolls(8), labels(8)
+    points = two_orbits(images[0], images[1], group.permutations)
+    tied, free = (start(seed, group, FILTERS, tied=t) for t in (True, False))
     grams = kernel(tied, points), kernel(free, points)
     for gram, control in zip(grams, (False, True), strict=True):
         both = np.repeat(closed(gram, cyclic(8)), 8)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lagrangian.learning.input_group import InputGroup
+
 #: For each irreducible representation its matrices; shape (elements, d, d).
 Representations = Sequence[np.ndarray]
-#: A permutation of the pixels for each element of a group; shape (elements, 64).
-Action = np.ndarray
 
 
 def digits() -> np.ndarray:
@@ -19,18 +19,18 @@ def digits() -> np.ndarray:
     return datasets.load_digits().data / 16.0
 
 
-def rolls(elements: int) -> Action:
+def rolls(elements: int) -> InputGroup:
     """The cyclic group that rolls the columns by multiples of 8/`elements`."""
-    pixels = np.arange(64).reshape(8, 8)
     by = 8 // elements
-    return np.stack([np.roll(pixels, by * k, axis=1).ravel() for k in range(elements)])
+    return InputGroup.generated(lambda x: np.roll(x, by, axis=1), shape=(8, 8))
 
 
-def square() -> Action:
+def square() -> InputGroup:
     """The group D4 of the image's turns t^k, and of t^k after a reflection."""
     pixels = np.arange(64).reshape(8, 8)
     turns = [np.rot90(pixels, k).ravel() for k in range(4)]
-    return np.stack([*turns, *(turn[pixels.T.ravel()] for turn in turns)])
+    both = np.stack([*turns, *(turn[pixels.T.ravel()] for turn in turns)])
+    return InputGroup(both, (8, 8))
 
 
 def cyclic(elements: int) -> Representations:
@@ -54,9 +54,13 @@ def dihedral() -> Representations:
     return [*lines, np.array([power(turn, k) @ power(flip, f) for k, f in places])]
 
 
-def two_orbits(first: np.ndarray, second: np.ndarray, action: Action) -> np.ndarray:
-    """Both images in all their copies, the first one's before; shape (2 |G|, 64)."""
-    return np.vstack([first[action], second[action]])
+def two_orbits(first: np.ndarray, second: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Both images in all their copies, the first one's before; shape (2 moves, 64).
+
+    Args:
+        moves: permutations of the pixels, shape (moves, 64); those of a group, or not.
+    """
+    return np.vstack([first[moves], second[moves]])
 
 
 def tangent(points: np.ndarray) -> np.ndarray:

@@ -14,22 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian.learning.input_group import InputGroup
 from lagrangian.learning.tangent_kernel import tangent_kernel
 
 Weights = dict[str, Any]
 
 
-def start(seed: int, group: np.ndarray, filters: int, *, tied: bool = True) -> Weights:
-    """`filters` filters of 64 pixels in all their copies; or as many free units.
-
-    Args:
-        group: a permutation of the pixels for each element; shape (elements, 64).
-    """
+def start(seed: int, group: InputGroup, filters: int, *, tied: bool = True) -> Weights:
+    """`filters` filters of 64 pixels in all their copies; or as many free units."""
     generator = np.random.default_rng([seed, 7])
-    units, size = filters * len(group), group.shape[1]
+    units, size = filters * len(group), group.permutations.shape[1]
     if tied:
         drawn = generator.normal(size=(filters, size))
-        weights = drawn[:, group].reshape(units, size)
+        weights = drawn[:, group.permutations].reshape(units, size)
         biases = np.repeat(generator.normal(size=filters), len(group))
     else:
         weights = generator.normal(size=(units, size))
