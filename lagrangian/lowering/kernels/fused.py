@@ -13,6 +13,11 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from lagrangian.lowering.platform import on_cpu
 
+#: Constants with more entries are handed to a kernel as data. Inside of it, tables of
+#: some thousands of places end the process, in a check of XLA's compiler; and so do
+#: small ones from outside, in the derivative of a kernel.
+LARGE_CONSTANT = 256
+
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` as a single kernel on the CPU; unchanged elsewhere.
@@ -34,12 +39,18 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
         # Traced outside of the mark, so that functions inside do not get it as well and
         # become calls.
         program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        # A large constant that is handed to a kernel as such breaks XLA's compiler.
-        held = jax.lax.optimization_barrier([jnp.asarray(c) for c in program.consts])
+        large = [np.size(c) > LARGE_CONSTANT for c in program.consts]
+        held = [c for c, out in zip(program.consts, large, strict=True) if out]
+        held = jax.lax.optimization_barrier([jnp.asarray(c) for c in held])
 
         @jax.jit
         def kernel(held: Any, *arguments: Any) -> Any:
-            return jaxpr_as_fun(ClosedJaxpr(program.jaxpr, held))(*arguments)
+            from_outside = iter(held)
+            consts = [
+                next(from_outside) if out else c
+                for c, out in zip(program.consts, large, strict=True)
+            ]
+            return jaxpr_as_fun(ClosedJaxpr(program.jaxpr, consts))(*arguments)
 
         with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
             results = kernel(held, *jax.tree.leaves(arguments))
