@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 import sympy as sp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lagrangian as lg
@@ -65,9 +65,12 @@ def difference(read, known, read_values, known_values):
 def without_idle_parts(known):
     """The same rule written by what it does: without momentum, two options are idle.
 
-    Decay is decoupled all the same where the gradient is dampened.
+    Decay is decoupled all the same where the gradient is dampened. Lion's average is
+    idle where its step is the sign of the gradient alone.
     """
-    if known.momentum:
+    if isinstance(known, lg.Lion) and known.b1 == 0:
+        return lg.Lion(known.learning_rate, 0.0, 0.0, weight_decay=known.weight_decay)
+    if not isinstance(known, lg.HeavyBall) or known.momentum:
         return known
     eta, decay = known.learning_rate, known.weight_decay
     decoupled = known.decoupled and known.dampening != 0
@@ -125,9 +128,10 @@ def test_their_modified_flows(known):
 
 
 @settings(max_examples=8, deadline=None)
+@example(known=lg.Lion(1e-3, b1=0.0, b2=0.01))
 @given(known=adaptive_rules())
 def test_adaptive_rules(known):
-    read = lg.rule(known.optax())
+    read, known = lg.rule(known.optax()), without_idle_parts(known)
     assert not read.is_euclidean and read.rate(3) == known.rate(3)
     assert read.parameters() == pytest.approx(known.parameters(), rel=1e-14)
     assert read.memory == known.memory and read.gain == pytest.approx(known.gain)
