@@ -103,6 +103,9 @@ class Row(AtPrompt):
 class Report(AtPrompt):
     """The rows of a check; prints as a table.
 
+    Attributes:
+        rows: one for each law; `report[0]` is the first of them.
+
     >>> import lagrangian as lg
     >>> import numpy as np
     >>> data = np.random.default_rng(0).normal(size=(32, 3))

@@ -107,6 +107,10 @@ ones = ConstantBlock("1")
 def blocks(names: str, **keywords: Any) -> Any:
     """Blocks from names separated by spaces or commas; one name gives one block.
 
+    Args:
+        names: dotted paths of parameters, such as "dense.kernel dense.bias".
+        keywords: as `lg.Block` takes them, `unit_axis` among them; for all.
+
     >>> import lagrangian as lg
     >>> w, b = lg.blocks("dense.kernel dense.bias", unit_axis=-1)
     >>> w, b.dot

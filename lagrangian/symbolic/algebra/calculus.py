@@ -210,6 +210,9 @@ def _release(free: Any, bound: Any) -> Any:
 def total_derivative(expression: Expression) -> Any:
     """d/dt along any path: every coordinate moves with its own `dot`, and time runs.
 
+    Args:
+        expression: in coordinates and their derivatives, blocks, and `lg.time`.
+
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
     >>> lg.total_derivative(x**2 * lg.time)

@@ -27,6 +27,9 @@ class Inner(BlockExpression):
     transposition and elementwise factors are pooled, so that equal inner products are
     equal expressions.
 
+    Args:
+        left, right: blocks, or expressions of them, of one shape.
+
     >>> from lagrangian.symbolic.algebra.blocks import blocks
     >>> w, v = blocks("w v")
     >>> Inner(2*w + v, w)

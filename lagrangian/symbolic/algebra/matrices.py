@@ -45,6 +45,9 @@ class Transposed(BlockExpression):
 def matmul(*factors: Any) -> Any:
     """The matrix product of blocks, multiplied out over sums and scalar factors.
 
+    Args:
+        factors: from left to right: blocks, or expressions of them.
+
     >>> from lagrangian.symbolic.algebra.blocks import blocks
     >>> u, v = blocks("u v")
     >>> matmul(2*u + v, transpose(u))
@@ -77,6 +80,9 @@ def matmul(*factors: Any) -> Any:
 
 def transpose(block: Expression) -> Any:
     """The transpose of a block, moved inwards to its factors.
+
+    Args:
+        block: a block, or an expression of blocks.
 
     >>> import lagrangian as lg
     >>> a, b = lg.blocks("a b")

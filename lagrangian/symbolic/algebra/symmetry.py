@@ -153,6 +153,10 @@ class Rotation(Symmetry):
 
     `Rotation(x, y)` moves x by -y and y by x; its charge is x p_y - y p_x.
 
+    Args:
+        first: a coordinate; or a block, or its path.
+        second: another coordinate; or a `LinearMap` of parity -1.
+
     >>> import lagrangian as lg
     >>> x, y = lg.coordinates("x y")
     >>> lg.Rotation(x, y).xi

@@ -29,6 +29,10 @@ from lagrangian.symbolic.laws.discrete import learning_rate
 class Average:
     """An average over the past: a_{k+1} = decay a_k + (1 - decay) source(q_k).
 
+    Attributes:
+        decay: its share of the old value in the new one, between 0 and 1.
+        source: what is averaged, of the blocks or coordinates.
+
     >>> import lagrangian as lg
     >>> averages = lg.Adam(1e-3).recursion().averages
     >>> len(averages)
@@ -111,6 +115,10 @@ class Recursion:
 @dataclass(frozen=True, repr=False)
 class ModifiedFlow(AtPrompt):
     """The modified vector field: `terms[n][q]` is the coefficient of eta^n.
+
+    Attributes:
+        terms: for each order n, by coordinate or block, an expression.
+        step_size: the symbol eta.
 
     >>> import lagrangian as lg
     >>> flow = lg.modified_flow(lg.HeavyBall(0.1), order=1)

@@ -39,6 +39,10 @@ ROLES = ("trace", "gradient", "next", "next trace", "update")
 def role(block: Block, name: str) -> Block:
     """The symbol of one of the `ROLES` of a block, with its unit axis.
 
+    Args:
+        block: whose.
+        name: "gradient", "update", "trace", "next" or "next trace".
+
     >>> import lagrangian as lg
     >>> w = lg.Block("w")
     >>> lg.role(w, "update")

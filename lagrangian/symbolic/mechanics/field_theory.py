@@ -35,6 +35,10 @@ class FieldTheory(AtPrompt, ByContent):
     independently, so that psi gives the equation of its conjugate. Parameters count as
     real.
 
+    Args:
+        density: in fields of `lg.fields`, their first derivatives `phi.d("t")`, and
+            the variables.
+
     Raises:
         InvalidLagrangian: no field, fields over different variables, a derivative
             above the first, a symbol that has the name of a variable and is not it, or

@@ -152,6 +152,9 @@ def legendre_transform(lagrangian: Lagrangian) -> Hamiltonian:
 def cyclic(lagrangian: Lagrangian) -> list[Any]:
     """The coordinates that T and V do not contain, only their velocities.
 
+    Args:
+        lagrangian: of scalar coordinates or blocks.
+
     >>> import lagrangian as lg
     >>> r, phi = lg.coordinates("r phi")
     >>> lg.cyclic(lg.Lagrangian((r.dot**2 + r**2 * phi.dot**2) / 2, -1 / r))

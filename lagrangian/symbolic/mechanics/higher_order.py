@@ -23,6 +23,9 @@ from lagrangian.symbolic.exact.equations import reduced, solved
 class HigherOrderLagrangian(AtPrompt, ByContent):
     """L(q, qdot, qddot, ..., t) of scalar coordinates, of any order.
 
+    Args:
+        expression: L, in coordinates and their derivatives `x.ddot.dot`, and `lg.time`.
+
     Raises:
         InvalidLagrangian: no coordinate, one of which L contains no derivative, text,
             or a symbol that has the name of a coordinate or of time and is not it.
