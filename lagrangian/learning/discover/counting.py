@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
-from lagrangian.learning.discover.missed import AffineField, missed
+from lagrangian.learning.discover.missed import AffineField, missed, spanned
 from lagrangian.learning.discover.pairings import widest_gap
 from lagrangian.learning.discover.probe import Probe
 
@@ -244,13 +244,8 @@ def written(
     if not count.missing:
         return count
     theta, _ = next(probe.draws(1, seed))
-    known = [
-        _flat(field, theta, list(theta), quiet)
-        for field in elements(generators, theta, seed)
-    ]
-    total = sum(array.size for array in theta.values())
-    rows = np.array(known).reshape(len(known), total)
-    fields = missed(probe, count.arrays, rows, theta, count.missing, seed)
+    known = _directions(generators, theta, quiet, seed)
+    fields = missed(probe, count.arrays, known, theta, count.missing, seed)
     return replace(count, fields=fields)
 
 
@@ -280,9 +275,8 @@ def _census_at(
     count = sum(g.count for g in generators)
     if count > MOST_GENERATORS:
         return Count(None, why=f"more than {MOST_GENERATORS} generators were found")
-    fields = elements(generators, theta, seed)
-    known = [_flat(f, theta, list(theta), quiet)[loud] for f in fields]
-    rest = _beyond(null, np.array(known).reshape(count, len(vectors)))
+    known = _directions(generators, theta, quiet, seed)[:, loud]
+    rest = _beyond(null, known)
     owners = np.repeat(list(theta), [a.size for a in theta.values()])[loud]
     shares = {path: float((rest[:, owners == path] ** 2).sum()) for path in theta}
     arrays = sorted(shares, key=lambda path: -shares[path])
@@ -290,11 +284,18 @@ def _census_at(
     return Count(len(null), len(null) - len(rest), where)
 
 
+def _directions(
+    generators: Sequence[Generator], theta: Arrays, quiet: Arrays, seed: int
+) -> np.ndarray:
+    """Random elements of the families at `theta`, as rows over all parameters."""
+    fields = elements(generators, theta, seed)
+    rows = [_flat(field, theta, list(theta), quiet) for field in fields]
+    return np.array(rows).reshape(len(rows), sum(a.size for a in theta.values()))
+
+
 def _beyond(null: np.ndarray, known: np.ndarray) -> np.ndarray:
     """A basis of those directions in `null` that `known` ones do not span."""
-    sizes = np.linalg.norm(known, axis=1, keepdims=True)
-    _, values, span = np.linalg.svd(known / np.where(sizes > 0, sizes, 1.0))
-    span = span[: (values > RANK).sum()]
+    span = spanned(known, RANK)
     if not len(span) or not len(null):
         return null
     # Cosines between both: 1 for what is in both, an epsilon of a normalisation apart.

@@ -132,7 +132,12 @@ class AffineSymmetry(Symmetry):
 
 
 def missed(
-    probe: Probe, paths: Sequence[str], known: Any, theta: Arrays, count: int, seed: int
+    probe: Probe,
+    paths: Sequence[str],
+    known: np.ndarray,
+    theta: Arrays,
+    count: int,
+    seed: int,
 ) -> tuple[AffineField, ...] | None:
     """Affine fields of some arrays beyond the known ones, the sparsest first.
 
@@ -154,7 +159,7 @@ def missed(
     if not len(basis):
         return ()
     found: list[AffineField] = []
-    held = _orthonormal(np.asarray(known))
+    held = spanned(known, SMALL)
     is_linear = np.tile(np.arange(size + 1) < size, size)
     # A shift is simpler than the same shift times an entry.
     candidates = [
@@ -268,12 +273,13 @@ def _positions(theta: Arrays, arrays: Arrays) -> np.ndarray:
     return np.concatenate([np.r_[places[path]] for path in arrays])
 
 
-def _orthonormal(rows: np.ndarray) -> np.ndarray:
+def spanned(rows: np.ndarray, least: float) -> np.ndarray:
+    """Orthonormal rows of what rows span, by singular values above `least`."""
     sizes = np.linalg.norm(rows, axis=1, keepdims=True)
     _, values, span = np.linalg.svd(
         rows / np.where(sizes > 0, sizes, 1.0), full_matrices=False
     )
-    return span[values > SMALL]
+    return span[values > least]
 
 
 def _names(arrays: Arrays) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -67,15 +67,7 @@ def combination(coefficients: Mapping[str, Any]) -> str:
     >>> combination({"x''": 1, "x'": 0.0, "x": k + l})
     "x'' + (k + l)*x"
     """
-    terms = []
-    for name, coefficient in coefficients.items():
-        coefficient = sp.sympify(coefficient)
-        text = shown(coefficient)
-        if coefficient.is_Add:
-            text = f"({text})"
-        if not coefficient.is_zero:
-            terms.append(name if (coefficient - 1).is_zero else f"{text}*{name}")
-    return " + ".join(terms) or "0"
+    return _combined(coefficients, shown, "({})", "{}*{}")
 
 
 def rows(parts: Mapping[str, Any]) -> list[str]:
@@ -112,14 +104,24 @@ def combination_latex(coefficients: Mapping[str, Any]) -> str:
     >>> combination_latex({r"\\ddot x": 1, r"\\dot x": 0.0, "x": k + l})
     '\\\\ddot x + \\\\left(k + l\\\\right)\\\\,x'
     """
+    return _combined(coefficients, shown_latex, r"\left({}\right)", r"{}\,{}")
+
+
+def _combined(
+    coefficients: Mapping[str, Any],
+    written: Callable[[Any], str],
+    brackets: str,
+    product: str,
+) -> str:
     terms = []
     for name, coefficient in coefficients.items():
         coefficient = sp.sympify(coefficient)
-        text = shown_latex(coefficient)
+        text = written(coefficient)
         if coefficient.is_Add:
-            text = rf"\left({text}\right)"
+            text = brackets.format(text)
         if not coefficient.is_zero:
-            terms.append(name if (coefficient - 1).is_zero else rf"{text}\,{name}")
+            is_one = (coefficient - 1).is_zero
+            terms.append(name if is_one else product.format(text, name))
     return " + ".join(terms) or "0"
 
 
