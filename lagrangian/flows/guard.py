@@ -23,7 +23,9 @@ from lagrangian.flows.structure import Structure, kept
 from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.symmetry import TimeTranslation
+from lagrangian.symbolic.exact.boundary import KINKED
 from lagrangian.symbolic.laws.noether import Law, noether
+from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
 #: A balance may be off by so many errors of one step, and by one more for each step.
 _ERRORS = 100
@@ -198,8 +200,7 @@ def guard_of(structure: Structure, laws: tuple[Law, ...]) -> Guard:
         LagrangianError: something that is no law, or one of another system.
     """
     lagrangian = structure.lagrangian
-    energy = noether(lagrangian, TimeTranslation())
-    balances = [Balance("energy", energy.charge, energy.rate)]
+    balances = [_energy(lagrangian)]
     for written in laws:
         if not isinstance(written, Law):
             raise LagrangianError(
@@ -216,6 +217,37 @@ def guard_of(structure: Structure, laws: tuple[Law, ...]) -> Guard:
         name = f"charge of {law.symmetry!r}"
         balances.append(Balance(name, law.charge, law.rate))
     return Guard(structure, balances, laws)
+
+
+def _energy(lagrangian: Any) -> Balance:
+    """The energy and how it changes.
+
+    A potential that jumps at some time changes it by a jump, of which no rate tells: it
+    is left out of the energy, and does its work as a force. What jumps in the kinetic
+    energy or in a damping leaves no balance to look at.
+    """
+    jumping = [U for U in sp.Add.make_args(lagrangian.V) if _jumps_in_time(U)]
+    others = sp.Tuple(lagrangian.T, lagrangian.damping)
+    if _jumps_in_time(others) or (jumping and lagrangian.has_blocks):
+        return Balance("energy", sp.S.Zero, sp.S.Zero)
+    if jumping:
+        pushed, coordinates = sp.Add(*jumping), lagrangian.coordinates
+        given = lagrangian.forces
+        lagrangian = Lagrangian(
+            lagrangian.T,
+            lagrangian.V - pushed,
+            damping=lagrangian.damping,
+            forces={q: given.get(q, sp.S.Zero) - pushed.diff(q) for q in coordinates},
+            dissipation=lagrangian.dissipation,
+            constraints=lagrangian.constraints.expressions,
+            coordinates=coordinates,
+        )
+    law = noether(lagrangian, TimeTranslation())
+    return Balance("energy", law.charge, law.rate)
+
+
+def _jumps_in_time(expression: Any) -> bool:
+    return any(f.has(time) for f in expression.atoms(*KINKED))
 
 
 def _nudged(x: Any) -> Any:

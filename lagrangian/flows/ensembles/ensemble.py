@@ -24,6 +24,7 @@ from lagrangian.flows.ensembles.streamed import Streamed, bytes_of_chunk
 from lagrangian.flows.guard import Guard, Seen
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
+    HELD,
     RUNNING,
     STUCK,
     TOO_MANY_STEPS,
@@ -59,6 +60,7 @@ BROKEN = 4
 _REASONS = {
     STUCK: "the step became too small, or the state was not finite",
     TOO_MANY_STEPS: "`max_steps` did not reach the end",
+    HELD: "a force that jumps, as dry friction does, holds the motion",
     BROKEN: "the energy, or a charge, did not keep its balance",
 }
 

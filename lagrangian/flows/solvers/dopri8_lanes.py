@@ -22,6 +22,8 @@ from lagrangian.lowering.kernels.fused import largest, smallest, total
 
 #: Why a member stopped, by its status.
 DONE, RUNNING, STUCK, TOO_MANY_STEPS = range(4)
+#: Behind what ensembles add.
+HELD = 5
 
 _TABLEAU = diffrax.Dopri8.tableau
 _STAGES = len(_TABLEAU.b_sol) - 1  # the last stage is that of the next step
@@ -34,6 +36,15 @@ _LONGEST = 1 / 32
 #: The estimate is the error of a method of lower order, and may be so many `tol`.
 _ESTIMATE = 2.0
 
+#: Steps of so many roundings of the time are the shortest, and a force that jumps is
+#: crossed by one of them. So many in a row, without one longer by the factor behind
+#: them, are no crossing: the force jumps back and forth, and holds the motion.
+_SHORTEST, _CROSSINGS, _LEFT = 4 * np.finfo(float).eps, 100, 1e6
+#: By what share of the largest velocity so far such a step may change it, or by `tol`,
+#: if that is more; or the velocity is so small a share of the change. In between lie
+#: singularities.
+_JUMP, _FROM_REST = 1e-9, 1e-6
+
 #: (y, t) to dy/dt, where y is (q, v, integrals) with the lanes as the last axis.
 Field = Callable[[Any, Any], Any]
 
@@ -42,7 +53,9 @@ class Lanes(NamedTuple):
     """What each lane holds; arrays end in the axis of lanes.
 
     `member` is its member, `written` how many outputs that has, `step` the length of
-    the next step and `steps` how many were tried.
+    the next step and `steps` how many were tried. `most` are the largest sizes that the
+    velocities have had but for jumps, shape (coordinates, lanes), and `crossed` how
+    many of the shortest steps were taken in a row.
     """
 
     t: Any
@@ -53,6 +66,8 @@ class Lanes(NamedTuple):
     steps: Any
     member: Any
     written: Any
+    most: Any
+    crossed: Any
 
 
 class Bounds(NamedTuple):
@@ -129,8 +144,9 @@ def integrate_lanes(
         y, slope = y0[:, held], slope0[:, held]
         t = jnp.full(member.shape, times[0])
         step = _first_step(y, slope, len(noise), bounds)
-        zero = jnp.zeros(member.shape, int)
-        return Lanes(t, y, slope, noise[:, held], step, zero, member, zero + 1)
+        n, zero = len(noise), jnp.zeros(member.shape, int)
+        noisy, most = noise[:, held], jnp.abs(y[n : 2 * n])
+        return Lanes(t, y, slope, noisy, step, zero, member, zero + 1, most, zero)
 
     def unfinished(carry: Any) -> Any:
         state, _, _ = carry
@@ -147,6 +163,7 @@ def integrate_lanes(
         status = jnp.where(state.steps >= max_steps, TOO_MANY_STEPS, status)
         status = jnp.where(written == count, DONE, status)
         status = jnp.where(healthy, status, STUCK)
+        status = jnp.where(state.crossed < _CROSSINGS, status, HELD)
         ended = (status != RUNNING) & (state.member < active)
         stored = at_target & (state.member < active)
 
@@ -239,19 +256,23 @@ def _attempt(
     unrolled: bool,
 ) -> tuple[Lanes, Any]:
     """One step of every lane, kept where its error allows; and who is at its target."""
+    shortest = _SHORTEST * jnp.abs(state.t)
     step = jnp.minimum(state.step, bounds.longest)
+    short = jnp.minimum(step, target - state.t) <= shortest
     last = state.t + step * (1 + 1e-10) >= target
     h = jnp.where(last, target - state.t, step)
     stages = _stages_unrolled if unrolled else _stages_looped
     change, slope, missed = stages(field, state, h)
     y = state.y + h * change
     error = _error(state, y, slope, missed, h, bounds)
-    accepted = error <= 1
+    crosses = (error > 1) & short & _jumps(state, slope, h, bounds)
+    accepted = (error <= 1) | crosses
     # error^(-1/8), at the price of three square roots.
     root = jnp.sqrt(jnp.sqrt(jnp.sqrt(jnp.where(jnp.isfinite(error), error, 1e16))))
-    factor = jnp.clip(0.9 / root, 0.1, 6.0)
+    factor = jnp.where(crosses, 6.0, jnp.clip(0.9 / root, 0.1, 6.0))
     # A step that was cut short at an output time says little about the next one.
     step = jnp.where(accepted & last, jnp.maximum(step, h * factor), h * factor)
+    step = jnp.where(short & ~accepted, jnp.nan, jnp.maximum(step, shortest))
 
     def kept(new: Any, old: Any) -> Any:
         return jnp.where(accepted, new, old)
@@ -260,7 +281,14 @@ def _attempt(
     y, slope = kept(y, state.y), kept(slope, state.slope)
     if settle is not None:
         y = settle(y, t)
-    state = state._replace(t=t, y=y, slope=slope, step=step, steps=state.steps + 1)
+    crossed = jnp.where(accepted & (h > _LEFT * shortest), 0, state.crossed + crosses)
+    n, steps = len(state.most), state.steps + 1
+    # From rest, not those that the jump itself makes.
+    seen = jnp.where(accepted & (h > _LEFT * shortest), jnp.abs(y[n : 2 * n]), 0.0)
+    most = jnp.maximum(state.most, seen)
+    state = state._replace(
+        t=t, y=y, slope=slope, step=step, steps=steps, most=most, crossed=crossed
+    )
     return state, accepted & last
 
 
@@ -282,6 +310,21 @@ def _error(
     floor = jnp.concatenate([bounds.floor + h * unknown, bounds.floor / h + unknown])
     allowed = jnp.maximum(_ESTIMATE * bounds.tol * size, floor)
     return largest(jnp.abs(h * missed[: 2 * n]) / (allowed + NOTHING))
+
+
+def _jumps(state: Lanes, slope: Any, h: Any, bounds: Bounds) -> Any:
+    """Whether all that is wrong with the shortest steps is a force that jumps.
+
+    Where it jumps as a velocity changes its sign, or at rest, the error is the same
+    share of that velocity for all steps, however short; but what a step changes is
+    nothing beside the velocities that there were before. Next to a singularity it is
+    about as large as they are, once its error is not small.
+    """
+    n = state.noise.shape[0]
+    change = h * jnp.maximum(jnp.abs(state.slope), jnp.abs(slope))[n : 2 * n]
+    share = jnp.maximum(_JUMP, bounds.tol)
+    jumps = (change <= share * state.most) | (state.most <= _FROM_REST * change)
+    return smallest(jnp.where(jumps, 1.0, 0.0)) > 0
 
 
 def _stages_looped(field: Field, state: Lanes, h: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from lagrangian.flows.arguments import Array
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
+    HELD,
     TOO_MANY_STEPS,
     Bounds,
     Results,
@@ -18,6 +19,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
 )
 from lagrangian.flows.solvers.lanes import field_in_lanes, noise_in_lanes
 from lagrangian.flows.solvers.solver import (
+    HELD_STILL,
     NOT_FINITE,
     OUT_OF_STEPS,
     Demands,
@@ -27,13 +29,16 @@ from lagrangian.flows.solvers.solver import (
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 
+#: What to say of how a path ended, if it is not for a state that is not finite.
+_STOPPED = {DONE: "", HELD: HELD_STILL, TOO_MANY_STEPS: OUT_OF_STEPS}
+
 
 @dataclass(frozen=True)
 class DormandPrince:
     """Dormand and Prince's method of order 8, for scalar coordinates.
 
     What `integrate` takes where equations have no Taylor series: it needs their values
-    only, and shortens its steps to pass over kinks.
+    only, and shortens its steps to pass over kinks and jumps.
     """
 
     adaptive: ClassVar[bool] = True
@@ -54,12 +59,7 @@ class DormandPrince:
         results = run(_one_lane, (demands.rates,), flow, *arguments)
         n = len(floor)
         rows = np.asarray(results.y)[:, :, 0]
-        status = int(results.status[0])
-        stopped = (
-            ""
-            if status == DONE
-            else (OUT_OF_STEPS if status == TOO_MANY_STEPS else NOT_FINITE)
-        )
+        stopped = _STOPPED.get(int(results.status[0]), NOT_FINITE)
         parts = rows[:, :n], rows[:, n : 2 * n], rows[:, 2 * n :]
         return reached(times, *parts, int(results.steps[0]), stopped)
 

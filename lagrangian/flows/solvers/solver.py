@@ -78,6 +78,11 @@ NOTHING = 1e-290
 #: Why a solver stopped.
 OUT_OF_STEPS = "`max_steps` are used up; raise it, or loosen `tol`"
 NOT_FINITE = "the state stops being finite; look for a singularity there"
+HELD_STILL = (
+    "a force jumps back and forth there, as dry friction that holds a body does, or "
+    "one that is singular. End before that, or write a steep smooth function for a "
+    "jump, such as `tanh(1000*v)` for the sign of v"
+)
 
 #: A step of diffrax's solvers on scalar coordinates is at most this share of the whole
 #: time, unless told otherwise: it would step over what is much shorter.

@@ -84,7 +84,7 @@ def test_a_step_has_order_eight(stages):
             h = jnp.full(1, 6 / count)
             y, field = jnp.array([[1.0], [0.0]]), field_in_lanes(flow, ())
             for _ in range(count):
-                state = Lanes(0 * h, y, field(y, h), *[None] * 5)
+                state = Lanes(0 * h, y, field(y, h), *[None] * 7)
                 y = y + h * stages(field, state, h)[0]
             errors.append(abs(float(y[0, 0]) - np.cos(6)))
     slope = np.polyfit(np.log(counts), np.log(errors), 1)[0]
