@@ -26,10 +26,10 @@ _REMEMBERED = 1 << 14
 
 def product(factors: Iterable[Any]) -> Any:
     """`sp.Mul(*factors)`, for SymPy expressions."""
-    factors = list(factors)
+    factors = tuple(factors)
     coefficient: Any = sp.S.One
     powers: dict[Any, int] = {}
-    pending = factors.copy()
+    pending = list(factors)
     for factor in pending:
         if factor.is_Mul:
             pending += factor.args
@@ -41,7 +41,7 @@ def product(factors: Iterable[Any]) -> Any:
             powers[base] = powers.get(base, 0) + exponent
         else:
             return sp.Mul(*factors)
-    if coefficient.is_zero:
+    if not coefficient:
         return sp.Mul(*factors)
     nodes = []
     for base, exponent in powers.items():
@@ -64,11 +64,11 @@ def product(factors: Iterable[Any]) -> Any:
 
 def total(terms: Iterable[Any]) -> Any:
     """`sp.Add(*terms)`, for SymPy expressions."""
-    terms = list(terms)
+    terms = tuple(terms)
     constant: Any = sp.S.Zero
     # By what remains of a term without its number: its own form, while it is alone.
     found: dict[Any, tuple[Any, Any]] = {}
-    pending = terms.copy()
+    pending = list(terms)
     for term in pending:
         coefficient, rest = sp.S.One, term
         if term.is_Add:
@@ -93,7 +93,7 @@ def total(terms: Iterable[Any]) -> Any:
     for rest, (coefficient, alone) in found.items():
         if alone is not None:
             nodes.append(alone)
-        elif not coefficient.is_zero:
+        elif coefficient:
             factors = rest if isinstance(rest, tuple) else (rest,)
             if coefficient is not sp.S.One:
                 factors = (coefficient, *factors)

@@ -15,6 +15,7 @@ from sympy.core.function import ArgumentIndexError
 
 from lagrangian.symbolic.algebra.canonical import product, total
 from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.expressions import distinct_nodes
 
 #: Factors that nobody has multiplied.
 Term: TypeAlias = tuple[Any, ...]
@@ -144,7 +145,7 @@ def nested_sums(expression: Any) -> dict[Any, tuple[Any, ...]]:
     """
     largest: dict[Any, Any] = {}
     nested = {}
-    sums = [node for node in _nodes(expression) if node.is_Add]
+    sums = [node for node in distinct_nodes(expression) if node.is_Add]
     for node in sorted(sums, key=lambda node: len(node.args)):
         inside = dict.fromkeys(largest[a] for a in node.args if a in largest)
         inside = [s for s in inside if set(s.args) < set(node.args)]
@@ -154,16 +155,6 @@ def nested_sums(expression: Any) -> dict[Any, tuple[Any, ...]]:
             nested[node] = (most, *(a for a in node.args if a not in held))
         largest |= dict.fromkeys(node.args, node)
     return nested
-
-
-def _nodes(expression: Any) -> list[Any]:
-    """The distinct nodes."""
-    found, pending = {expression: None}, [expression]
-    while pending:
-        new = [a for a in pending.pop().args if a not in found]
-        found |= dict.fromkeys(new)
-        pending += new
-    return list(found)
 
 
 def _has_rule(node: Any) -> bool:
