@@ -45,7 +45,9 @@ class Graph:
         self._known_slopes: dict[Any, Term] = {}
         self._known_sums: dict[Term, Any] = {}
 
-    def partials(self, expression: Any, symbols: Iterable[Any]) -> dict[Any, list[Term]]:
+    def partials(
+        self, expression: Any, symbols: Iterable[Any]
+    ) -> dict[Any, list[Term]]:
         """As the function of this name, of an expression on this graph, or another."""
         symbols = list(symbols)
         wanted = set(symbols)
