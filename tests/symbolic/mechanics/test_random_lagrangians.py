@@ -1,4 +1,4 @@
-"""Whatever is written as T and V: the equations that SymPy's `diff` gives, to 40 digits."""
+"""Whatever is written as T and V: the equations that SymPy's `diff` gives."""
 
 import sympy as sp
 from hypothesis import given, settings
