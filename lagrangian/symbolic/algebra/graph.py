@@ -198,11 +198,12 @@ def _is_angle(argument: Any) -> bool:
 
 def degree(node: Any, symbols: Collection[Any]) -> Any | None:
     """The degree of homogeneity in the symbols jointly; None where none shows."""
+    symbols = frozenset(symbols)
     if node in symbols:
         return sp.S.One
-    if not node.has_free(*symbols):
+    if symbols.isdisjoint(node.free_symbols):
         return sp.S.Zero
-    if node.is_Pow and not node.exp.has_free(*symbols):
+    if node.is_Pow and symbols.isdisjoint(node.exp.free_symbols):
         power = degree(node.base, symbols)
         return None if power is None else power * node.exp
     if not (node.is_Add or node.is_Mul):

@@ -26,7 +26,6 @@ from lagrangian.symbolic.algebra.graph import (
     Graph,
     Term,
     legendre,
-    partials,
     shortest_sum,
     summed,
 )
@@ -119,7 +118,7 @@ class Lagrangian(AtPrompt, ByContent):
     )
     _engine = frozenset(
         "names has_blocks factor variables pairing variation total_derivative on_shell "
-        "saddle_point pushes linearised".split()
+        "saddle_point pushes graph slopes momentum_slopes".split()
     )
 
     @property
@@ -160,31 +159,31 @@ class Lagrangian(AtPrompt, ByContent):
         return any(isinstance(q, Block) for q in self.coordinates)
 
     @cached_property
-    def _graph(self) -> Graph:
+    def graph(self) -> Graph:
         return Graph(self.undamped)
 
     @cached_property
-    def _slopes(self) -> dict[Any, list[Term]]:
+    def slopes(self) -> dict[Any, list[Term]]:
         """The terms of d(T - V) by every coordinate and velocity."""
         symbols = [*self.coordinates, *(q.dot for q in self.coordinates)]
-        return self._graph.partials(self.undamped, symbols)
+        return self.graph.partials(self.undamped, symbols)
 
     @cached_property
     def momenta(self) -> dict[Any, Any]:
         """d(T - V)/d(velocity) by coordinate, without the damping factor."""
         if self.has_blocks:
             return {q: gradient(self.undamped, q.dot) for q in self.coordinates}
-        return {q: summed(self._slopes[q.dot]) for q in self.coordinates}
+        return {q: summed(self.slopes[q.dot]) for q in self.coordinates}
 
     @cached_property
-    def _momentum_slopes(self) -> list[dict[Any, list[Term]]]:
+    def momentum_slopes(self) -> list[dict[Any, list[Term]]]:
         """For each momentum the terms of its derivatives, one sweep each.
 
         Of the velocities only those from its own on: the rest follows by symmetry.
         """
         velocities = [q.dot for q in self.coordinates]
         return [
-            self._graph.partials(p, [*self.coordinates, *velocities[i:], time])
+            self.graph.partials(p, [*self.coordinates, *velocities[i:], time])
             for i, p in enumerate(self.momenta.values())
         ]
 
@@ -193,43 +192,12 @@ class Lagrangian(AtPrompt, ByContent):
         """d(T - V)/dq + Q - dR/d(qdot) by coordinate: what moves the momenta."""
         return {
             q: sp.Add(
-                summed(self._slopes[q]),
+                summed(self.slopes[q]),
                 self.forces.get(q, sp.S.Zero),
                 self.dissipative_forces[q],
             )
             for q in self.coordinates
         }
-
-    @cached_property
-    def linearised(self) -> tuple[Any, Any, Any, Any]:
-        """The derivatives of `momenta` by (v, q), and of `pushes` by (q, v): matrices.
-
-        Those of T - V in positions and velocities are one, by Schwarz's theorem.
-        """
-        self._scalars_only("linearised")
-        places, size = self.coordinates, range(len(self.coordinates))
-        speeds = [q.dot for q in places]
-        drift = [[summed(row[q]) for q in places] for row in self._momentum_slopes]
-        own = [
-            self._graph.partials(summed(self._slopes[q]), places[i:])
-            for i, q in enumerate(places)
-        ]
-        others = [
-            partials(
-                self.forces.get(q, sp.S.Zero) + self.dissipative_forces[q],
-                [*places, *speeds],
-            )
-            for q in places
-        ]
-        inner = {(i, j): summed(own[i][places[j]]) for i in size for j in size[i:]}
-        stiffness = [
-            [inner[min(i, j), max(i, j)] + summed(others[i][places[j]]) for j in size]
-            for i in size
-        ]
-        friction = [
-            [drift[j][i] + summed(others[i][speeds[j]]) for j in size] for i in size
-        ]
-        return self.mass_matrix, *map(sp.Matrix, (drift, stiffness, friction))
 
     @cached_property
     def energy(self) -> Any:
@@ -301,7 +269,7 @@ class Lagrangian(AtPrompt, ByContent):
     def _inertia(self, i: int, j: int) -> list[Term]:
         """The terms of entry (i, j) of the mass matrix."""
         i, j = min(i, j), max(i, j)
-        return self._momentum_slopes[i][self.coordinates[j].dot]
+        return self.momentum_slopes[i][self.coordinates[j].dot]
 
     @cached_property
     def mass_matrix(self) -> Any:
@@ -325,9 +293,9 @@ class Lagrangian(AtPrompt, ByContent):
         rate = self.friction_rate
         rows = []
         for (q, p), slopes in zip(
-            self.momenta.items(), self._momentum_slopes, strict=True
+            self.momenta.items(), self.momentum_slopes, strict=True
         ):
-            terms = [*self._slopes[q]]
+            terms = [*self.slopes[q]]
             terms += [(*term, *d) for s, d in drift.items() for term in slopes[s]]
             if rate != 0:  # SymPy would look for infinities in 0 * p
                 terms += [(minus, rate, term) for term in sp.Add.make_args(p)]
