@@ -25,7 +25,7 @@ from sympy.core.cache import clear_cache
 
 import lagrangian as lg
 
-SIZES = (2, 4, 8, 12, 16)
+SIZES = (2, 4, 8, 16, 32, 64)
 #: A program that would need longer than this for the next size is stopped (s).
 LIMIT = 30.0
 

@@ -20,6 +20,7 @@ import sympy as sp
 from lagrangian.errors import IntegrationFailed, LagrangianError
 from lagrangian.flows.arguments import is_traced, known
 from lagrangian.flows.structure import Structure, kept
+from lagrangian.lowering.in_numpy import InNumpy, NotInNumpy
 from lagrangian.lowering.platform import float64
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.symmetry import TimeTranslation
@@ -37,12 +38,6 @@ _LOOKS = 256
 _EPS = np.finfo(float).eps
 #: A relative change of a state, small for its functions and large for rounding.
 _NUDGE = 2.0**-26
-
-#: Functions that NumPy has, so that nothing need be compiled to evaluate them.
-_IN_NUMPY = (
-    *(sp.sin, sp.cos, sp.tan, sp.asin, sp.acos, sp.atan, sp.atan2, sp.exp, sp.log),
-    *(sp.sinh, sp.cosh, sp.tanh, sp.asinh, sp.acosh, sp.atanh, sp.Abs, sp.sign),
-)
 
 
 class Balance(NamedTuple):
@@ -277,24 +272,22 @@ def failure(broken: Broken, t: float, trajectory: Any) -> Exception:
 
 def _evaluator(structure: Any, charge: Any) -> Callable[..., list[Any]]:
     """The terms of a charge as a function of the flow, and t, q and v along a path."""
-    terms = sp.Add.make_args(sp.sympify(charge))
-    plain = all(isinstance(f, _IN_NUMPY) for f in charge.atoms(sp.Function))
-    scalar = isinstance(structure, Structure) and not structure.lagrangian.has_blocks
-    if not (scalar and plain) or charge.has(sp.Piecewise):
+    if not isinstance(structure, Structure) or structure.lagrangian.has_blocks:
         return _by_jax(charge)
-    lagrangian = structure.lagrangian
-    parameters = [s for s in structure.symbols if charge.has(s)]
-    symbols = [time, *lagrangian.coordinates, *(c.dot for c in lagrangian.coordinates)]
-    symbols += parameters
-    stand_ins = [sp.Dummy() for _ in symbols]
-    plain_terms = sp.Tuple(*terms).xreplace(dict(zip(symbols, stand_ins, strict=True)))
-    function = sp.lambdify(stand_ins, list(plain_terms), "numpy", cse=True)
+    coordinates = structure.lagrangian.coordinates
+    symbols = [time, *coordinates, *(c.dot for c in coordinates)]
+    parameters = sorted(charge.free_symbols & set(structure.symbols), key=str)
+    try:
+        terms = InNumpy(sp.Add.make_args(charge), [*symbols, *parameters])
+    except NotInNumpy:
+        return _by_jax(charge)
 
     def values(flow: Any, t: Any, q: Any, v: Any) -> list[Any]:
         numbers = [np.float64(flow.parameters[s]) for s in parameters]
         columns = [np.moveaxis(x, -1, 0) for x in (q, v)]
+        known = [t, *columns[0], *columns[1], *numbers]
         with np.errstate(all="ignore"):
-            return function(t, *columns[0], *columns[1], *numbers)
+            return terms(dict(zip([*symbols, *parameters], known, strict=True)))
 
     return values
 

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import sympy as sp
 
 from lagrangian.errors import CannotLower
+from lagrangian.symbolic.algebra.canonical import product, total
+from lagrangian.symbolic.algebra.graph import slope
 
 #: A linear form: the coefficient of each symbol or node; `ONE` stands for a constant.
 Form = dict[Any, Any]
@@ -120,6 +121,7 @@ class Recurrences:
         self._unknowns = set(unknowns)
         self._moving = {*inputs, *self._unknowns}
         self._forms: dict[Any, Form] = {}
+        self._known_to_move: dict[Any, bool] = {}
         self._unfinished: list[tuple[Node, Any]] = []
 
     def add(self, expression: Any, place: str) -> Form:
@@ -141,11 +143,21 @@ class Recurrences:
     def _form(self, expression: Any, place: str) -> Form:
         if expression in self._moving:
             return {expression: ONE}
-        if not expression.free_symbols & self._moving:
+        if not self._moves(expression):
             return {ONE: expression} if expression != 0 else {}
         if expression not in self._forms:
             self._forms[expression] = self._derive(expression, place)
         return self._forms[expression]
+
+    def _moves(self, expression: Any) -> bool:
+        """Whether it contains a symbol that moves."""
+        if expression not in self._known_to_move:
+            if expression.is_Add or expression.is_Mul or expression.is_Pow:
+                moves = any(map(self._moves, expression.args))
+            else:
+                moves = not self._moving.isdisjoint(expression.free_symbols)
+            self._known_to_move[expression] = moves
+        return self._known_to_move[expression]
 
     def _derive(self, expression: Any, place: str) -> Form:
         if expression.is_Add:
@@ -163,9 +175,10 @@ class Recurrences:
         )
 
     def _product(self, expression: Any, place: str) -> Form:
-        constant, factors = expression.as_independent(*self._moving, as_Add=False)
+        factors = [factor for factor in expression.args if self._moves(factor)]
+        constant = product(f for f in expression.args if not self._moves(f))
         above, below = [], []
-        for factor in sp.Mul.make_args(factors):
+        for factor in factors:
             base, exponent = factor.as_base_exp()
             if factor.is_Pow and exponent == -1:
                 below.append(base)
@@ -174,19 +187,19 @@ class Recurrences:
         form = self._times(above, place) if above else {ONE: ONE}
         if below:
             divisor = self._times(below, place)
-            form = self._quotient(form, divisor, expression / constant)
+            form = self._quotient(form, divisor, product(factors))
         return scale(constant, form)
 
     def _times(self, factors: Sequence[Any], place: str) -> Form:
         """A product of moving factors, two at a time."""
-        product, form = factors[0], self._form(factors[0], place)
+        so_far, form = factors[0], self._form(factors[0], place)
         for factor in factors[1:]:
-            product = product * factor
-            if product not in self._forms:
+            so_far = product((so_far, factor))
+            if so_far not in self._forms:
                 right = self._form(factor, place)
                 node = self._new(Product(form, right), form, right)
-                self._forms[product] = {node: ONE}
-            form = self._forms[product]
+                self._forms[so_far] = {node: ONE}
+            form = self._forms[so_far]
         return form
 
     def _quotient(self, above: Form, below: Form, expression: Any) -> Form:
@@ -221,7 +234,7 @@ class Recurrences:
         form = dict.fromkeys(parts, ONE)
         self._forms[expression] = form
         self._unfinished += [
-            (part, _partial(expression, i)) for i, part in enumerate(parts)
+            (part, product(slope(expression, i))) for i, part in enumerate(parts)
         ]
         return form
 
@@ -234,28 +247,20 @@ class Recurrences:
         return node
 
 
-def _partial(function: Any, index: int) -> Any:
-    """The derivative of f(B, ...) by one argument, as an expression in all of them."""
-    derivative, stand_ins = _derivative(function.func, len(function.args), index)
-    return derivative.xreplace(dict(zip(stand_ins, function.args, strict=True)))
-
-
-@lru_cache(maxsize=256)
-def _derivative(function: Any, arity: int, index: int) -> tuple[Any, list[Any]]:
-    """That of a function at symbols, and these: found once for each function."""
-    stand_ins = [sp.Dummy(real=True) for _ in range(arity)]
-    return function(*stand_ins).diff(stand_ins[index]), stand_ins
-
-
 def combine(terms: Iterable[tuple[Any, Form]]) -> Form:
     """The sum of coefficient times form."""
-    total: Form = {}
+    gathered: dict[Any, list[Any]] = {}
     for coefficient, form in terms:
         for key, value in form.items():
-            total[key] = total.get(key, sp.S.Zero) + coefficient * value
-    return {key: value for key, value in total.items() if value != 0}
+            gathered.setdefault(key, []).append(_times(coefficient, value))
+    sums = {key: total(values) for key, values in gathered.items()}
+    return {key: value for key, value in sums.items() if value != 0}
 
 
 def scale(constant: Any, form: Mapping[Any, Any]) -> Form:
     """A constant times a form."""
-    return {key: constant * value for key, value in form.items()}
+    return {key: _times(constant, value) for key, value in form.items()}
+
+
+def _times(constant: Any, value: Any) -> Any:
+    return value if constant == ONE else product((constant, value))

@@ -11,7 +11,7 @@ import sympy as sp
 
 from lagrangian.errors import CannotLower
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.lowering.kernels.linear_solve import UNROLLED_IN_LANES
+from lagrangian.lowering.kernels.linear_solve import UNROLLED_IN_LANES, is_diagonal
 
 #: What is lost where forces cancel, as a share of their sizes.
 _ROUNDING = 64 * np.finfo(float).eps
@@ -71,7 +71,7 @@ def by_levels(flow: Any, rates: Sequence[Any]) -> Any | None:
     expressions, of which there are thirteen times as many in a step without loops.
     """
     matrix, _ = flow.lagrangian.saddle_point
-    if matrix.rows <= UNROLLED_IN_LANES or matrix.is_diagonal():
+    if matrix.rows <= UNROLLED_IN_LANES or is_diagonal(matrix):
         return None
     try:
         return flow.series(tuple(rates))

@@ -12,6 +12,7 @@ import sympy as sp
 from lagrangian.errors import CannotLower
 from lagrangian.lowering.evaluate import check_lowerable, evaluate, evaluate_rows
 from lagrangian.symbolic.algebra.coordinates import time
+from lagrangian.symbolic.mechanics import linearised as equations
 
 
 class Linear(NamedTuple):
@@ -48,7 +49,7 @@ def slopes(flow: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def linearised(flow: Any) -> Callable[..., Linear]:
     """`slopes` and their derivatives as a function of (q, v, t, since)."""
     lagrangian, n = flow.lagrangian, len(flow.lagrangian.coordinates)
-    mass, drift, stiffness, friction = lagrangian.linearised
+    mass, drift, stiffness, friction = equations.linearised(lagrangian)
     flat = [*lagrangian.momenta.values(), *lagrangian.pushes.values()]
     flat += [*mass, *drift, *stiffness]
     if not (conservative := friction == drift.T):

@@ -23,6 +23,7 @@ from lagrangian.flows.solvers.compositions import (
 )
 from lagrangian.flows.solvers.solver import Demands, Solution
 from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.kernels.linear_solve import is_diagonal
 from lagrangian.symbolic.algebra.coordinates import jets, time
 from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 
@@ -148,7 +149,7 @@ def _acceleration(flow: Any) -> tuple[Callable[[Any, Any], Any], int]:
     entries = evaluate([*matrix], flow.parameters)
     xp: Any = jnp if is_traced(entries) else np
     mass = xp.asarray(entries, np.float64).reshape(matrix.shape)
-    inverse = 1 / mass.diagonal() if matrix.is_diagonal() else xp.linalg.inv(mass)
+    inverse = 1 / mass.diagonal() if is_diagonal(matrix) else xp.linalg.inv(mass)
 
     def acceleration(q: Any, t: Any) -> Any:
         # Plain indices: `jnp.take` costs a third of the time of such a loop.

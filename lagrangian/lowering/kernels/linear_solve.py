@@ -32,7 +32,7 @@ def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]
         forcing: the right-hand side, one entry a coordinate.
     """
     size = matrix.rows
-    if matrix.is_diagonal():
+    if is_diagonal(matrix):
         return [forcing[i] / entries[i][i] for i in range(size)]
     if size > UNROLLED or needs_pivots(matrix):
         # One stack of everything: nested ones compile more slowly.
@@ -52,7 +52,7 @@ def solve_in_lanes(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[
     """
     size = matrix.rows
     small = size <= UNROLLED_IN_LANES and not needs_pivots(matrix)
-    if small or matrix.is_diagonal():
+    if small or is_diagonal(matrix):
         return solve_mass(matrix, entries, forcing)
     flat = [entry for row in entries for entry in row] + list(forcing)
     stacked = jnp.stack(jnp.broadcast_arrays(*flat))
@@ -70,6 +70,11 @@ def solve_stacked(matrix: sp.Matrix, entries: Any, forcing: Any) -> Any:
 def solve_dense(matrix: Any, right: Any) -> Any:
     """matrix^-1 right for arrays of shape (n, n) and (n,), without calling LAPACK."""
     return _eliminated(matrix, right[:, None], _exchanged)[:, 0]
+
+
+def is_diagonal(matrix: sp.Matrix) -> bool:
+    """Whether nothing is written off the diagonal; SymPy would look for proofs of 0."""
+    return all(i == j for i, j in matrix.todok())
 
 
 def needs_pivots(matrix: sp.Matrix) -> bool:
@@ -119,7 +124,7 @@ def invert(matrix: sp.Matrix, entries: Any) -> Any:
         shape (n, n, lanes), or the inverted diagonal (n, lanes) of a diagonal matrix.
     """
     size, lanes = matrix.rows, entries.shape[-1]
-    if matrix.is_diagonal():
+    if is_diagonal(matrix):
         return 1 / jnp.stack([entries[i, i] for i in range(size)])
     if size <= UNROLLED_IN_LANES and not needs_pivots(matrix):
         rows = [[entries[i, j] for j in range(size)] for i in range(size)]

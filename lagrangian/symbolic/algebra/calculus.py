@@ -25,7 +25,7 @@ from lagrangian.symbolic.algebra.blocks import (
 )
 from lagrangian.symbolic.algebra.coordinates import Coordinate, time
 from lagrangian.symbolic.algebra.expressions import Expression
-from lagrangian.symbolic.algebra.graph import partials
+from lagrangian.symbolic.algebra.graph import partials, summed
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Gradient, Loss
 from lagrangian.symbolic.algebra.matrices import Matmul, Transposed, matmul, transpose
@@ -49,12 +49,8 @@ def variation(expression: Expression, motion: Mapping[Any, Any]) -> Any:
     if not expression.has(Block, ConstantBlock, BlockExpression):
         moving = {symbol: d for symbol, d in motion.items() if d != 0}
         slopes = partials(expression, moving)
-        return sp.Add(
-            *(
-                sp.Mul(term, moving[symbol])
-                for symbol in moving
-                for term in slopes[symbol]
-            )
+        return summed(
+            (*term, moving[symbol]) for symbol in moving for term in slopes[symbol]
         )
     return _vary(expression, motion, {})
 

@@ -16,6 +16,7 @@ import sympy as sp
 from sympy.core.cache import cacheit
 from sympy.printing.pretty.stringpict import prettyForm
 
+from lagrangian.symbolic.algebra.expressions import distinct_nodes
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol, OwnSymbol
 
 #: Time, the one symbol by which `total_derivative` differentiates explicitly.
@@ -167,7 +168,8 @@ def jets(expression: Any, order: int | None = None) -> list[Any]:
 
     With `order`, only those with that many dots.
     """
-    found = sp.sympify(expression).atoms(Coordinate)
+    nodes = distinct_nodes(sp.sympify(expression))
+    found = (node for node in nodes if isinstance(node, Coordinate))
     return sorted(
         (c for c in found if order is None or c.order == order), key=_natural_order
     )

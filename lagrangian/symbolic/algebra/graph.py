@@ -8,79 +8,155 @@ node in hand (its adjoint); all partial derivatives come out of one sweep.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy as sp
 from sympy.core.function import ArgumentIndexError
 
+from lagrangian.symbolic.algebra.canonical import product, total
 from lagrangian.symbolic.algebra.coordinates import Coordinate
+from lagrangian.symbolic.algebra.expressions import distinct_nodes
+
+#: Factors that nobody has multiplied.
+Term: TypeAlias = tuple[Any, ...]
 
 #: An adjoint of more terms than this is added up into one factor before it goes on,
 #: which bounds the work on graphs that are far smaller than their trees.
 MOST_TERMS = 128
 
-_MINUS = (sp.S.NegativeOne,)
 
-
-def partials(expression: Any, symbols: Iterable[Any]) -> dict[Any, list[Any]]:
+def partials(expression: Any, symbols: Iterable[Any]) -> dict[Any, list[Term]]:
     """The derivative of a scalar by each of the symbols, as a list of its terms.
 
-    Terms are products that nobody has added up or expanded: `sp.Add(*terms)` is the
-    derivative, and no terms mean zero.
+    `summed(terms)` is the derivative, and no terms mean zero.
     """
-    symbols = list(symbols)
-    wanted = set(symbols)
-    children = _active(expression, wanted)
-    adjoints: dict[Any, list[Any]] = {expression: [sp.S.One]}
-    # What reaches a node through sums waits here to be added up, so that a sum which
-    # is a part of many others is entered with one adjoint and not with one for each.
-    through_sums: dict[Any, list[Any]] = {}
-    for node in reversed(children):
-        terms = adjoints.get(node, [])
-        summed = through_sums.pop(node, [])
-        if node in wanted:
-            adjoints[node] = terms + summed
-            continue
-        if summed:
-            terms = [*terms, _collect(summed)]
-        if len(terms) > MOST_TERMS:
-            terms = [sp.Add(*terms)]
-        if node.is_Add:
-            for argument in children[node]:
-                through_sums.setdefault(argument, []).extend(terms)
-            continue
-        for argument, factors in _slopes(node, children[node]):
-            adjoints.setdefault(argument, []).extend(
-                -term if factors == _MINUS else sp.Mul(term, *factors) for term in terms
-            )
-    return {symbol: adjoints.get(symbol, []) for symbol in symbols}
+    return Graph(expression).partials(expression, symbols)
 
 
-def _active(expression: Any, wanted: set[Any]) -> dict[Any, list[Any]]:
-    """The nodes that contain a wanted symbol, arguments before those that use them.
+class Graph:
+    """What many sweeps over the graph of one expression have in common.
 
-    Each comes with those arguments of it that are such nodes themselves.
+    The derivatives of an expression are made of its nodes, so that a sweep over one of
+    them passes the same functions and sums again.
     """
-    active: dict[Any, list[Any]] = {}
-    visited: set[Any] = set()
-    pending: list[tuple[Any, bool]] = [(expression, False)]
-    while pending:
-        node, ready = pending.pop()
-        if ready:
+
+    def __init__(self, expression: Any):
+        self._nested = nested_sums(expression)
+        self._known_slopes: dict[Any, Term] = {}
+        self._known_sums: dict[Term, Any] = {}
+
+    def partials(
+        self, expression: Any, symbols: Iterable[Any]
+    ) -> dict[Any, list[Term]]:
+        """As the function of this name, of an expression on this graph, or another."""
+        symbols = list(symbols)
+        wanted = set(symbols)
+        children = self._active(expression, wanted)
+        adjoints: dict[Any, list[Term]] = {expression: [()]}
+        # What reaches a node through sums waits here to be added up, so that a sum
+        # which is a part of many others is entered with one adjoint and not with one
+        # for each.
+        through_sums: dict[Any, list[Term]] = {}
+        for node in reversed(children):
+            terms = adjoints.get(node, [])
+            arrived = through_sums.pop(node, [])
             if node in wanted:
-                active[node] = []
-            elif found := [a for a in _arguments(node, wanted) if a in active]:
-                active[node] = found
-        elif node not in visited:
-            visited.add(node)
-            pending.append((node, True))
-            if node not in wanted:
-                pending += [(a, False) for a in _arguments(node, wanted)]
-    return active
+                adjoints[node] = terms + arrived
+                continue
+            if arrived:
+                terms = [*terms, self._collect(arrived)]
+            if len(terms) > MOST_TERMS:
+                terms = [(summed(terms),)]
+            if node.is_Add:
+                terms = [sp.Mul.make_args(product(term)) for term in terms]
+                for argument in children[node]:
+                    through_sums.setdefault(argument, []).extend(terms)
+                continue
+            for argument, factors in self._slopes(node, children[node]):
+                own = adjoints.setdefault(argument, [])
+                own += [term + factors for term in terms]
+        return {symbol: adjoints.get(symbol, []) for symbol in symbols}
+
+    def _active(self, expression: Any, wanted: set[Any]) -> dict[Any, list[Any]]:
+        """The nodes that contain a wanted symbol, arguments before those that use them.
+
+        Each comes with those arguments of it that are such nodes themselves.
+        """
+        active: dict[Any, list[Any]] = {}
+        visited: set[Any] = set()
+        pending: list[tuple[Any, Iterable[Any] | None]] = [(expression, None)]
+        while pending:
+            node, arguments = pending.pop()
+            if arguments is not None:
+                if node in wanted:
+                    active[node] = []
+                elif found := [a for a in arguments if a in active]:
+                    active[node] = found
+            elif node not in visited:
+                visited.add(node)
+                if node in wanted:
+                    arguments = ()
+                elif _has_rule(node):
+                    arguments = self._nested.get(node, node.args)
+                else:
+                    arguments = wanted & node.free_symbols
+                pending.append((node, arguments))
+                pending += [(a, None) for a in arguments]
+        return active
+
+    def _slopes(self, node: Any, active: list[Any]) -> Iterator[tuple[Any, Term]]:
+        """The derivative of `node` by each active argument."""
+        if not _has_rule(node):
+            for symbol in active:
+                yield symbol, (node.diff(symbol),)
+            return
+        held = set(active)
+        for position, argument in enumerate(node.args):
+            if argument not in held:
+                continue
+            if node.is_Mul:
+                yield argument, node.args[:position] + node.args[position + 1 :]
+                continue
+            key = node, position
+            if key not in self._known_slopes:
+                self._known_slopes[key] = slope(*key)
+            yield argument, self._known_slopes[key]
+
+    def _collect(self, terms: list[Term]) -> Term:
+        """The sum of the terms, with the factors that all of them share in front."""
+        if len(terms) == 1:
+            return terms[0]
+        shared = set(terms[0]).intersection(*terms[1:])
+        shared = {factor for factor in shared if not factor.is_Number}
+        rests = tuple(product(f for f in t if f not in shared) for t in terms)
+        if rests not in self._known_sums:
+            self._known_sums[rests] = total(rests)
+        return *shared, self._known_sums[rests]
 
 
-def _arguments(node: Any, wanted: set[Any]) -> Iterable[Any]:
-    return node.args if _has_rule(node) else wanted & node.free_symbols
+def summed(terms: Iterable[Term]) -> Any:
+    """The sum of the products of the factors."""
+    return total(map(product, terms))
+
+
+def nested_sums(expression: Any) -> dict[Any, tuple[Any, ...]]:
+    """Every sum that begins with a whole other one, as that one and what is added.
+
+    The velocity of a body in a chain is that of the body before it and more; so a sweep
+    over n such sums passes n terms and not n^2.
+    """
+    largest: dict[Any, Any] = {}
+    nested = {}
+    sums = [node for node in distinct_nodes(expression) if node.is_Add]
+    for node in sorted(sums, key=lambda node: len(node.args)):
+        inside = dict.fromkeys(largest[a] for a in node.args if a in largest)
+        inside = [s for s in inside if set(s.args) < set(node.args)]
+        if inside:
+            most = max(inside, key=lambda s: len(s.args))
+            held = set(most.args)
+            nested[node] = (most, *(a for a in node.args if a not in held))
+        largest |= dict.fromkeys(node.args, node)
+    return nested
 
 
 def _has_rule(node: Any) -> bool:
@@ -96,51 +172,38 @@ def _has_rule(node: Any) -> bool:
     return own is sp.Function._eval_derivative
 
 
-def _slopes(node: Any, active: list[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """The derivative of `node` by each active argument, as factors not multiplied."""
-    if not _has_rule(node):
-        for symbol in active:
-            yield symbol, (node.diff(symbol),)
-        return
-    held = set(active)
-    for position, argument in enumerate(node.args):
-        if argument not in held:
-            continue
-        if node.is_Mul:
-            yield argument, node.args[:position] + node.args[position + 1 :]
-        elif node.is_Pow and position == 0:
-            exponent = node.exp
-            yield argument, (exponent, sp.Pow(argument, exponent - 1))
-        elif node.is_Pow:
-            yield argument, (node, sp.log(node.base))
-        else:
-            try:
-                slope = node.fdiff(position + 1)
-            except ArgumentIndexError:
-                slope = sp.Function.fdiff(node, position + 1)
-            yield argument, (slope,)
+def slope(node: Any, position: int) -> Term:
+    """The derivative of a power or a function by one of its arguments."""
+    if node.is_Pow:
+        base, exponent = node.args
+        if position == 0:
+            return exponent, sp.Pow(base, exponent - 1)
+        return node, sp.log(base)
+    if type(node) in (sp.sin, sp.cos) and _is_angle(node.args[0]):
+        # SymPy has settled the sign of the argument, which takes it long.
+        if type(node) is sp.sin:
+            return (sp.cos(*node.args, evaluate=False),)
+        return sp.S.NegativeOne, sp.sin(*node.args, evaluate=False)
+    try:
+        return (node.fdiff(position + 1),)
+    except ArgumentIndexError:
+        return (sp.Function.fdiff(node, position + 1),)
 
 
-def _collect(terms: list[Any]) -> Any:
-    """The sum of the terms, with the factors that all of them share in front."""
-    if len(terms) == 1:
-        return terms[0]
-    products = [sp.Mul.make_args(term) for term in terms]
-    shared = set(products[0]).intersection(*products[1:])
-    shared = {factor for factor in shared if not factor.is_Number}
-    if not shared:
-        return sp.Add(*terms)
-    rests = [sp.Mul(*(f for f in p if f not in shared)) for p in products]
-    return sp.Mul(*shared, sp.Add(*rests))
+def _is_angle(argument: Any) -> bool:
+    """Whether it is a sum of multiples of symbols: it is no arc of any number."""
+    terms = [term.as_coeff_Mul() for term in sp.Add.make_args(argument)]
+    return all(s.is_Symbol and c.is_Rational for c, s in terms) and not argument.is_zero
 
 
 def degree(node: Any, symbols: Collection[Any]) -> Any | None:
     """The degree of homogeneity in the symbols jointly; None where none shows."""
+    symbols = frozenset(symbols)
     if node in symbols:
         return sp.S.One
-    if not node.has_free(*symbols):
+    if symbols.isdisjoint(node.free_symbols):
         return sp.S.Zero
-    if node.is_Pow and not node.exp.has_free(*symbols):
+    if node.is_Pow and symbols.isdisjoint(node.exp.free_symbols):
         power = degree(node.base, symbols)
         return None if power is None else power * node.exp
     if not (node.is_Add or node.is_Mul):
@@ -163,31 +226,32 @@ def legendre(expression: Any, velocities: Collection[Any]) -> Any:
         power = degree(term, velocities)
         if power is None:
             slopes = partials(term, velocities)
-            parts += [sp.Mul(s, v) for v in velocities for s in slopes[v]]
+            parts += [product((*s, v)) for v in velocities for s in slopes[v]]
             parts.append(-term)
         else:
             parts.append((power - 1) * term)
-    return sp.Add(*parts)
+    return total(parts)
 
 
-def shortest_sum(terms: list[Any]) -> Any:
+def shortest_sum(terms: Iterable[Term]) -> Any:
     """The sum of the terms, with sums of velocities multiplied out if that is shorter.
 
     Terms of dL/dq and of dp/dt that cancel may meet as (v + w) x here and as v x + w x
     there, as in a chain of relative angles.
     """
-    written = sp.Add(*terms)
+    written = summed(terms)
     spread: list[Any] = []
     for term in sp.Add.make_args(written):
         factors = sp.Mul.make_args(term)
         sums = [f for f in factors if f.is_Add and all(map(_is_velocity, f.args))]
         if sums:
             others = [f for f in factors if f is not sums[0]]
-            parts = sp.Add.make_args(sums[0])
-            spread += [sp.Mul(*others, part) for part in parts]
+            spread += [product((*others, part)) for part in sums[0].args]
         else:
             spread.append(term)
-    multiplied_out = sp.Add(*spread)
+    if len(spread) == len(sp.Add.make_args(written)):
+        return written
+    multiplied_out = total(spread)
     return min(written, multiplied_out, key=lambda x: len(sp.Add.make_args(x)))
 
 

@@ -10,6 +10,7 @@ from sympy.core.function import AppliedUndef
 
 from lagrangian.errors import InvalidLagrangian
 from lagrangian.symbolic.algebra.coordinates import Coordinate, time
+from lagrangian.symbolic.algebra.expressions import distinct_nodes
 
 
 def written(value: Any, what: str, error: type[Exception] = InvalidLagrangian) -> Any:
@@ -67,7 +68,7 @@ def check_lookalikes(
                 "`lg.time`. Give each a name of its own, and make it once."
             )
     for what, expression in expressions.items():
-        for node in expression.atoms(sp.Symbol, AppliedUndef, sp.Derivative):
+        for node in distinct_nodes(expression):
             if isinstance(node, sp.Derivative):
                 inside = node.expr.atoms(Coordinate)
                 if time in node.variables and inside:
@@ -76,9 +77,13 @@ def check_lookalikes(
                         f"`{min(map(str, inside))}.dot`, or `lg.total_derivative`."
                     )
                 continue
-            name = node.func.__name__ if isinstance(node, AppliedUndef) else node.name
-            stranger = isinstance(node, AppliedUndef) or type(node) is sp.Symbol
-            if stranger and name in names and node != names[name]:
+            if isinstance(node, AppliedUndef):
+                name = node.func.__name__
+            elif type(node) is sp.Symbol:
+                name = node.name
+            else:
+                continue
+            if name in names and node != names[name]:
                 meant = (
                     "`lg.time`" if names[name] == time else f"the coordinate `{name}`"
                 )

@@ -18,10 +18,17 @@ from lagrangian.symbolic.algebra.calculus import (
     total_derivative,
     variation,
 )
+from lagrangian.symbolic.algebra.canonical import product
 from lagrangian.symbolic.algebra.content import ByContent
 from lagrangian.symbolic.algebra.coordinates import Coordinate, jets, time
 from lagrangian.symbolic.algebra.expressions import Expression
-from lagrangian.symbolic.algebra.graph import legendre, partials, shortest_sum
+from lagrangian.symbolic.algebra.graph import (
+    Graph,
+    Term,
+    legendre,
+    shortest_sum,
+    summed,
+)
 from lagrangian.symbolic.algebra.inputs import check_lookalikes, listed, written
 from lagrangian.symbolic.algebra.shown import aligned, rows, shown, shown_latex
 from lagrangian.symbolic.algebra.symmetry import Symmetry
@@ -111,7 +118,7 @@ class Lagrangian(AtPrompt, ByContent):
     )
     _engine = frozenset(
         "names has_blocks factor variables pairing variation total_derivative on_shell "
-        "saddle_point pushes linearised".split()
+        "saddle_point pushes graph slopes momentum_slopes".split()
     )
 
     @property
@@ -152,27 +159,31 @@ class Lagrangian(AtPrompt, ByContent):
         return any(isinstance(q, Block) for q in self.coordinates)
 
     @cached_property
-    def _slopes(self) -> dict[Any, list[Any]]:
+    def graph(self) -> Graph:
+        return Graph(self.undamped)
+
+    @cached_property
+    def slopes(self) -> dict[Any, list[Term]]:
         """The terms of d(T - V) by every coordinate and velocity."""
         symbols = [*self.coordinates, *(q.dot for q in self.coordinates)]
-        return partials(self.undamped, symbols)
+        return self.graph.partials(self.undamped, symbols)
 
     @cached_property
     def momenta(self) -> dict[Any, Any]:
         """d(T - V)/d(velocity) by coordinate, without the damping factor."""
         if self.has_blocks:
             return {q: gradient(self.undamped, q.dot) for q in self.coordinates}
-        return {q: sp.Add(*self._slopes[q.dot]) for q in self.coordinates}
+        return {q: summed(self.slopes[q.dot]) for q in self.coordinates}
 
     @cached_property
-    def _momentum_slopes(self) -> list[dict[Any, list[Any]]]:
+    def momentum_slopes(self) -> list[dict[Any, list[Term]]]:
         """For each momentum the terms of its derivatives, one sweep each.
 
         Of the velocities only those from its own on: the rest follows by symmetry.
         """
         velocities = [q.dot for q in self.coordinates]
         return [
-            partials(p, [*self.coordinates, *velocities[i:], time])
+            self.graph.partials(p, [*self.coordinates, *velocities[i:], time])
             for i, p in enumerate(self.momenta.values())
         ]
 
@@ -181,42 +192,12 @@ class Lagrangian(AtPrompt, ByContent):
         """d(T - V)/dq + Q - dR/d(qdot) by coordinate: what moves the momenta."""
         return {
             q: sp.Add(
-                *self._slopes[q],
+                summed(self.slopes[q]),
                 self.forces.get(q, sp.S.Zero),
                 self.dissipative_forces[q],
             )
             for q in self.coordinates
         }
-
-    @cached_property
-    def linearised(self) -> tuple[Any, Any, Any, Any]:
-        """The derivatives of `momenta` by (v, q), and of `pushes` by (q, v): matrices.
-
-        Those of T - V in positions and velocities are one, by Schwarz's theorem.
-        """
-        self._scalars_only("linearised")
-        places, size = self.coordinates, range(len(self.coordinates))
-        speeds = [q.dot for q in places]
-        drift = [[sp.Add(*row[q]) for q in places] for row in self._momentum_slopes]
-        own = [
-            partials(sp.Add(*self._slopes[q]), places[i:]) for i, q in enumerate(places)
-        ]
-        others = [
-            partials(
-                self.forces.get(q, sp.S.Zero) + self.dissipative_forces[q],
-                [*places, *speeds],
-            )
-            for q in places
-        ]
-        inner = {(i, j): sp.Add(*own[i][places[j]]) for i in size for j in size[i:]}
-        stiffness = [
-            [inner[min(i, j), max(i, j)] + sp.Add(*others[i][places[j]]) for j in size]
-            for i in size
-        ]
-        friction = [
-            [drift[j][i] + sp.Add(*others[i][speeds[j]]) for j in size] for i in size
-        ]
-        return self.mass_matrix, *map(sp.Matrix, (drift, stiffness, friction))
 
     @cached_property
     def energy(self) -> Any:
@@ -272,7 +253,7 @@ class Lagrangian(AtPrompt, ByContent):
             left = [
                 sp.Add(
                     *(
-                        sp.Mul(term, q.ddot)
+                        product((*term, q.ddot))
                         for j, q in enumerate(self.coordinates)
                         for term in self._inertia(i, j)
                     ),
@@ -285,10 +266,10 @@ class Lagrangian(AtPrompt, ByContent):
             ]
         return [sp.Eq(side, 0, evaluate=False) for side in left]
 
-    def _inertia(self, i: int, j: int) -> list[Any]:
+    def _inertia(self, i: int, j: int) -> list[Term]:
         """The terms of entry (i, j) of the mass matrix."""
         i, j = min(i, j), max(i, j)
-        return self._momentum_slopes[i][self.coordinates[j].dot]
+        return self.momentum_slopes[i][self.coordinates[j].dot]
 
     @cached_property
     def mass_matrix(self) -> Any:
@@ -296,7 +277,7 @@ class Lagrangian(AtPrompt, ByContent):
         self._scalars_only("mass_matrix")
         size = len(self.coordinates)
         upper = {
-            (i, j): sp.Add(*self._inertia(i, j))
+            (i, j): summed(self._inertia(i, j))
             for i in range(size)
             for j in range(i, size)
         }
@@ -306,17 +287,19 @@ class Lagrangian(AtPrompt, ByContent):
     def forcing(self) -> Any:
         """The right-hand side of M qddot = forcing + J^T lambda, a column."""
         self._scalars_only("forcing")
-        drift: dict[Any, Any] = {q: -q.dot for q in self.coordinates} | {time: -1}
+        minus = sp.S.NegativeOne
+        drift: dict[Any, Term] = {q: (minus, q.dot) for q in self.coordinates}
+        drift[time] = (minus,)
         rate = self.friction_rate
         rows = []
         for (q, p), slopes in zip(
-            self.momenta.items(), self._momentum_slopes, strict=True
+            self.momenta.items(), self.momentum_slopes, strict=True
         ):
-            terms = [*self._slopes[q]]
-            terms += [sp.Mul(term, d) for s, d in drift.items() for term in slopes[s]]
+            terms = [*self.slopes[q]]
+            terms += [(*term, *d) for s, d in drift.items() for term in slopes[s]]
             if rate != 0:  # SymPy would look for infinities in 0 * p
-                terms += [sp.Mul(-1, rate, term) for term in sp.Add.make_args(p)]
-            terms += [self.forces.get(q, sp.S.Zero), self.dissipative_forces[q]]
+                terms += [(minus, rate, term) for term in sp.Add.make_args(p)]
+            terms += [(self.forces.get(q, sp.S.Zero),), (self.dissipative_forces[q],)]
             rows.append(shortest_sum(terms))
         return sp.Matrix(rows)
 

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lagrangian as lg
-from lagrangian.symbolic.algebra.graph import MOST_TERMS, degree, partials
+from lagrangian.symbolic.algebra.graph import (
+    MOST_TERMS,
+    Graph,
+    degree,
+    nested_sums,
+    partials,
+    summed,
+)
 
 x, y, z = lg.coordinates("x y z")
 m, k = sp.symbols("m k", positive=True)
@@ -30,7 +37,7 @@ def agrees(first, second, tolerance=1e-25):
 
 
 def derivative(expression, symbol):
-    return sp.Add(*partials(expression, [symbol])[symbol])
+    return summed(partials(expression, [symbol])[symbol])
 
 
 def combined(children):
@@ -66,7 +73,7 @@ expressions = st.recursive(
 def test_every_partial_is_that_of_sympy(expression):
     found = partials(expression, SYMBOLS)
     for symbol in SYMBOLS:
-        assert agrees(sp.Add(*found[symbol]), expression.diff(symbol))
+        assert agrees(summed(found[symbol]), expression.diff(symbol))
 
 
 def test_a_wrong_derivative_would_be_noticed():
@@ -97,9 +104,10 @@ def test_what_has_no_rule_here_is_left_to_sympy(expression):
 
 
 def test_symbols_that_do_not_occur_give_no_terms():
-    assert partials(x**2, [x, y]) == {x: [2 * x], y: []}
+    assert partials(x**2, [x, y]) == {x: [(2, x)], y: []}
     assert partials(sp.Integer(3), [x]) == {x: []}
-    assert partials(x, [x]) == {x: [1]}
+    assert partials(x, [x]) == {x: [()]}
+    assert summed([]) == 0 and summed([()]) == 1
 
 
 def test_factors_that_do_not_commute_keep_their_order():
@@ -114,6 +122,57 @@ def test_a_graph_far_smaller_than_its_tree_is_quick():
         node = sp.Mul(node, sp.sin(node, evaluate=False), evaluate=False)
     order = partials(node, [x])[x]
     assert 0 < len(order) <= 2 * MOST_TERMS
+
+
+def test_a_sum_within_another_is_passed_once():
+    inner, outer, whole = x + y, x + y + z, x + y + z + m
+    nested = nested_sums(outer**2 + inner**3 + sp.sin(whole) + (x + z) ** 2)
+    assert nested[outer] == (inner, z)
+    assert nested[whole] == (outer, m)
+    assert inner not in nested and x + z not in nested
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.sets(st.sampled_from(SYMBOLS), min_size=1), min_size=1, max_size=6),
+    st.lists(st.sampled_from([1, 2, 3, -1]), min_size=6, max_size=6),
+)
+def test_sums_of_sums_have_their_partials(parts, powers):
+    """Sums that contain one another, in every way."""
+    sums = [sp.Add(*(sp.sin(s) + s for s in part), 7) for part in parts]
+    expression = sp.Add(*(s**p for s, p in zip(sums, powers, strict=False)))
+    graph = Graph(expression)
+    found = graph.partials(expression, SYMBOLS)
+    for symbol in SYMBOLS:
+        assert agrees(summed(found[symbol]), expression.diff(symbol))
+    first = summed(found[x])
+    second = graph.partials(first, SYMBOLS)
+    for other in SYMBOLS:
+        assert agrees(summed(second[other]), expression.diff(x, other))
+
+
+def test_the_work_grows_as_the_mass_matrix_does(monkeypatch):
+    """In the factors that are multiplied and the terms that are added: with n^2."""
+
+    def work(links):
+        count = 0
+        made = sp.Basic.__new__
+
+        def counted(cls, *args):
+            nonlocal count
+            count += len(args)
+            return made(cls, *args)
+
+        system, _ = pendulum(links, squares=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(sp.Basic, "__new__", counted)
+            assert system.mass_matrix.shape == (links, links)
+            assert system.forcing.shape == (links, 1)
+        return count
+
+    small, middle, large = map(work, (6, 12, 24))
+    assert large / middle < 4.4
+    assert middle / small < 4.4
 
 
 def pendulum(n, squares):
