@@ -279,7 +279,9 @@ def whole_number(value: Any, what: str, least: int, why: str = "") -> int:
 
 def check_floor(atol: Any, count: int) -> np.ndarray:
     """`atol` as one number for each coordinate, zeros for None; checked."""
-    floor = real_array(0.0 if atol is None else atol)
+    if atol is None:
+        return np.zeros(count)
+    floor = real_array(atol)
     if floor is None or floor.shape not in ((), (1,), (count,)):
         floor = np.full(count, np.nan)
     if not (np.all(floor >= 0) and np.isfinite(floor).all()):

@@ -110,43 +110,59 @@ class Taylor:
         demands = demands._replace(rates=_filled(demands.rates, 2 * n))
         order, rates = self.order or order_for(demands.tol), demands.rates
         settings = (order, rates)
-        y = np.concatenate([q, v, np.zeros(len(rates))])
+        rows = np.full((len(times), 2 * n + len(rates)), np.nan)
+        rows[0, :n], rows[0, n : 2 * n], rows[0, 2 * n :] = q, v, 0.0
         floor = np.asarray(demands.atol, float)[:, None]
         limits = limits_for(demands.tol, n, span)
         limits = limits._replace(floor=floor, longest=demands.max_step)
-        began, stretch = float(times[0]), span * _STRETCH
-        path: Any = None
+        until = min(_SEGMENT, demands.max_steps)
+        path = run(_beginning, settings, flow, rows, times, limits, until)
         stopped = ""
-        # tqdm's `disable=None` is silence where the output is no terminal.
-        with tqdm(
-            total=span,
-            delay=2,
-            disable=None,
-            bar_format="{percentage:3.0f}%|{bar}| t = {n:.4g} of {total:.4g} {elapsed}",
-        ) as bar:
-            while not stopped:
-                if path is None:
-                    until = min(_SEGMENT, demands.max_steps)
-                    path = run(_beginning, settings, flow, y, times, limits, until)
-                else:
-                    until = min(int(path.steps) + _SEGMENT, demands.max_steps)
-                    path = run(_going_on, settings, flow, path, times, limits, until)
-                # As NumPy's: JAX's arrays are slow to look into.
-                path = jax.tree.map(np.asarray, path)
-                if not path.healthy and path.known < len(times):
-                    moved = float(path.state.now.t[0]) - began
-                    stretch = stretch * 2 if moved < stretch else span * _STRETCH
-                    path, stopped = _over_kink(flow, path, times, stretch, demands)
-                if path.known == len(times):
-                    break
-                if path.steps >= demands.max_steps:
-                    stopped = stopped or OUT_OF_STEPS
-                began = float(path.state.now.t[0])
-                bar.update(began - times[0] - bar.n)
-        known, steps = int(path.known), int(path.steps)
+        # Most paths are done by now: making the bar takes as long as a hundred steps.
+        if int(np.asarray(path.known)) < len(times):
+            path, stopped = _rest(flow, path, times, settings, limits, demands)
+        # As NumPy's: JAX's arrays are slow to look into.
+        known, steps = (int(np.asarray(x)) for x in (path.known, path.steps))
         y = np.asarray(path.y)[:known]
         q, v, integrals = y[:, :n], y[:, n : 2 * n], y[:, 2 * n : 2 * n + wanted]
         return reached(times[:known], q, v, integrals, steps, stopped)
+
+
+def _rest(
+    flow: Any,
+    path: Progress,
+    times: np.ndarray,
+    settings: Any,
+    limits: Limits,
+    demands: Demands,
+) -> tuple[Progress, str]:
+    """The path from its first segment to its end, or to where it stops, and why."""
+    span = float(times[-1] - times[0])
+    began, stretch, stopped = float(times[0]), span * _STRETCH, ""
+    # tqdm's `disable=None` is silence where the output is no terminal.
+    with tqdm(
+        total=span,
+        delay=2,
+        disable=None,
+        bar_format="{percentage:3.0f}%|{bar}| t = {n:.4g} of {total:.4g} {elapsed}",
+    ) as bar:
+        while True:
+            # As NumPy's: JAX's arrays are slow to look into.
+            path = jax.tree.map(np.asarray, path)
+            if not path.healthy and path.known < len(times):
+                moved = float(path.state.now.t[0]) - began
+                stretch = stretch * 2 if moved < stretch else span * _STRETCH
+                path, stopped = _over_kink(flow, path, times, stretch, demands)
+            if path.known == len(times):
+                return path, stopped
+            if path.steps >= demands.max_steps:
+                stopped = stopped or OUT_OF_STEPS
+            if stopped:
+                return path, stopped
+            began = float(path.state.now.t[0])
+            bar.update(began - times[0] - bar.n)
+            until = min(int(path.steps) + _SEGMENT, demands.max_steps)
+            path = run(_going_on, settings, flow, path, times, limits, until)
 
 
 def _filled(rates: tuple[Any, ...], others: int) -> tuple[Any, ...]:
@@ -172,12 +188,15 @@ def _going_on(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
 
 
 def _beginning(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
-    """What begins a path."""
-    go_on, n = _going_on(flow, order, rates), len(flow.lagrangian.coordinates)
+    """What begins a path, whose outputs are `rows`: the start, and nan."""
+    series, n = flow.series(rates), len(flow.lagrangian.coordinates)
 
-    def begin(y: Any, times: Any, limits: Limits, until: Any) -> Progress:
-        # Outside of the kernel, which cannot hold what takes several threads.
-        return go_on(_start(y, times, n), times, limits, until)
+    @fused
+    def begin(rows: Any, times: Any, limits: Limits, until: Any) -> Progress:
+        first = start(rows[0][:, None], times[:1], times[-1:], n)
+        one, none = jnp.ones((), int), jnp.zeros((), int)
+        path = Progress(first, rows, one, one, none, jnp.asarray(True))
+        return _segment(series, path, times, limits, order, until)
 
     return begin
 
@@ -213,13 +232,6 @@ def _over_kink(
         ),
         found.stopped,
     )
-
-
-def _start(y: Any, times: Any, n: int) -> Progress:
-    first = start(y[:, None], times[:1], times[-1:], n)
-    known = jnp.arange(len(times))[:, None] == 0
-    outputs = jnp.where(known, y, jnp.nan)
-    return Progress(first, outputs, *jnp.array([1, 1, 0]), jnp.asarray(True))
 
 
 def _segment(
