@@ -74,6 +74,9 @@ def linear_path(
         batch: what `loss` gets, in any pytree.
         points: how many, evenly spaced, both ends among them.
 
+    Returns:
+        A `LinearPath`.
+
     Raises:
         LagrangianError: models that are not alike, a loss that is no scalar, or fewer
             than two points.

@@ -52,6 +52,7 @@ class Orbit(AtPrompt):
             twice.
         UnknownBlock: a block that the model does not have.
         CannotLower: a linear map, block or symbol without a value.
+        LagrangianError: a model without floating-point parameters.
 
     >>> import lagrangian as lg
     >>> import numpy as np
@@ -107,6 +108,9 @@ class Orbit(AtPrompt):
 
         Args:
             s: how far, a number; or one for each unit.
+
+        Returns:
+            A model of the given one's kind and dtypes.
 
         Raises:
             LagrangianError: an s of another shape, or one at which the orbit is at an

@@ -39,6 +39,15 @@ def n_pendulum(links: int = 3) -> System:
     theta1, theta2, ... are the angles of the rods from the vertical. Small swings have
     omega^2 = (g/l) x, x the zeros of the Laguerre polynomial of degree `links` (Daniel
     Bernoulli's hanging chain).
+
+    Args:
+        links: how many, 1 or more.
+
+    Returns:
+        A `System`, in SI units.
+
+    Raises:
+        LagrangianError: fewer.
     """
     if links < 1:
         raise LagrangianError(f"`links` is {links}; write 1 or more.")

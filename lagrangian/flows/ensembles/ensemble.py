@@ -64,7 +64,12 @@ _REASONS = {
 
 
 class Ensemble(AtPrompt):
-    """The members' states at the output times.
+    """The members' states at the output times; what `ensemble` of a flow returns.
+
+    Args:
+        flow: whose motions they are.
+        t: the times that were asked for, shape (times,).
+        parts: the arrays below by name, in their shapes.
 
     Attributes:
         t: the times that were asked for, shape (times,).
@@ -72,9 +77,9 @@ class Ensemble(AtPrompt):
             where expressions were recorded instead.
         records: the recorded expressions, each of shape (members, times), or (members,)
             for a summary.
-        status: 0 where a member reached the end.
-        t_end: the time that each member reached.
-        steps: how many steps were tried, for each member.
+        status: 0 where a member reached the end, shape (members,).
+        t_end: the time that each member reached, shape (members,).
+        steps: how many steps were tried, for each member, shape (members,).
 
     Under `memory` all of these are read from the disk where they are looked at.
 
@@ -114,7 +119,18 @@ class Ensemble(AtPrompt):
         )
 
     def __getitem__(self, coordinate: Coordinate) -> np.ndarray:
-        """One coordinate or velocity, shape (members, times)."""
+        """One coordinate or velocity of every member.
+
+        Args:
+            coordinate: such as `x` or `x.dot`.
+
+        Returns:
+            float64 of shape (members, times), nan behind a failure.
+
+        Raises:
+            LagrangianError: expressions were recorded instead of states; or the flow
+                has no such coordinate.
+        """
         states = (self.q, self.v)[coordinate.order]
         if states is None:
             raise LagrangianError(

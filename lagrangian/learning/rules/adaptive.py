@@ -156,6 +156,9 @@ class RMSProp(AdaptiveRule):
         eps: added under the root.
         weight_decay: lambda >= 0, through the gradient.
 
+    Raises:
+        LagrangianError: a hyperparameter outside its range.
+
     >>> import lagrangian as lg
     >>> rule = lg.RMSProp(1e-3)
     >>> rule.decay, rule.is_euclidean
@@ -223,6 +226,9 @@ class Adam(AdaptiveRule):
         per_block: whether G^2 is one number for a whole array, the average of |g|^2
             over it, summed. A step then has a length of about eta for each array, and
             rotations of an array keep their law, as its metric is the same everywhere.
+
+    Raises:
+        LagrangianError: a hyperparameter outside its range.
 
     >>> import lagrangian as lg
     >>> print(lg.rule(lg.Adam(0.1, b1=0.0, eps=0.0, per_block=True).optax()))
@@ -318,6 +324,9 @@ class Lion(AdaptiveRule):
         learning_rate: eta > 0, or a schedule.
         b1, b2: of the average in the sign and of the one that is kept, in [0, 1).
         weight_decay: lambda >= 0, decoupled.
+
+    Raises:
+        LagrangianError: a hyperparameter outside its range.
 
     >>> import lagrangian as lg
     >>> rule = lg.Lion(1e-4, b2=0.9)

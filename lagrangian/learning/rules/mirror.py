@@ -104,6 +104,12 @@ class PotentialRule(GeometricRule):
     def of(self, block: Block) -> PotentialRule:
         """The rule with the potential of one block.
 
+        Args:
+            block: named by the path of a parameter.
+
+        Returns:
+            A rule of the same class.
+
         Raises:
             UnknownBlock: no pattern matches its path.
         """
@@ -291,6 +297,10 @@ class NaturalGradient(PotentialRule):
         potential: h, from a SymPy symbol to its value, strictly convex; or one for each
             array, by patterns of their paths, of which the first that matches counts.
         weight_decay: lambda >= 0, through the gradient.
+
+    Raises:
+        LagrangianError: a learning rate or decay outside its range, or a potential that
+            is not strictly convex.
 
     >>> import lagrangian as lg
     >>> lg.NaturalGradient(0.1, lambda x: x**2 / 2).potential

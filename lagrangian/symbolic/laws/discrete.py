@@ -43,6 +43,9 @@ def role(block: Block, name: str) -> Block:
         block: whose.
         name: "gradient", "update", "trace", "next" or "next trace".
 
+    Returns:
+        A `Block`.
+
     >>> import lagrangian as lg
     >>> w = lg.Block("w")
     >>> lg.role(w, "update")
@@ -71,6 +74,9 @@ class Steps(AtPrompt, ByContent):
         loss: f; along its declared symmetries `loss` is zero.
         memory, gain, weight_decay: beta, kappa and lambda, by default their symbols.
         updates: that of each block; by default its `role`, any update.
+
+    Raises:
+        InvalidLagrangian: no loss.
 
     >>> import lagrangian as lg
     >>> scale = lg.Scale("w")

@@ -33,7 +33,10 @@ from lagrangian.symbolic.mechanics.parts import check_parts
 class Lagrangian(AtPrompt, ByContent):
     """`L = exp(damping) (T - V)`: a kinetic energy, a potential and a damping factor.
 
-    Two that were written alike are equal; so are symmetries, and their laws.
+    Its equations are those of Goldstein, Poole & Safko, "Classical Mechanics" (2002),
+    1.4 and 1.5, with multipliers as in 2.4. Units are those in which T and V are
+    written: the library knows none. Two that were written alike are equal; so are
+    symmetries, and their laws.
 
     >>> from lagrangian.symbolic.algebra.coordinates import coordinates
     >>> x = coordinates("x")
