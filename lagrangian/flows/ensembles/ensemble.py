@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from tqdm import tqdm
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import LagrangianError, nearest
 from lagrangian.files import LOCK, one_writer
 from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
 from lagrangian.flows.ensembles.memory import check_memory
@@ -53,6 +53,8 @@ LANES, _ACCELERATOR_LANES = 64, 2**17
 #: More than the lanes of an accelerator, too: refilled, they wait for no slow member.
 _CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**20, 2**27
 
+#: Members that a figure shows at most.
+_DRAWN = 20_000
 #: Of a member whose path breaks the balance of a law, beside those of `dopri8_lanes`.
 BROKEN = 4
 
@@ -108,7 +110,7 @@ class Ensemble(AtPrompt):
     def __len__(self) -> int:
         return len(self.status)
 
-    _next = "`many[x]`, `.failures`, `.records`, `.t_end`"
+    _next = "`many[x]`, `.failures`, `.records`, `.t_end`, `.plot()`"
 
     def __str__(self) -> str:
         names = few(c.name for c in self.flow.lagrangian.coordinates)
@@ -131,6 +133,14 @@ class Ensemble(AtPrompt):
             LagrangianError: expressions were recorded instead of states; or the flow
                 has no such coordinate.
         """
+        coordinates = self.flow.lagrangian.coordinates
+        known = isinstance(coordinate, Coordinate) and coordinate.base in coordinates
+        if not known or coordinate.order > 1:
+            raise LagrangianError(
+                "an ensemble has the coordinates of its system and their velocities, "
+                f"and got `{coordinate}`. "
+                + nearest(str(coordinate), (q.name for q in coordinates))
+            )
         states = (self.q, self.v)[coordinate.order]
         if states is None:
             raise LagrangianError(
@@ -138,7 +148,27 @@ class Ensemble(AtPrompt):
                 f"{', '.join(f'`{name}`' for name in self.records)}."
                 ' Read `.records["name"]`, or leave out `record`.'
             )
-        return states[..., self.flow.lagrangian.coordinates.index(coordinate.base)]
+        return states[..., coordinates.index(coordinate.base)]
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of the members at the last time, in each phase plane.
+
+        Of at most 20,000 members. Where expressions were recorded instead of states,
+        how many members have which value of each, at the last time.
+        """
+        from lagrangian.plots import plot_clouds, plot_histograms
+
+        if self.q is None:
+            last = {
+                n: np.asarray(r).reshape(len(r), -1) for n, r in self.records.items()
+            }
+            return plot_histograms({n: values[:, -1] for n, values in last.items()})
+        some = slice(None, None, -(-len(self) // _DRAWN))
+        clouds = {
+            q: (self[q][some, -1], self[q.dot][some, -1])
+            for q in self.flow.lagrangian.coordinates
+        }
+        return plot_clouds(clouds, self.t[-1])
 
     @property
     def failures(self) -> dict[int, str]:

@@ -229,7 +229,10 @@ class Run(AtPrompt):
         """Continuous time t = sum of the learning rates, shape (steps + 1,)."""
         return np.concatenate([[0.0], np.cumsum(self.learning_rates)])
 
-    _next = "`lg.check(run)`, `run[law].quantity`, `.losses`, `.model`, `.save(file)`"
+    _next = (
+        "`lg.check(run)`, `run[law].quantity`, `.losses`, `.model`, `.plot()`, "
+        "`.save(file)`"
+    )
 
     def __str__(self) -> str:
         last = f"{self.losses[-1]:.4g}" if self.steps else "none"
@@ -253,6 +256,17 @@ class Run(AtPrompt):
             LagrangianError: it was not observed.
         """
         return self.records[self.law(law)]
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of the losses, and of the charges of the laws by step.
+
+        Of each law the four units whose charges are largest at the start.
+        """
+        from lagrangian.plots import plot_run
+
+        steps = self.start + np.arange(self.steps)
+        charges = {repr(x.symmetry): r.quantity for x, r in self.records.items()}
+        return plot_run(steps, np.asarray(self.losses), charges)
 
     def law(self, law: Law | Symmetry) -> Law:
         """The observed law that this is, or that is of this symmetry.
