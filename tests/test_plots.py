@@ -70,8 +70,10 @@ def run(*observe):
     def loss(model, batch):
         return ((batch @ model["w"]) ** 2).mean() / (model["w"] ** 2).sum()
 
-    rule, data = lg.HeavyBall(0.1, 0.9), np.eye(4, 3)
-    return lg.train({"w": np.arange(1.0, 4.0)}, loss, data, rule, steps=9, observe=observe)
+    rule, data = lg.HeavyBall(0.1, 0.9), np.diag([1.0, 2.0, 3.0])
+    return lg.train(
+        {"w": np.arange(1.0, 4.0)}, loss, data, rule, steps=9, observe=observe
+    )
 
 
 def test_an_ensemble_shows_where_its_members_are():

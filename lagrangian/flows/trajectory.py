@@ -131,7 +131,8 @@ class Trajectory(Path):
         """Any SymPy expression in the coordinates along the path, times first.
 
         Args:
-            expression: in coordinates, velocities, `lg.time` and the parameters.
+            expression: in coordinates, velocities, accelerations, the multipliers of
+                constraints, `lg.time` and the parameters.
 
         Returns:
             float64 of shape (times,), or (times, ...) of an expression of blocks.
@@ -139,10 +140,21 @@ class Trajectory(Path):
         Raises:
             CannotLower: a symbol without a value.
         """
+        expression, flow = sp.sympify(expression), self.flow
+        system = flow.lagrangian
+        solved = {
+            *system.constraints.multipliers,
+            *(q.ddot for q in system.coordinates),
+        }
+
+        def at(q: Any, v: Any, t: Any) -> Any:
+            if expression.free_symbols.isdisjoint(solved):
+                return jnp.asarray(flow.evaluate(expression, q, v, t))
+            a = flow.acceleration(q, v, t)
+            return jnp.asarray(flow.evaluate_moving(expression, q, v, a, t))
+
         with float64():
-            values = jax.vmap(
-                lambda q, v, t: jnp.asarray(self.flow.evaluate(expression, q, v, t))
-            )(self.q, self.v, jnp.asarray(self.t))
+            values = jax.vmap(at)(self.q, self.v, jnp.asarray(self.t))
         return series(known(values))
 
     @property

@@ -15,7 +15,7 @@ import sympy as sp
 from jax.typing import ArrayLike
 from optax import GradientTransformation
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import LagrangianError, nearest
 from lagrangian.learning.rules.potentials import ByPath, Elementwise, by_path
 from lagrangian.learning.rules.rule import (
     Rule,
@@ -207,8 +207,9 @@ class MirrorDescent(PotentialRule):
             there are several.
 
     Raises:
-        LagrangianError: a potential that is not strictly convex, or whose derivative
-            has no inverse that SymPy finds.
+        LagrangianError: a learning rate or decay outside its range; a potential that is
+            not strictly convex, or whose derivative has no inverse that SymPy finds; an
+            inverse for a pattern that `potential` has not.
 
     >>> import lagrangian as lg
     >>> import sympy as sp
@@ -223,9 +224,23 @@ class MirrorDescent(PotentialRule):
     def __post_init__(self) -> None:
         if self.inverse is not None:
             object.__setattr__(self, "inverse", by_path(self.inverse, _z))
+        self._check_patterns()
         super().__post_init__()
         if not self._parts:
             _ = self._inverse  # found now, so that an error comes now
+
+    def _check_patterns(self) -> None:
+        """Raise unless every pattern of `inverse` is one of `potential`."""
+        if not isinstance(self.inverse, ByPath):
+            return
+        potential = by_path(self.potential, _x)
+        known = potential.patterns if isinstance(potential, ByPath) else []
+        if stray := [p for p in self.inverse.patterns if p not in known]:
+            advice = nearest(stray[0], known) if known else "Pass one function."
+            raise LagrangianError(
+                f"`inverse` has the pattern `{stray[0]}`, which `potential` has not. "
+                f"{advice}"
+            )
 
     def _part(self, pattern: str, potential: Elementwise) -> PotentialRule:
         known = dict(self.inverse.items) if isinstance(self.inverse, ByPath) else {}

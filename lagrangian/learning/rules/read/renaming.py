@@ -119,6 +119,8 @@ class Renaming:
         self, leaf: str, shared: Any, expression: Any, names: Any, sums: Any
     ) -> Any:
         """With means in the place of sums, if that is what is meant."""
+        if not self.traced.counts:
+            return shared
         count_, means, forced = int(np.prod(self.traced.leaves[leaf])), {}, False
         for old, new in names.items():
             if new in sums and sums[new][0] == "sum" and sums[new][2] == "leaf":

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.extend.core import ClosedJaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from lagrangian.errors import LagrangianError
 from lagrangian.lowering.pytrees import named_leaves
@@ -58,6 +58,7 @@ class Traced:
         scales: whether the state of large arrays has the same form; where it has not,
             what is read is the rule of small ones.
         like: the shapes of the parameters; None where none were given.
+        counts: whether its code has numbers of elements in it, as a mean has.
     """
 
     leaves: dict[str, tuple[int, ...]]
@@ -67,6 +68,7 @@ class Traced:
     extra: tuple[str, ...]
     scales: bool
     like: Any
+    counts: bool
 
 
 def trace(transformation: Any, parameters: Any = None) -> Traced:
@@ -128,7 +130,42 @@ def _trace(transformation: Any, parameters: Any) -> Traced:
     leaves = {name: leaf.shape for name, leaf in named_leaves(q).items()}
     scales = _scales(transformation, state, parameters)
     like = None if parameters is None else _large(parameters)
-    return Traced(leaves, _fields(state, q), init, jaxpr, extra, scales, like)
+    counts = _counts(transformation, parameters, update, jaxpr)
+    fields = _fields(state, q)
+    return Traced(leaves, fields, init, jaxpr, extra, scales, like, counts)
+
+
+def _counts(transformation: Any, parameters: Any, update: Any, jaxpr: Any) -> bool:
+    """Whether the numbers in the code are others where arrays have other sizes.
+
+    Of two elements, half a sum and a mean are the same program; of three they are not.
+    """
+    q = _small(parameters, _FEW + 1)
+    given = [jnp.zeros(())] * (len(jaxpr.in_avals) - 2 * len(jax.tree.leaves(q)))
+    try:
+        state = transformation.init(q)
+        given = given[len(jax.tree.leaves(state)) :]
+        other = jax.make_jaxpr(update)(q, state, q, *given)
+    except (TypeError, ValueError):
+        return True  # of arrays of these sizes alone
+    return _numbers(jaxpr.jaxpr) != _numbers(other.jaxpr)
+
+
+def _numbers(jaxpr: Any) -> list[float]:
+    """The real numbers that a program has written in it."""
+    found = []
+    for equation in jaxpr.eqns:
+        for x in equation.invars:
+            if isinstance(x, Literal) and jnp.issubdtype(x.aval.dtype, jnp.floating):
+                found.append(float(x.val))
+        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(part):
+                found += _numbers(getattr(part, "jaxpr", part))
+    return found
+
+
+def _is_jaxpr(part: Any) -> bool:
+    return isinstance(part, ClosedJaxpr | Jaxpr)
 
 
 def _with_extra(transformation: Any, extra: tuple[str, ...]) -> Any:
@@ -176,11 +213,11 @@ def _never(*_: Any) -> Any:
     raise RuntimeError("the loss of a trace has no value")
 
 
-def _small(parameters: Any) -> Any:
-    """Arrays of the same structure, with two elements an axis."""
+def _small(parameters: Any, few: int = _FEW) -> Any:
+    """Arrays of the same structure, with few elements an axis."""
 
     def small(leaf: Any) -> Any:
-        return jnp.zeros([min(n, _FEW) for n in leaf.shape], jnp.float32)
+        return jnp.zeros([few if n > 1 else n for n in leaf.shape], jnp.float32)
 
     return jax.tree.map(small, _large(parameters))
 
