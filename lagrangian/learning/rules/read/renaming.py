@@ -20,7 +20,7 @@ from lagrangian.learning.rules.read.part import (
     value,
 )
 from lagrangian.learning.rules.read.primitives import chosen
-from lagrangian.learning.rules.read.trace import Field, Traced
+from lagrangian.learning.rules.read.trace import Field, Traced, elements, sizes
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 
 #: A random number of an element.
@@ -46,8 +46,8 @@ class Renaming:
     starts: list[Any]
 
     def __post_init__(self) -> None:
-        #: Terms of which an array has means, not sums.
-        self._averaged: set[Any] = set()
+        #: The numbers of elements in the code, by their symbols.
+        self._sizes_of = sizes(self.traced.counts)
         self._next: dict[Any, Any] = {}
         for old, new in zip(self.before, self.after, strict=True):
             for index in np.ndindex(*old.shape):
@@ -55,10 +55,7 @@ class Renaming:
                     self._next[old[index]] = new[index]
 
     def parts(self, updates: Mapping[str, Any]) -> dict[str, Part]:
-        """How each array is updated, twice: the first time tells sums from means."""
-        found = {leaf: self._part(leaf, array) for leaf, array in updates.items()}
-        if not self._averaged:
-            return found
+        """How each array is updated."""
         return {leaf: self._part(leaf, array) for leaf, array in updates.items()}
 
     def _part(self, leaf: str, update: Any) -> Part:
@@ -108,32 +105,25 @@ class Renaming:
 
     def _renamed(self, leaf: str, index: Any, expression: Any, sums: Any) -> Any:
         names: dict[Any, Any] = {}
-        for symbol in expression.free_symbols:
+        for symbol in expression.free_symbols - self._sizes_of.keys():
             names[symbol] = self._name(leaf, index, symbol, sums)
         if len(set(names.values())) < len(names):
             raise _NotAlike  # two elements of one array
-        shared = _whole_tree(expression.xreplace(names), sums, list(self.traced.leaves))
-        return _flat(self._in_means(leaf, shared, expression, names, sums))
+        told = self._in_means(leaf, expression, names, sums)
+        told = told.xreplace(names | self._sizes_of)
+        return _flat(_whole_tree(told, sums, list(self.traced.leaves)))
 
-    def _in_means(
-        self, leaf: str, shared: Any, expression: Any, names: Any, sums: Any
-    ) -> Any:
-        """With means in the place of sums, if that is what is meant."""
-        if not self.traced.counts:
-            return shared
-        count_, means, forced = int(np.prod(self.traced.leaves[leaf])), {}, False
+    def _in_means(self, leaf: str, expression: Any, names: Any, sums: Any) -> Any:
+        """With means in the place of sums that are divided by how many there are."""
+        size = int(np.prod(self.traced.leaves[leaf]))
         for old, new in names.items():
-            if new in sums and sums[new][0] == "sum" and sums[new][2] == "leaf":
-                mean = _sum("mean", sums[new][1], "leaf", new.assumptions0, sums)
-                means[old] = count_ * mean
-                forced = forced or sums[new][1] in self._averaged
-        if not means or count_ == 1 or not shared.has(*(names[old] for old in means)):
-            return shared
-        told = expression.xreplace(names | means)
-        if not forced and told.count_ops() >= expression.count_ops():
-            return shared
-        self._averaged |= {sums[names[old]][1] for old in means}
-        return told
+            if new not in sums or sums[new][0] != "sum" or sums[new][2] != "leaf":
+                continue
+            mean = _sum("mean", sums[new][1], "leaf", new.assumptions0, sums)
+            told = expression.xreplace({old: elements(size) * mean})
+            if expression.has(elements(size)) and not told.has(elements(size)):
+                expression = told
+        return expression
 
     def _name(self, leaf: str, index: Any, symbol: Any, sums: Any) -> Any:
         if symbol in self.evaluation.reductions:

@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import sympy as sp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from lagrangian.errors import LagrangianError
+from lagrangian.learning.rules.read.exact_numbers import exact
 from lagrangian.lowering.pytrees import named_leaves
+from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 
 #: Of an axis of the arrays that are traced.
 _FEW = 2
@@ -58,7 +61,8 @@ class Traced:
         scales: whether the state of large arrays has the same form; where it has not,
             what is read is the rule of small ones.
         like: the shapes of the parameters; None where none were given.
-        counts: whether its code has numbers of elements in it, as a mean has.
+        counts: of the literals in `update` that are numbers of elements, as a mean has
+            one, what they are; by the `id` of the literal.
     """
 
     leaves: dict[str, tuple[int, ...]]
@@ -68,7 +72,7 @@ class Traced:
     extra: tuple[str, ...]
     scales: bool
     like: Any
-    counts: bool
+    counts: Mapping[int, Any]
 
 
 def trace(transformation: Any, parameters: Any = None) -> Traced:
@@ -135,33 +139,57 @@ def _trace(transformation: Any, parameters: Any) -> Traced:
     return Traced(leaves, fields, init, jaxpr, extra, scales, like, counts)
 
 
-def _counts(transformation: Any, parameters: Any, update: Any, jaxpr: Any) -> bool:
-    """Whether the numbers in the code are others where arrays have other sizes.
+def _counts(
+    transformation: Any, parameters: Any, update: Any, jaxpr: ClosedJaxpr
+) -> dict[int, Any]:
+    """The numbers in the code that are numbers of elements, in `elements`.
 
     Of two elements, half a sum and a mean are the same program; of three they are not.
     """
     q = _small(parameters, _FEW + 1)
-    given = [jnp.zeros(())] * (len(jaxpr.in_avals) - 2 * len(jax.tree.leaves(q)))
     try:
         state = transformation.init(q)
-        given = given[len(jax.tree.leaves(state)) :]
-        other = jax.make_jaxpr(update)(q, state, q, *given)
+        told = len(jaxpr.in_avals) - len(jax.tree.leaves((q, state, q)))
+        other = jax.make_jaxpr(update)(q, state, q, *[jnp.zeros(())] * told)
     except (TypeError, ValueError):
-        return True  # of arrays of these sizes alone
-    return _numbers(jaxpr.jaxpr) != _numbers(other.jaxpr)
+        return {}  # it is for arrays of these sizes alone
+    here, there = _numbers(jaxpr.jaxpr), _numbers(other.jaxpr)
+    if len(here) != len(there):
+        return {}
+    found = {}
+    for number, larger in zip(here, there, strict=True):
+        if number.val != larger.val and number.val * larger.val > 0:
+            power = np.log(float(larger.val / number.val)) / np.log(1 + 1 / _FEW)
+            axes = round(power)
+            if axes and abs(power - axes) < 1e-4:
+                size = _FEW ** abs(axes)
+                rest = exact(number.val) / sp.Integer(size) ** np.sign(axes)
+                found[id(number)] = rest * elements(size) ** int(np.sign(axes))
+    return found
 
 
-def _numbers(jaxpr: Any) -> list[float]:
-    """The real numbers that a program has written in it."""
+def elements(size: int) -> Any:
+    """The symbol of a number of elements that is `size` in what is traced."""
+    return EngineSymbol(f"N_{size}", positive=True)
+
+
+def sizes(counts: Mapping[int, Any]) -> dict[Any, Any]:
+    """What the symbols in `counts` are in what is traced."""
+    symbols = {n for count in counts.values() for n in count.free_symbols}
+    return {n: sp.Integer(n.name.removeprefix("N_")) for n in symbols}
+
+
+def _numbers(jaxpr: Jaxpr) -> list[Any]:
+    """The real numbers that a program has written in it, as JAX's literals."""
     found = []
     for equation in jaxpr.eqns:
         for x in equation.invars:
             if isinstance(x, Literal) and jnp.issubdtype(x.aval.dtype, jnp.floating):
-                found.append(float(x.val))
+                found.append(x)
         for part in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
             if _is_jaxpr(part):
                 found += _numbers(getattr(part, "jaxpr", part))
-    return found
+    return [x for x in found if np.ndim(x.val) == 0]
 
 
 def _is_jaxpr(part: Any) -> bool:
