@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 #: Says of a method what its implementations need not say again.
 PROTOCOLS = (lg.Theory, Solver)
 ARRAY = re.compile(r"\b(ArrayLike|ndarray|Array)\b")
-SHAPE = re.compile(r"\bshapes?\b|\bnumbers?\b|\bscalar|\bas\b")
+SHAPE = re.compile(r"\bshapes?\b|\bnumbers?\b|\bscalar|\bas (for|of) |pytree")
 
 
 as_markdown = runpy.run_path(ROOT / "scripts" / "docstrings.py")["as_markdown"]

@@ -238,6 +238,8 @@ class ScalarFlow(Flow[Array]):
         Raises:
             LagrangianError: initial states of a wrong shape; results that do not fit
                 into the memory, without `memory`.
+            CannotLower: a symbol without a value in `record`.
+            CannotSave: the operating system refuses to write to `save`.
         """
         if memory is not None:
             memory = whole_number(memory, "memory", 1)

@@ -85,7 +85,8 @@ class InputGroup(AtPrompt):
         """The group of all that some moves of an input make, the identity first.
 
         Args:
-            moves: functions of an array that permute its entries, such as `np.rot90`.
+            moves: functions of an array of that shape that permute its entries, such as
+                `np.rot90`.
             shape: of one input.
 
         Returns:

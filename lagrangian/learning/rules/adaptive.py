@@ -148,7 +148,8 @@ class RMSProp(AdaptiveRule):
     """Division by the root of an average of squared gradients, as optax runs it.
 
     G^2 <- decay G^2 + (1 - decay) g^2;  q <- q - eta g/sqrt(G^2 + eps), where g is
-    grad f + lambda q.
+    grad f + lambda q (Tieleman & Hinton, "Neural networks for machine learning", 2012,
+    lecture 6.5).
 
     Args:
         learning_rate: eta > 0, or a schedule.
@@ -215,7 +216,9 @@ class Adam(AdaptiveRule):
     """Adam, and with weight decay AdamW, as optax runs them.
 
     p <- b1 p + (1 - b1) g and G^2 <- b2 G^2 + (1 - b2) g^2, both divided by what their
-    weights add up to so far; q <- q - eta (p/(G + eps) + lambda q).
+    weights add up to so far; q <- q - eta (p/(G + eps) + lambda q) (Kingma & Ba, "Adam:
+    A Method for Stochastic Optimization", 2015; Loshchilov & Hutter, "Decoupled Weight
+    Decay Regularization", 2019).
 
     Args:
         learning_rate: eta > 0, or a schedule.

@@ -194,7 +194,9 @@ class MirrorDescent(PotentialRule):
 
     h'(q') = h'(q) - eta (grad f + lambda q). To second order in eta it is the
     Euler-Lagrange equation of the Bregman Lagrangian with alpha = log(2/eta),
-    beta = -alpha and gamma = 2 t/eta, that is d/dt grad h(q + (eta/2) qdot) = -grad F.
+    beta = -alpha and gamma = 2 t/eta, that is d/dt grad h(q + (eta/2) qdot) = -grad F
+    (the rule: Beck & Teboulle, "Mirror descent and nonlinear projected subgradient
+    methods for convex optimization", 2003; the Lagrangian: `lg.bregman_lagrangian`).
 
     Args:
         learning_rate: eta > 0, or a schedule.
@@ -303,7 +305,8 @@ class MirrorDescent(PotentialRule):
 class NaturalGradient(PotentialRule):
     """A gradient step divided by the metric h''(q), element by element.
 
-    q' = q - eta (grad f + lambda q)/h''(q). Its kinetic energy is that of the metric,
+    q' = q - eta (grad f + lambda q)/h''(q) (Amari, "Natural Gradient Works Efficiently
+    in Learning", 1998). Its kinetic energy is that of the metric,
     m/2 <qdot, h''(q) qdot> with m = eta/2, and its friction acts on h''(q) qdot. A step
     goes straight in q and not along a geodesic: that is a force, m/2 h'''(q) qdot^2.
 

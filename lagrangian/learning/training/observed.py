@@ -120,6 +120,7 @@ def observed(
         UnknownBlock: when it is initialised, for a block that the parameters lack.
         CannotLower: when it is initialised, a linear map or constant block without a
             value.
+        InvalidSymmetry: when it is initialised, a symmetry that moves time.
     """
     is_whole = capacity is None or isinstance(capacity, int | np.integer)
     if not is_whole or (capacity is not None and capacity < 1):

@@ -67,6 +67,9 @@ class Steps(AtPrompt, ByContent):
     - `decay`: kappa lambda <q, xi(q)>;
     - `friction`: (beta - 1) <p, xi(q)>.
 
+    It is the discrete theorem of Noether (Marsden & West, "Discrete mechanics and
+    variational integrators", 2001, 1.3.2), with what breaks it.
+
     Everything is a SymPy expression in the blocks, their `role`s and the gradients of
     f, whose role is "gradient".
 

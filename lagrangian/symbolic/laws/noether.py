@@ -196,6 +196,9 @@ class Law(AtPrompt, ByContent):
         the charge itself where `is_conserved` knows it to be constant. What is returned
         has been put back: its rate is zero at random states, in 50-digit arithmetic. Of
         fields, it is the density of a constant.
+
+        Raises:
+            LagrangianError: of fields that are not over time.
         """
         candidates = (self._with_boundary, self._damped, self._alone)
         found = (candidate() for candidate in candidates)
@@ -258,6 +261,9 @@ class Law(AtPrompt, ByContent):
         """The charge, or each component, and what changes it, in the order shown.
 
         Forces are left out where there are none.
+
+        Raises:
+            LagrangianError: of fields that are not over time.
         """
         changes = {n: x for n, x in self.changes.items() if n != "forces" or x != 0}
         if len(self.components) == 1:

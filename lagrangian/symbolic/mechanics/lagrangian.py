@@ -232,7 +232,12 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def hamiltonian(self) -> Any:
-        """Its `Hamiltonian`, by the Legendre transform."""
+        """Its `Hamiltonian`, by the Legendre transform.
+
+        Raises:
+            InvalidLagrangian: of blocks, under constraints, or where the momenta cannot
+                be solved for the velocities.
+        """
         from lagrangian.symbolic.mechanics.hamiltonian import legendre_transform
 
         return legendre_transform(self)
@@ -295,7 +300,11 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def mass_matrix(self) -> Any:
-        """M in M qddot = forcing, the Hessian of T - V in the velocities."""
+        """M in M qddot = forcing, the Hessian of T - V in the velocities.
+
+        Raises:
+            InvalidLagrangian: of blocks, whose equations are no matrix.
+        """
         self._scalars_only("mass_matrix")
         size = len(self.coordinates)
         upper = {
@@ -307,7 +316,11 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def forcing(self) -> Any:
-        """The right-hand side of M qddot = forcing + J^T lambda, a column."""
+        """The right-hand side of M qddot = forcing + J^T lambda, a column.
+
+        Raises:
+            InvalidLagrangian: as of `mass_matrix`.
+        """
         self._scalars_only("forcing")
         drift: dict[Any, Any] = {q: -q.dot for q in self.coordinates} | {time: -1}
         rate = self.friction_rate
@@ -325,7 +338,11 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def saddle_point(self) -> tuple[Any, Any]:
-        """The matrix and the column whose solution is (qddot, -lambda)."""
+        """The matrix and the column whose solution is (qddot, -lambda).
+
+        Raises:
+            InvalidLagrangian: as of `mass_matrix`.
+        """
         constraints = self.constraints
         if not constraints.expressions:
             return self.mass_matrix, self.forcing

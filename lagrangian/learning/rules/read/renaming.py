@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from lagrangian.learning.rules.read.counts import elements, sizes
 from lagrangian.learning.rules.read.evaluate import Element, Evaluation
 from lagrangian.learning.rules.read.part import (
     Part,
@@ -20,7 +21,7 @@ from lagrangian.learning.rules.read.part import (
     value,
 )
 from lagrangian.learning.rules.read.primitives import chosen
-from lagrangian.learning.rules.read.trace import Field, Traced, elements, sizes
+from lagrangian.learning.rules.read.trace import Field, Traced
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 
 #: A random number of an element.

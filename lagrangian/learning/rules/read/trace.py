@@ -10,13 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import sympy as sp
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr
 
 from lagrangian.errors import LagrangianError
-from lagrangian.learning.rules.read.exact_numbers import exact
+from lagrangian.learning.rules.read.counts import counts_of
 from lagrangian.lowering.pytrees import named_leaves
-from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 
 #: Of an axis of the arrays that are traced.
 _FEW = 2
@@ -142,58 +140,15 @@ def _trace(transformation: Any, parameters: Any) -> Traced:
 def _counts(
     transformation: Any, parameters: Any, update: Any, jaxpr: ClosedJaxpr
 ) -> dict[int, Any]:
-    """The numbers in the code that are numbers of elements, in `elements`.
-
-    Of two elements, half a sum and a mean are the same program; of three they are not.
-    """
+    """The numbers in the code that are numbers of elements."""
     q = _small(parameters, _FEW + 1)
     try:
         state = transformation.init(q)
         told = len(jaxpr.in_avals) - len(jax.tree.leaves((q, state, q)))
-        other = jax.make_jaxpr(update)(q, state, q, *[jnp.zeros(())] * told)
+        larger = jax.make_jaxpr(update)(q, state, q, *[jnp.zeros(())] * told)
     except (TypeError, ValueError):
         return {}  # it is for arrays of these sizes alone
-    here, there = _numbers(jaxpr.jaxpr), _numbers(other.jaxpr)
-    if len(here) != len(there):
-        return {}
-    found = {}
-    for number, larger in zip(here, there, strict=True):
-        if number.val != larger.val and number.val * larger.val > 0:
-            power = np.log(float(larger.val / number.val)) / np.log(1 + 1 / _FEW)
-            axes = round(power)
-            if axes and abs(power - axes) < 1e-4:
-                size = _FEW ** abs(axes)
-                rest = exact(number.val) / sp.Integer(size) ** np.sign(axes)
-                found[id(number)] = rest * elements(size) ** int(np.sign(axes))
-    return found
-
-
-def elements(size: int) -> Any:
-    """The symbol of a number of elements that is `size` in what is traced."""
-    return EngineSymbol(f"N_{size}", positive=True)
-
-
-def sizes(counts: Mapping[int, Any]) -> dict[Any, Any]:
-    """What the symbols in `counts` are in what is traced."""
-    symbols = {n for count in counts.values() for n in count.free_symbols}
-    return {n: sp.Integer(n.name.removeprefix("N_")) for n in symbols}
-
-
-def _numbers(jaxpr: Jaxpr) -> list[Any]:
-    """The real numbers that a program has written in it, as JAX's literals."""
-    found = []
-    for equation in jaxpr.eqns:
-        for x in equation.invars:
-            if isinstance(x, Literal) and jnp.issubdtype(x.aval.dtype, jnp.floating):
-                found.append(x)
-        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(part):
-                found += _numbers(getattr(part, "jaxpr", part))
-    return [x for x in found if np.ndim(x.val) == 0]
-
-
-def _is_jaxpr(part: Any) -> bool:
-    return isinstance(part, ClosedJaxpr | Jaxpr)
+    return counts_of(jaxpr.jaxpr, larger.jaxpr, _FEW)
 
 
 def _with_extra(transformation: Any, extra: tuple[str, ...]) -> Any:
