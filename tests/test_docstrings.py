@@ -224,6 +224,12 @@ def test_it_says_what_the_code_does(thing):
     assert list(faults(thing)) == []
 
 
+@pytest.mark.parametrize("name", lg.systems.SYSTEMS)
+def test_a_system_says_its_units(name):
+    units = re.compile(r"[Dd]imensionless|SI\s+units|\bin (m|kg)\b")
+    assert units.search(lg.systems.SYSTEMS[name].__doc__)
+
+
 def wanting(a: "ArrayLike", b: int) -> int:  # noqa: F821
     """Adds.
 
