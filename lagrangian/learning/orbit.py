@@ -100,7 +100,10 @@ class Orbit(AtPrompt):
         """Raise unless each block moves by an array of its own shape."""
         leaves = named_leaves(split(self.model).parameters)
         values = self._values | {q: leaves[q.name] for q in self.symmetry.xi}
-        motions = jax.eval_shape(lambda: evaluate(self.symmetry.xi.values(), values))
+        with float64():
+            motions = jax.eval_shape(
+                lambda: evaluate(self.symmetry.xi.values(), values)
+            )
         for q, motion in zip(self.symmetry.xi, motions, strict=True):
             shape = jnp.shape(leaves[q.name])
             if jnp.broadcast_shapes(motion.shape, shape) != shape:
