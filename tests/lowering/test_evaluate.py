@@ -332,7 +332,8 @@ def test_what_levels_cannot_hold_is_walked(by_levels):
 
 def test_shapes_that_do_not_go_together_are_named():
     w, A, c = lg.Block("w"), lg.ConstantBlock("A"), lg.ConstantBlock("c")
-    values = {w: np.ones((3, 4)), A: np.ones((3, 3)), c: np.ones(5)}
+    shapes = {w: (3, 4), A: (3, 3), c: (5,)}
+    values = {symbol: np.ones(shape, np.float32) for symbol, shape in shapes.items()}
     for expression in (lg.matmul(w, A), 2 * c * w, c + w, lg.Inner(c, w)):
         with pytest.raises(CannotLower, match=r"Pass `[Ac]` in a shape that does") as e:
             evaluate([expression], values)
