@@ -18,7 +18,7 @@ from lagrangian.learning.rules.read.exact_numbers import exact
 from lagrangian.symbolic.algebra.own_symbols import EngineSymbol
 
 
-def counts_of(small: Jaxpr, larger: Jaxpr, few: int) -> dict[int, Any]:
+def counts_of(small: Jaxpr, larger: Jaxpr, few: int) -> dict[tuple[int, int], Any]:
     """The literals of a program that count elements, in the symbols of `elements`.
 
     Args:
@@ -27,13 +27,14 @@ def counts_of(small: Jaxpr, larger: Jaxpr, few: int) -> dict[int, Any]:
         few: how many.
 
     Returns:
-        What each is, such as 1/N_4, by the `id` of the literal in `small`.
+        What each is, such as 1/N_4, by the `id` of its equation in `small` and its
+        place among the arguments there.
     """
     here, there = _literals(small), _literals(larger)
     if len(here) != len(there):
         return {}
     found = {}
-    for number, other in zip(here, there, strict=True):
+    for (place, number), (_, other) in zip(here, there, strict=True):
         if number.val == other.val or not number.val * other.val > 0:
             continue
         power = np.log(float(other.val / number.val)) / np.log(1 + 1 / few)
@@ -41,7 +42,7 @@ def counts_of(small: Jaxpr, larger: Jaxpr, few: int) -> dict[int, Any]:
         if axes and abs(power - axes) < 1e-4:
             size, sign = few ** abs(axes), 1 if axes > 0 else -1
             factor = exact(number.val) / sp.Integer(size) ** sign
-            found[id(number)] = factor * elements(size) ** sign
+            found[place] = factor * elements(size) ** sign
     return found
 
 
@@ -50,17 +51,19 @@ def elements(size: int) -> Any:
     return EngineSymbol(f"N_{size}", positive=True)
 
 
-def sizes(counts: Mapping[int, Any]) -> dict[Any, Any]:
+def sizes(counts: Mapping[Any, Any]) -> dict[Any, Any]:
     """What the symbols in `counts` are in what is traced."""
     symbols = {n for count in counts.values() for n in count.free_symbols}
     return {n: sp.Integer(n.name.removeprefix("N_")) for n in symbols}
 
 
-def _literals(jaxpr: Jaxpr) -> list[Any]:
-    """The real numbers that a program has written in it."""
+def _literals(jaxpr: Jaxpr) -> list[tuple[tuple[int, int], Any]]:
+    """The real numbers that a program has written in it, and where."""
     found = []
     for equation in jaxpr.eqns:
-        found += [x for x in equation.invars if _is_real_number(x)]
+        for i, x in enumerate(equation.invars):
+            if _is_real_number(x):
+                found.append(((id(equation), i), x))
         for part in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
             if _is_jaxpr(part):
                 found += _literals(getattr(part, "jaxpr", part))

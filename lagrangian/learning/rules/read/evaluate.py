@@ -71,7 +71,7 @@ class Evaluation:
         names: the symbols by which what is computed in a place is called from there on.
         defined: what the symbols of `names` stand for.
         squares: what is not negative, as the operation says that made it.
-        counts: expressions in the place of some literals, by the `id` of each.
+        counts: expressions in the place of some literals: `counts_of`.
     """
 
     reductions: dict[Any, Reduction] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Evaluation:
     names: dict[Any, Any] = field(default_factory=dict)
     defined: dict[Any, Any] = field(default_factory=dict)
     squares: set[Any] = field(default_factory=set)
-    counts: Mapping[int, Any] = field(default_factory=dict)
+    counts: Mapping[Any, Any] = field(default_factory=dict)
     _times: dict[int, int] = field(default_factory=dict)
     _known: dict[Any, Any] = field(default_factory=dict)
     _sizes: dict[Any, int] = field(default_factory=dict)
@@ -98,13 +98,14 @@ class Evaluation:
 
         def read(variable: Any) -> Any:
             if isinstance(variable, Literal):
-                if (count := self.counts.get(id(variable))) is not None:
-                    return _filled((), lambda: count)
                 return constant_array(variable.val)
             return values[variable]
 
         for equation in jaxpr.eqns:
             inputs = [read(v) for v in equation.invars]
+            for i in range(len(inputs) * bool(self.counts)):
+                if (count := self.counts.get((id(equation), i))) is not None:
+                    inputs[i] = _filled((), lambda count=count: count)
             outputs = self._equation(equation, inputs)
             values.update(zip(equation.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]

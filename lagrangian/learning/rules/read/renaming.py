@@ -116,13 +116,15 @@ class Renaming:
 
     def _in_means(self, leaf: str, expression: Any, names: Any, sums: Any) -> Any:
         """With means in the place of sums that are divided by how many there are."""
-        size = int(np.prod(self.traced.leaves[leaf]))
+        size = elements(int(np.prod(self.traced.leaves[leaf])))
         for old, new in names.items():
             if new not in sums or sums[new][0] != "sum" or sums[new][2] != "leaf":
                 continue
+            if not expression.has(size):
+                break
             mean = _sum("mean", sums[new][1], "leaf", new.assumptions0, sums)
-            told = expression.xreplace({old: elements(size) * mean})
-            if expression.has(elements(size)) and not told.has(elements(size)):
+            told = _without_common(expression.xreplace({old: size * mean}), size)
+            if told.count(size) < expression.count(size):
                 expression = told
         return expression
 
@@ -230,6 +232,18 @@ class Renaming:
         where = self._shared(leaf, written, sums)
         first = self._shared(leaf, start, sums)
         return State(field_.name, before, after, where, first, old.shape == ())
+
+
+def _without_common(expression: Any, size: Any) -> Any:
+    """Comparisons of which both sides have a power of `size`, without it."""
+
+    def divided(relation: Any) -> Any:
+        power = relation.rhs.as_powers_dict().get(size, 0)
+        sides = (side / size**power for side in relation.args)
+        return relation.func(*sides)
+
+    compared = sp.LessThan | sp.StrictLessThan | sp.GreaterThan | sp.StrictGreaterThan
+    return expression.replace(lambda e: isinstance(e, compared), divided)
 
 
 def _owners(expression: Any, evaluation: Evaluation) -> Iterator[str]:

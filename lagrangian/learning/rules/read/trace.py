@@ -60,7 +60,7 @@ class Traced:
             what is read is the rule of small ones.
         like: the shapes of the parameters; None where none were given.
         counts: of the literals in `update` that are numbers of elements, as a mean has
-            one, what they are; by the `id` of the literal.
+            one, what they are: `counts_of`.
     """
 
     leaves: dict[str, tuple[int, ...]]
@@ -70,7 +70,7 @@ class Traced:
     extra: tuple[str, ...]
     scales: bool
     like: Any
-    counts: Mapping[int, Any]
+    counts: Mapping[Any, Any]
 
 
 def trace(transformation: Any, parameters: Any = None) -> Traced:
@@ -139,7 +139,7 @@ def _trace(transformation: Any, parameters: Any) -> Traced:
 
 def _counts(
     transformation: Any, parameters: Any, update: Any, jaxpr: ClosedJaxpr
-) -> dict[int, Any]:
+) -> dict[Any, Any]:
     """The numbers in the code that are numbers of elements."""
     q = _small(parameters, _FEW + 1)
     try:
