@@ -83,8 +83,10 @@ class UnknownBlock(LagrangianError, KeyError):
 class CannotSave(LagrangianError, OSError):
     """A file that could not be written; the message names it, and what is kept.
 
-    `errno` is that of the operating system. `run` holds what was computed and could
-    not be written, where there is such a thing.
+    Args:
+        message: what was wrong, and what to do.
+        number: `errno` of the operating system, or None.
+        run: what was computed and could not be written, where there is such a thing.
 
     >>> import lagrangian as lg
     >>> issubclass(lg.CannotSave, OSError)
@@ -104,6 +106,10 @@ class IntegrationFailed(LagrangianError, RuntimeError):
     """The solver stopped before the end of the requested interval.
 
     `trajectory` holds what was computed until then.
+
+    Args:
+        message: what was wrong, and what to do.
+        trajectory: the path until then.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
@@ -126,6 +132,11 @@ class TrainingStopped(LagrangianError, RuntimeError):
 
     `step` is the first step whose loss or gradient is not finite; `run` holds
     everything recorded before it.
+
+    Args:
+        message: what was wrong, and what to do.
+        step: the first step whose loss or gradient is not finite.
+        run: everything recorded before it.
 
     >>> import lagrangian as lg
     >>> import numpy as np

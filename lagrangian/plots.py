@@ -87,6 +87,53 @@ def plot_losses(t: np.ndarray, losses: np.ndarray) -> Any:
     return figure
 
 
+def plot_line(t: np.ndarray, losses: np.ndarray, barrier: float) -> Any:
+    """The loss between two models, and the straight line between its ends."""
+    figure, (panel,) = _figure(1, 1, (7, 4))
+    panel.plot(t, losses, label=f"loss; barrier {barrier:.3g}")
+    panel.plot(t[[0, -1]], losses[[0, -1]], label="between the ends", **PREDICTED)
+    panel.set(xlabel="t, from the first model to the second", ylabel="loss")
+    panel.legend()
+    return figure
+
+
+def plot_run(
+    steps: np.ndarray, losses: np.ndarray, charges: Mapping[str, np.ndarray]
+) -> Any:
+    """The loss of each step; below, a few units of each charge, if there are any."""
+    figure, (above, *below) = _figure(1 + bool(charges), 1, (7, 3 + 3 * bool(charges)))
+    above.plot(steps, losses, color="0.15", linewidth=0.8)
+    above.set(xlabel="step", ylabel="loss")
+    for panel in below:
+        for i, (law, values) in enumerate(charges.items()):
+            values = values.reshape(len(values), -1)
+            for k, unit in enumerate(np.argsort(-np.abs(values[0]))[:4]):
+                label = None if k else law
+                panel.plot(steps, values[:, unit], color=_colour(i), label=label)
+        panel.set(xlabel="step", ylabel="charge")
+        panel.legend()
+    return figure
+
+
+def plot_clouds(clouds: Mapping[Any, tuple[np.ndarray, np.ndarray]], t: float) -> Any:
+    """Of each coordinate, the members of an ensemble in its phase plane at a time."""
+    figure, panels = _figure(1, len(clouds), (4 * len(clouds), 4))
+    for panel, (q, (positions, velocities)) in zip(panels, clouds.items(), strict=True):
+        (drawn,) = panel.plot(positions, velocities, ".", markersize=2)
+        drawn.set_rasterized(True)
+        panel.set(xlabel=f"${_tex(q)}$", ylabel=f"${_tex(q.dot)}$", title=f"t = {t:g}")
+    return figure
+
+
+def plot_histograms(values: Mapping[str, np.ndarray]) -> Any:
+    """How many members of an ensemble have which value, of each quantity."""
+    figure, panels = _figure(1, len(values), (4 * len(values), 4))
+    for panel, (name, found) in zip(panels, values.items(), strict=True):
+        panel.hist(found[np.isfinite(found)], bins="auto", color=PALETTE[0])
+        panel.set(xlabel=name, ylabel="members")
+    return figure
+
+
 def plot_charge(predicted: np.ndarray, measured: np.ndarray, title: str) -> Any:
     """Predicted against measured charge, a line a unit."""
     figure, (axes,) = _figure(1, 1, (7, 4))
@@ -166,7 +213,20 @@ def plot_panels(panels: Sequence[Any], title: str) -> Any:
         axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
         axis.legend()
     figure.suptitle(title)
+    figure.draw_without_rendering()  # now each legend has its place
+    for axis in axes[: len(panels)]:
+        if covers_curves(axis):
+            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return figure
+
+
+def covers_curves(axis: Any) -> bool:
+    """Whether the legend of a drawn panel lies on one of its curves."""
+    box = axis.get_legend().get_window_extent()
+    paths = (
+        line.get_transform().transform_path(line.get_path()) for line in axis.lines
+    )
+    return any(path.intersects_bbox(box, filled=False) for path in paths)
 
 
 def plot_thumbnail(panel: Any) -> Any:

@@ -8,6 +8,8 @@ import re
 
 import griffe
 
+#: Several attributes that share a description; griffe takes the second for a type.
+_SEVERAL = re.compile(r"^    \w+(?:, \w+)+(?=:)", re.MULTILINE)
 _EXAMPLE = re.compile(r"^( *)>>> .*", re.MULTILINE | re.DOTALL)
 
 
@@ -17,6 +19,9 @@ def as_markdown(text: str) -> str:
 
 
 def _paragraph(text: str) -> str:
+    if text.startswith("Attributes:"):
+        # An unbreakable space is none to griffe.
+        text = _SEVERAL.sub(lambda names: names[0].replace(", ", ",\xa0"), text)
     example = _EXAMPLE.search(text)
     if example is None:
         return text if text.startswith("    ") else _prose(text)

@@ -1,5 +1,6 @@
 """What is shipped: it is complete, and works where there is no checkout."""
 
+import email
 import os
 import re
 import subprocess
@@ -23,28 +24,27 @@ def run(*command, **keywords):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sdist")
-    run(
-        sys.executable,
-        "-m",
-        "hatchling",
-        "build",
-        "-t",
-        "sdist",
-        "-d",
-        folder,
-        cwd=ROOT,
-    )
+def sdist_in(folder, repository=""):
+    """An sdist by somebody who publishes it there, or nowhere."""
+    command = sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder
+    place = {"LAGRANGIAN_REPOSITORY": repository}
+    run(*command, cwd=ROOT, env={**os.environ, **place})
     (file,) = folder.iterdir()
     return file
 
 
 @pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    return sdist_in(tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
 def wheel(sdist, tmp_path_factory):
+    return wheel_of(sdist, tmp_path_factory.mktemp("wheel"))
+
+
+def wheel_of(sdist, folder):
     """Built from the sdist, which must hold all that this needs."""
-    folder = tmp_path_factory.mktemp("wheel")
     pip(
         "wheel",
         "--no-deps",
@@ -101,6 +101,34 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {name for name in names if not name.startswith(about)} == package_files()
     assert {f"{about}/METADATA", f"{about}/entry_points.txt"} <= names
     assert f"{about}/licenses/LICENSE" in names
+
+
+def addresses(wheel):
+    """Those in its metadata, by name."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        about = email.message_from_bytes(archive.read(name))
+    return dict(url.split(", ") for url in about.get_all("Project-URL"))
+
+
+def test_a_checkout_knows_the_address_of_its_theory_alone(wheel):
+    assert addresses(wheel) == {"Theory": "https://arxiv.org/abs/2105.02716"}
+
+
+def test_what_is_published_has_the_addresses_of_its_place(tmp_path):
+    """Said once, when the sdist is built."""
+    here = "https://forge.example/people/lagrangian"
+    (tmp_path / "sdist").mkdir()
+    published = sdist_in(tmp_path / "sdist", f"{here}/")
+    found = addresses(wheel_of(published, tmp_path / "wheel"))
+    assert found["Theory"] == "https://arxiv.org/abs/2105.02716"
+    assert found["Repository"] == here and found["Issues"] == f"{here}/issues"
+    for page in "Documentation", "Changelog":
+        place, _, file = found[page].partition("/blob/HEAD/")
+        assert place == here and (ROOT / file).is_file()
+    (tmp_path / "wrong").mkdir()
+    with pytest.raises(AssertionError, match="from https:// on"):
+        sdist_in(tmp_path / "wrong", "people/lagrangian")
 
 
 @pytest.fixture

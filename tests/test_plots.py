@@ -60,6 +60,47 @@ def path_of_a_network():
     return flow.integrate(t=(0, 0.1), points=3)
 
 
+def ensemble(**options):
+    spring = lg.Lagrangian((x.dot**2 + y.dot**2) / 2, (x**2 + 2 * y**2) / 2)
+    starts = np.linspace([1.0, 0.0], [2.0, 1.0], 5)
+    return lg.lower(spring).ensemble(starts, [[0.0, 1.0]], (0.0, 1.0), **options)
+
+
+def run(*observe):
+    def loss(model, batch):
+        return ((batch @ model["w"]) ** 2).mean() / (model["w"] ** 2).sum()
+
+    rule, data = lg.HeavyBall(0.1, 0.9), np.diag([1.0, 2.0, 3.0])
+    return lg.train(
+        {"w": np.arange(1.0, 4.0)}, loss, data, rule, steps=9, observe=observe
+    )
+
+
+def test_an_ensemble_shows_where_its_members_are():
+    many = ensemble()
+    first, second = many.plot().axes
+    np.testing.assert_array_equal(first.lines[0].get_xdata(), many[x][:, -1])
+    np.testing.assert_array_equal(second.lines[0].get_ydata(), many[y.dot][:, -1])
+    (counted,) = ensemble(record={"x": x, "top": (y, "max")}).plot().axes[:1]
+    assert sum(bar.get_height() for bar in counted.patches) == 5
+
+
+def test_a_run_shows_its_losses_and_the_charges_that_it_observed():
+    seen = run(lg.Scale("w"))
+    above, below = seen.plot().axes
+    np.testing.assert_array_equal(above.lines[0].get_ydata(), seen.losses)
+    charge = seen[lg.Scale("w")].quantity
+    np.testing.assert_array_equal(below.lines[0].get_ydata(), charge)
+    assert len(run().plot().axes) == 1
+
+
+def test_a_line_between_models_shows_its_barrier():
+    line = lg.LinearPath(np.array([0.0, 0.5, 1.0]), np.array([0.0, 2.0, 1.0]))
+    (axes,) = line.plot().axes
+    assert "barrier 1.5" in axes.get_legend().get_texts()[0].get_text()
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), [0.0, 1.0])
+
+
 RISING = np.linspace(1, 2, 9)
 CURVES = tuple(
     Curve(style, RISING, i + RISING, style)
@@ -70,6 +111,10 @@ FIGURES = {
     "of a matrix": lambda: path_of_a_matrix().plot(),
     "of a field": lambda: path_of_a_field().plot(),
     "of a network": lambda: path_of_a_network().plot(),
+    "ensemble": lambda: ensemble().plot(),
+    "records": lambda: ensemble(record={"x": x}).plot(),
+    "run": lambda: run(lg.Scale("w")).plot(),
+    "line": lambda: lg.LinearPath(RISING, RISING**2).plot(),
     "charge": lambda: plots.plot_charge(RISING[:, None], RISING[:, None], "w"),
     "theorem": lambda: plots.plot_panels([Panel("a", "x", "y", CURVES)], "title"),
     "main job": lambda: plots.plot_first_light(
@@ -97,6 +142,26 @@ def test_a_figure_is_labelled_and_coloured_for_all_and_can_be_exported(name):
         file = io.BytesIO()
         figure.savefig(file, format=kind)
         assert file.getvalue().startswith(start)
+
+
+def test_a_legend_lies_on_no_curve():
+    heights = np.linspace(0, 1, 40)
+    full = [Curve(f"{h:.1f}", RISING, h + 0 * RISING, "measured") for h in heights[:4]]
+    full += [Curve(f"{h:.1f}", RISING, h + 0 * RISING, "points") for h in heights[4:]]
+    free = [Curve("a", RISING, RISING, "predicted")]
+    figure = plots.plot_panels(
+        [Panel("full", "x", "y", tuple(full[::4])), Panel("free", "x", "y", (*free,))],
+        "",
+    )
+    figure.draw_without_rendering()
+    first, second = figure.axes
+    assert not plots.covers_curves(first) and not plots.covers_curves(second)
+    inside = [axes.get_window_extent().x1 for axes in figure.axes]
+    assert first.get_legend().get_window_extent().x0 > inside[0]
+    assert second.get_legend().get_window_extent().x1 < inside[1]
+    first.legend()  # the control: inside, one is covered
+    figure.draw_without_rendering()
+    assert plots.covers_curves(first)
 
 
 def test_more_lines_than_colours_are_told_apart():

@@ -109,3 +109,7 @@ def test_docstrings_become_markdown():
         "&lt;p, xi> and `a*b`\n\n```pycon\n>>> 1\n1\n```\n\nEnd \\*"
     )
     assert as_markdown("As in\n\n    a * b") == "As in\n\n    a * b"
+    griffe = pytest.importorskip("griffe")
+    several = griffe.Docstring(as_markdown("A.\n\nAttributes:\n    x, y: both"))
+    (entry,) = several.parse("google")[-1].value
+    assert (entry.name, entry.annotation) == ("x,\xa0y", None)

@@ -62,11 +62,15 @@ class Flow(AtPrompt, Parametric, Generic[S]):
 
     The state is a pair (q, v). Subclasses say how it is laid out: `ScalarFlow` as
     arrays whose last axis runs over the coordinates, `BlockFlow` as dictionaries of
-    arrays by block name.
+    arrays by block name. Units are those in which the Lagrangian and its parameters are
+    written.
 
     Attributes:
         structure: all of it but its parameters.
         parameters: those that its equations contain, by symbol.
+
+    Raises:
+        CannotLower: what `lower` raises it for.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
@@ -118,8 +122,16 @@ class Flow(AtPrompt, Parametric, Generic[S]):
     def with_parameters(self: _F, parameters: Mapping[Any, Any]) -> _F:
         """The same flow with other values for some parameters, traced ones included.
 
+        Args:
+            parameters: numbers by symbol, for some of the flow's; blocks may have
+                arrays.
+
+        Returns:
+            A flow of the same class.
+
         Raises:
             LagrangianError: a parameter that it does not have.
+            CannotLower: a value that is no finite real number.
         """
         if not isinstance(parameters, Mapping):
             parameters = check_parameters(parameters, arrays=False)
@@ -173,7 +185,21 @@ class Flow(AtPrompt, Parametric, Generic[S]):
         """Raise if no finite accelerations follow at the start of a path that broke."""
 
     def evaluate(self, expression: Expression, q: S, v: S, t: ArrayLike = 0.0) -> Any:
-        """Any SymPy expression in the coordinates at a state; a JAX function."""
+        """Any SymPy expression in the coordinates at a state; a JAX function.
+
+        Args:
+            expression: in coordinates, velocities, `lg.time` and the parameters.
+            q, v: the state: for scalars arrays of shape (..., coordinates), for blocks
+                an array by each name.
+            t: the time, a number.
+
+        Returns:
+            An array of shape (...), or for a block-valued expression of the block's
+            shape.
+
+        Raises:
+            CannotLower: a symbol without a value.
+        """
         expression = self.exponents.expression(expression)
         return evaluate([expression], self._values(q, v, t), self.losses)[0]
 
@@ -184,7 +210,15 @@ class Flow(AtPrompt, Parametric, Generic[S]):
         return self.evaluate(expression, q, v, t)
 
     def energy(self, q: S, v: S, t: ArrayLike = 0.0) -> Any:
-        """<p, v> - (T - V) at a state; a JAX function."""
+        """<p, v> - (T - V) at a state; a JAX function.
+
+        Args:
+            q, v: the state, of shapes as for `evaluate`.
+            t: the time, a number.
+
+        Returns:
+            An array of shape (...), in the units of T.
+        """
         return self.evaluate(self.lagrangian.energy, q, v, t)
 
     def default_solver(self) -> Any:
@@ -264,6 +298,9 @@ class Flow(AtPrompt, Parametric, Generic[S]):
             laws: laws whose balance the path must keep, beside that of the energy.
             project: move a start that violates the constraints onto them, by as little
                 as possible in the metric of the mass matrix.
+
+        Returns:
+            A `Trajectory` of as many times as were asked for.
 
         Raises:
             LagrangianError: an argument that cannot be, named.

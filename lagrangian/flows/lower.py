@@ -75,10 +75,15 @@ def lower(
         points: how many points its grid has; in more space dimensions one number for
             each.
 
+    Returns:
+        A flow of scalar coordinates or of blocks, a `LoweredLaw`, or a `FieldFlow`.
+
     Raises:
         CannotLower: a symbol without a finite real value, a function without a JAX
             counterpart, a field theory without a domain or a domain without one, or a
             `source` of another type.
+        InvalidLagrangian: a density, or a mass matrix, from which no accelerations
+            follow.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")

@@ -47,7 +47,16 @@ class Path(AtPrompt, ABC):
     )
 
     @abstractmethod
-    def __getitem__(self, symbol: Any) -> Any: ...
+    def __getitem__(self, symbol: Any) -> Any:
+        """One quantity along the path.
+
+        Args:
+            symbol: a coordinate, block or field of its system, or a derivative of it.
+
+        Returns:
+            float64 (complex128 for a complex field) of shape (times, ...).
+        """
+        ...
 
     @abstractmethod
     def until(self, index: int) -> Path:
@@ -68,6 +77,12 @@ class Path(AtPrompt, ABC):
     def at(self, t: ArrayLike) -> Path:
         """The path at other times, where its motion can be followed to them.
 
+        Args:
+            t: a number, or numbers of shape (times,), increasing.
+
+        Returns:
+            A path of these times.
+
         Raises:
             LagrangianError: it cannot.
         """
@@ -87,11 +102,15 @@ class Path(AtPrompt, ABC):
     def save(self, file: str | os.PathLike[str]) -> File:
         """Write the path to a file: `.npz`, or `.nc` for netCDF.
 
+        Args:
+            file: its name, whose extension says the format.
+
         Returns:
             the file's path.
 
         Raises:
             LagrangianError: another extension, or `.nc` without xarray installed.
+            CannotSave: the operating system refuses.
         """
         return saver(file)(self)
 

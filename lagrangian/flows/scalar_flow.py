@@ -84,7 +84,15 @@ def solver_of(structure: Structure, rates: tuple[Any, ...]) -> Taylor | DormandP
 
 @jax.tree_util.register_pytree_node_class
 class ScalarFlow(Flow[Array]):
-    """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates)."""
+    """A flow of scalar coordinates: q and v are arrays of shape (..., coordinates).
+
+    Args:
+        lagrangian: of scalar coordinates.
+        arguments: the parameters and losses, as `lower` takes them.
+
+    Raises:
+        CannotLower, InvalidLagrangian: what `lower` raises them for.
+    """
 
     sequential = True
 
@@ -224,9 +232,14 @@ class ScalarFlow(Flow[Array]):
             progress: whether a terminal shows a progress bar (after two seconds).
             max_steps: for each member.
 
+        Returns:
+            An `Ensemble`.
+
         Raises:
             LagrangianError: initial states of a wrong shape; results that do not fit
                 into the memory, without `memory`.
+            CannotLower: a symbol without a value in `record`.
+            CannotSave: the operating system refuses to write to `save`.
         """
         if memory is not None:
             memory = whole_number(memory, "memory", 1)
@@ -274,6 +287,9 @@ class ScalarFlow(Flow[Array]):
             max_steps: behind which the result is nan, as it is where the energy does
                 not keep its balance.
 
+        Returns:
+            (q, v) at t[1], float64 of shape (coordinates,) each.
+
         Raises:
             LagrangianError: JAX is not in its float64 mode, or on a TPU.
             CannotLower: an equation without Taylor recurrences.
@@ -315,6 +331,7 @@ class ScalarFlow(Flow[Array]):
             count: how many crossings to stop after.
             tol, atol, max_step: as for `integrate`. The surface, too, is looked at 16
                 times a step.
+            max_steps: where to give up.
 
         Returns:
             a `Trajectory` whose times are those of the crossings.
@@ -366,6 +383,11 @@ class ScalarFlow(Flow[Array]):
         variational equations with a frame that is made orthogonal after every
         `interval`. They are averages over [t[0], t[1]].
 
+        Args:
+            q0, v0, t: as for `section`.
+            interval: the time between two orthogonalisations, in units of t.
+            tol: as for `integrate`.
+
         Returns:
             float64 of shape (2 coordinates,), in 1/time.
 
@@ -404,7 +426,15 @@ class ScalarFlow(Flow[Array]):
         return self._solution(q, v, t)[..., : len(self.lagrangian.coordinates)]
 
     def multipliers(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
-        """The multipliers lambda of the constraints at a state, in their order."""
+        """The multipliers lambda of the constraints at a state, in their order.
+
+        Args:
+            q, v: the state, float64 of shape (..., coordinates) each.
+            t: the time, a number.
+
+        Returns:
+            float64 of shape (..., constraints).
+        """
         return -self._solution(q, v, t)[..., len(self.lagrangian.coordinates) :]
 
     def _check_start(self, q: Any, v: Any, t: Any) -> None:

@@ -97,7 +97,17 @@ class Parametric:
         return flow
 
     def acceleration(self, q: Any, v: Any, t: ArrayLike = 0.0) -> Any:
-        """The second time derivatives at a state, in its layout; a JAX function."""
+        """The second time derivatives at a state; a JAX function.
+
+        Args:
+            q, v: the state, in the layout of the flow: for scalars float64 arrays of
+                shape (..., coordinates), for blocks an array of the block's shape by
+                each name, for fields arrays of shape (components, *points).
+            t: the time, a number.
+
+        Returns:
+            The same layout as `q`.
+        """
         raise NotImplementedError
 
     @property

@@ -27,9 +27,10 @@ from lagrangian.symbolic.laws.noether import Law
 
 @jax.tree_util.register_pytree_node_class
 class Trajectory(Path):
-    """States at the output times, in float64; a pytree.
+    """States at the output times, in float64; a pytree; made by `lg.Flow`.
 
     Attributes:
+        flow: whose path it is.
         t: times, shape (times,).
         q, v: positions and velocities; shape (times, coordinates) for scalars, and
             dictionaries of arrays with the times first for blocks.
@@ -72,6 +73,17 @@ class Trajectory(Path):
         )
 
     def __getitem__(self, symbol: Coordinate) -> np.ndarray:
+        """One coordinate, velocity or acceleration.
+
+        Args:
+            symbol: such as `x`, `x.dot` or `x.ddot`, of a scalar or a block.
+
+        Returns:
+            float64 of shape (times,), or (times, ...) of a block.
+
+        Raises:
+            LagrangianError: anything else; says what is there.
+        """
         coordinates = self.flow.lagrangian.coordinates
         known = isinstance(symbol, Coordinate) and symbol.base in coordinates
         if not known or symbol.order > 2:
@@ -116,16 +128,38 @@ class Trajectory(Path):
         return series(known(values))
 
     def evaluate(self, expression: Expression) -> np.ndarray:
-        """Any SymPy expression in the coordinates along the path, times first."""
+        """Any SymPy expression in the coordinates along the path, times first.
+
+        Args:
+            expression: in coordinates, velocities, accelerations, the multipliers of
+                constraints, `lg.time` and the parameters.
+
+        Returns:
+            float64 of shape (times,), or (times, ...) of an expression of blocks.
+
+        Raises:
+            CannotLower: a symbol without a value.
+        """
+        expression, flow = sp.sympify(expression), self.flow
+        system = flow.lagrangian
+        solved = {
+            *system.constraints.multipliers,
+            *(q.ddot for q in system.coordinates),
+        }
+
+        def at(q: Any, v: Any, t: Any) -> Any:
+            if expression.free_symbols.isdisjoint(solved):
+                return jnp.asarray(flow.evaluate(expression, q, v, t))
+            a = flow.acceleration(q, v, t)
+            return jnp.asarray(flow.evaluate_moving(expression, q, v, a, t))
+
         with float64():
-            values = jax.vmap(
-                lambda q, v, t: jnp.asarray(self.flow.evaluate(expression, q, v, t))
-            )(self.q, self.v, jnp.asarray(self.t))
+            values = jax.vmap(at)(self.q, self.v, jnp.asarray(self.t))
         return series(known(values))
 
     @property
     def energy(self) -> np.ndarray:
-        """The energy at each time."""
+        """<p, v> - (T - V) at each time, shape (times,), in the units of T."""
         return self.evaluate(self.flow.lagrangian.energy)
 
     @property
@@ -148,7 +182,14 @@ class Trajectory(Path):
         return series(known(values))
 
     def charge(self, law: Law) -> np.ndarray:
-        """The charge of a law at each time."""
+        """The charge of a law at each time.
+
+        Args:
+            law: of the system of this path.
+
+        Returns:
+            float64 of shape (times,), or (times, units) of blocks with units.
+        """
         return self.evaluate(law.charge)
 
     def at(self, t: ArrayLike | Sequence[float]) -> Trajectory:
@@ -158,7 +199,11 @@ class Trajectory(Path):
         the output times are dense.
 
         Args:
-            t: times within the path, increasing.
+            t: times within the path: a number, or numbers of shape (times,),
+                increasing.
+
+        Returns:
+            A `Trajectory` of these times.
 
         Raises:
             LagrangianError: times outside of it, or a path of blocks.

@@ -51,7 +51,7 @@ Field = Callable[[Any, Any], Any]
 
 @dataclass(frozen=True, repr=False)
 class LawCount(AtPrompt):
-    """The number of independent laws, and what it was found from.
+    """The number of independent laws, and what it was found from; made by `count_laws`.
 
     Attributes:
         laws: D less the last of `levels`.
@@ -142,6 +142,9 @@ def count_laws(
             flow, functions of the parameters.
         seed: of the random point and the random combinations.
         most_brackets: where to give up. It takes some three times as long with each.
+
+    Returns:
+        A `LawCount`.
 
     Raises:
         LagrangianError: more than 2,000 dimensions; outputs that are not finite or are

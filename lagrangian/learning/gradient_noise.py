@@ -27,11 +27,10 @@ from lagrangian.symbolic.laws.discrete import linear_part
 class GradientNoise(AtPrompt):
     """Moments of the gradients of single examples along the generator A of a symmetry.
 
-    Each is a scalar, or of shape (units,) if the blocks of the symmetry have units.
-
     Attributes:
-        square: the mean of <g, A g> over the examples, g the gradient of each.
-        drift: <grad f, A grad f>, of the mean gradient.
+        square: the mean of <g, A g> over the examples, g the gradient of each; a
+            scalar, or of shape (units,) if the blocks of the symmetry have units.
+        drift: <grad f, A grad f>, of the mean gradient; of the same shape.
         examples: how many.
 
     >>> import lagrangian as lg
@@ -69,6 +68,9 @@ class GradientNoise(AtPrompt):
         Args:
             size: examples a batch.
             replacement: whether they are drawn with replacement, or each only once.
+
+        Returns:
+            Of the shape of `square`.
         """
         share = 1 / size
         if not replacement:
@@ -99,9 +101,13 @@ def gradient_noise(
         maps: as for `train`.
         chunk: examples whose gradients are held at a time.
 
+    Returns:
+        `GradientNoise`, in the precision of the model.
+
     Raises:
         UnknownBlock: the symmetry names a block that the model does not have.
         LagrangianError: data without examples, or a `chunk` below one.
+        CannotLower: a linear map or constant block of the symmetry without a value.
 
     >>> import lagrangian as lg
     >>> import numpy as np

@@ -85,8 +85,12 @@ class InputGroup(AtPrompt):
         """The group of all that some moves of an input make, the identity first.
 
         Args:
-            moves: functions of an array that permute its entries, such as `np.rot90`.
+            moves: functions of an array of that shape that permute its entries, such as
+                `np.rot90`.
             shape: of one input.
+
+        Returns:
+            An `InputGroup`.
 
         Raises:
             LagrangianError: a move that is no permutation, or more than 5,000 elements.
@@ -150,6 +154,9 @@ class InputGroup(AtPrompt):
 
         Returns:
             An array of the same kind, shape (elements, ..., *shape).
+
+        Raises:
+            LagrangianError: an x whose last axes are not of the group's shape.
         """
         x = x if isinstance(x, jax.Array) else np.asarray(x)
         lead = x.shape[: x.ndim - len(self.shape)]
@@ -177,6 +184,9 @@ class InputGroup(AtPrompt):
             The largest |f(g x) - f(x)|, relative to the standard deviation of f over
             the examples in all their copies, the largest of its entries; computed in
             float64. It is 0 for an invariant model, and of order 1 for most others.
+
+        Raises:
+            LagrangianError: a model without floating-point parameters.
 
         >>> import numpy as np
         >>> import lagrangian as lg

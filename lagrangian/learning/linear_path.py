@@ -34,20 +34,26 @@ class LinearPath(AtPrompt):
     t: np.ndarray
     losses: np.ndarray
 
-    _next = "`.barrier`, `.excess`, `.losses`"
+    _next = "`.barrier`, `.excess`, `.losses`, `.plot()`"
 
     def __str__(self) -> str:
         return f"LinearPath({len(self.t)} points; barrier {self.barrier:.3g})"
 
     @property
     def excess(self) -> np.ndarray:
-        """The loss less (1 - t) L(0) + t L(1), of shape (points,)."""
+        """The loss less the line (1 - t) L(0) + t L(1), of shape (points,)."""
         return self.losses - (1 - self.t) * self.losses[0] - self.t * self.losses[-1]
 
     @property
     def barrier(self) -> float:
-        """The largest excess; 0 where the line is nowhere above its ends' mean."""
+        """The largest excess; 0 where the loss is nowhere above the line."""
         return float(self.excess.max())
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of the loss along the line."""
+        from lagrangian.plots import plot_line
+
+        return plot_line(self.t, self.losses, self.barrier)
 
 
 def linear_path(
@@ -60,9 +66,11 @@ def linear_path(
 ) -> LinearPath:
     """The loss at (1 - t) first + t second, whose barrier tells if they are connected.
 
-    With the barrier of Frankle, Dziugaite, Roy & Carbin, "Linear Mode Connectivity and
-    the Lottery Ticket Hypothesis" (2020), above the mean of the ends. It is between the
-    two models as they are: permuted or rescaled units are another line.
+    The barrier is that of Entezari, Sedghi, Saukh & Neyshabur, "The Role of Permutation
+    Invariance in Linear Mode Connectivity of Neural Networks" (2022): above the line
+    between the losses at the ends, where Frankle, Dziugaite, Roy & Carbin, "Linear Mode
+    Connectivity and the Lottery Ticket Hypothesis" (2020), take their mean. It is
+    between the two models as they are: permuted or rescaled units are another line.
 
     Args:
         first, second: Flax NNX modules, or pytrees of arrays such as Linen's
@@ -73,6 +81,9 @@ def linear_path(
             where an input was changed.
         batch: what `loss` gets, in any pytree.
         points: how many, evenly spaced, both ends among them.
+
+    Returns:
+        A `LinearPath`.
 
     Raises:
         LagrangianError: models that are not alike, a loss that is no scalar, or fewer

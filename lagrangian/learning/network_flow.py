@@ -86,6 +86,9 @@ def network_flow(
         order: "second", or a whole number n. A step costs about as much as 2^n
             gradients.
 
+    Returns:
+        A `NetworkFlow`, whose `integrate` is the path.
+
     Raises:
         LagrangianError: an unknown order; a model without floating-point parameters; a
             loss that is no scalar or not finite; a rule that has no such flow.
@@ -197,6 +200,9 @@ class NetworkFlow(AtPrompt):
             tol: relative and absolute tolerance of each step. A loss that rounds to
                 float32 inside has no use for one below 1e-6.
             points, max_steps: how many output times an interval has; where to give up.
+
+        Returns:
+            A `NetworkPath`.
 
         Raises:
             IntegrationFailed: `max_steps` did not reach the end, the state stopped

@@ -33,7 +33,7 @@ def named(order: int | Literal["second"]) -> str:
 
 @dataclass(repr=False, eq=False)
 class NetworkPath(Path):
-    """The parameters of a model along a flow, in float64.
+    """The parameters of a model along a flow, in float64; made by `lg.NetworkFlow`.
 
     Attributes:
         flow: the `NetworkFlow`.
@@ -68,7 +68,17 @@ class NetworkPath(Path):
         return f"NetworkPath({order}; {count} times{span}; {self.steps} steps; float64)"
 
     def __getitem__(self, symbol: Block | str) -> np.ndarray:
-        """A parameter by its dotted path or as a block, or the velocity of a block."""
+        """A parameter, or the velocity of a block.
+
+        Args:
+            symbol: a dotted path, a block of that name, or the `dot` of one.
+
+        Returns:
+            float64 of shape (times, ...).
+
+        Raises:
+            UnknownBlock: the model has no such parameter.
+        """
         known = list(self.q)
         if isinstance(symbol, Block) and symbol.order == 1:
             return pick(self.v, [symbol.base.name], "the model")[symbol.base.name]
@@ -108,6 +118,12 @@ class NetworkPath(Path):
         """The model with the parameters at one output time, by default the last.
 
         A copy in float64: use it inside `jax.enable_x64(True)`.
+
+        Args:
+            index: of the output time.
+
+        Returns:
+            A Flax module, or a pytree, as the flow was given.
         """
         network = self.flow._network
         with float64():
@@ -124,6 +140,13 @@ class NetworkPath(Path):
         Args:
             model: of the flow's kind: a Flax module, or a pytree of its parameters.
             index: of the output time.
+
+        Returns:
+            A number.
+
+        Raises:
+            LagrangianError: a model without floating-point parameters.
+            UnknownBlock: one without an array of some parameter.
         """
         network = self.flow._network
         with float64():
@@ -150,6 +173,9 @@ class NetworkPath(Path):
                 velocities, `lg.time`, and the symbols of `rule.parameters()`.
             maps: a value for every linear map and constant block, as for `train`.
 
+        Returns:
+            float64 of shape (times,), or (times, ...) of an expression of blocks.
+
         Raises:
             UnknownBlock: a block that the model does not have.
             CannotLower: a symbol without a value, or an opaque loss.
@@ -171,5 +197,16 @@ class NetworkPath(Path):
             return series(np.asarray(jax.lax.map(at, (self.q, self.v, self.t))))
 
     def charge(self, law: Law, maps: Mapping[Any, Any] | None = None) -> np.ndarray:
-        """The charge of a law at each time; shape (times,) or (times, units)."""
+        """The charge of a law at each time; shape (times,) or (times, units).
+
+        Args:
+            law: of blocks that are named by paths of parameters.
+            maps: as for `evaluate`.
+
+        Returns:
+            float64 of shape (times,) or (times, units).
+
+        Raises:
+            UnknownBlock, CannotLower: as of `evaluate`.
+        """
         return self.evaluate(law.charge, maps)

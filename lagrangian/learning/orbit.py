@@ -14,10 +14,10 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
-from lagrangian.errors import InvalidSymmetry, LagrangianError
+from lagrangian.errors import CannotLower, InvalidSymmetry, LagrangianError
 from lagrangian.learning.finite import motions
 from lagrangian.learning.model import in_double, split, split_in_double
-from lagrangian.lowering.evaluate import check_lowerable
+from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.platform import float64
 from lagrangian.lowering.pytrees import named_leaves, pick
 from lagrangian.prompt import AtPrompt
@@ -51,7 +51,9 @@ class Orbit(AtPrompt):
         InvalidSymmetry: the symmetry moves time, or what is no block, or one array
             twice.
         UnknownBlock: a block that the model does not have.
-        CannotLower: a linear map, block or symbol without a value.
+        CannotLower: a linear map, block or symbol without a value, or with one whose
+            shape does not go with the parameters.
+        LagrangianError: a model without floating-point parameters.
 
     >>> import lagrangian as lg
     >>> import numpy as np
@@ -92,6 +94,23 @@ class Orbit(AtPrompt):
             )
         what = {f"motion of {q.name}": d for q, d in symmetry.xi.items()}
         check_lowerable(what, [*symmetry.xi, *self._values])
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        """Raise unless each block moves by an array of its own shape."""
+        leaves = named_leaves(split(self.model).parameters)
+        values = self._values | {q: leaves[q.name] for q in self.symmetry.xi}
+        with float64():
+            motions = jax.eval_shape(
+                lambda: evaluate(self.symmetry.xi.values(), values)
+            )
+        for q, motion in zip(self.symmetry.xi, motions, strict=True):
+            shape = jnp.shape(leaves[q.name])
+            if jnp.broadcast_shapes(motion.shape, shape) != shape:
+                raise CannotLower(
+                    f"the motion of `{q}` has the shape {motion.shape}, and `{q}` that "
+                    f"of {shape}. Pass `maps` that keep it."
+                )
 
     _next = "`orbit(s)`, a model of the same loss, `.root(function, between=(-3, 3))`"
 
@@ -107,6 +126,9 @@ class Orbit(AtPrompt):
 
         Args:
             s: how far, a number; or one for each unit.
+
+        Returns:
+            A model of the given one's kind and dtypes.
 
         Raises:
             LagrangianError: an s of another shape, or one at which the orbit is at an

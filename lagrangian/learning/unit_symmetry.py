@@ -41,6 +41,9 @@ class UnitSymmetry(AtPrompt):
         order: how often it is done until everything is where it was.
         kept: of shape (units, units), the projector on what it leaves alone.
 
+    Raises:
+        InvalidSymmetry: a block without units, or no block.
+
     >>> import lagrangian as lg
     >>> import numpy as np
     >>> units = lg.Block("w", unit_axis=0)
@@ -61,20 +64,48 @@ class UnitSymmetry(AtPrompt):
         return f"{kind}({len(self.matrix)} units of {names}; order {self.order})"
 
     def __call__(self, model: PyTree) -> Any:
-        """The model with its units moved."""
+        """The model with its units moved.
+
+        Args:
+            model: a Flax NNX module, or a pytree of arrays. It is not changed.
+
+        Returns:
+            A model of its kind and dtypes, which shares no variable with it.
+
+        Raises:
+            UnknownBlock: a block that the model does not have.
+            InvalidSymmetry: an array with another number of units.
+            LagrangianError: a model without floating-point parameters.
+        """
         return self._moved(model, self.matrix)
 
     def fixed(self, model: PyTree) -> Any:
         """The nearest model that the symmetry leaves alone: the mean of all moved ones.
 
         Gradient descent never leaves the set of these, if the loss has the symmetry.
+
+        Args:
+            model: as for a call.
+
+        Returns:
+            A model of its kind and dtypes.
+
+        Raises:
+            UnknownBlock, InvalidSymmetry, LagrangianError: as of a call.
         """
         return self._moved(model, self.kept)
 
     def distance(self, model: PyTree) -> Any:
         """How far the model is from the nearest that the symmetry leaves alone.
 
-        A scalar; traceable by JAX.
+        Args:
+            model: as for a call.
+
+        Returns:
+            The Euclidean norm of the difference, a scalar; traceable by JAX.
+
+        Raises:
+            UnknownBlock, InvalidSymmetry, LagrangianError: as of a call.
         """
         arrays = self._arrays(split(model).parameters)
         odd = np.eye(len(self.kept)) - self.kept
@@ -91,7 +122,16 @@ class UnitSymmetry(AtPrompt):
         """How many parameters the models have that the symmetry leaves alone.
 
         The trace of the projector, which is the mean of the traces of all powers (the
-        character formula).
+        character formula; Serre, "Linear Representations of Finite Groups", 1977, 2.3).
+
+        Args:
+            model: as for a call.
+
+        Returns:
+            A whole number.
+
+        Raises:
+            UnknownBlock, InvalidSymmetry, LagrangianError: as of a call.
         """
         parameters = split(model).parameters
         total = sum(leaf.size for leaf in named_leaves(parameters).values())
@@ -102,7 +142,20 @@ class UnitSymmetry(AtPrompt):
     def defect(
         self, model: PyTree, loss: Callable[[Any, Any], Any], batch: PyTree
     ) -> float:
-        """By how much the loss of the moved model differs, as a share of it."""
+        """By how much the loss of the moved model differs, as a share of it.
+
+        Args:
+            model: as for a call.
+            loss: `loss(model, batch)`, a scalar.
+            batch: what `loss` gets, in any pytree.
+
+        Returns:
+            |f(moved) - f| / |f|, computed in float64.
+
+        Raises:
+            UnknownBlock, InvalidSymmetry: as of a call.
+            LagrangianError: a loss that is no scalar or not finite.
+        """
         with float64():
             network = Network(model, loss, batch)
             moved = split(self(network.model(network.start))).parameters
@@ -115,6 +168,17 @@ class UnitSymmetry(AtPrompt):
 
         Only then does training by it stay among the models that the symmetry leaves
         alone. Tried with three steps of random gradients in float64.
+
+        Args:
+            rule: any learning rule.
+            model: as for a call; its arrays say the shapes.
+            seed: of the gradients.
+
+        Returns:
+            True if the two ways differ by less than 1e-9 of the way.
+
+        Raises:
+            UnknownBlock, InvalidSymmetry, LagrangianError: as of a call.
 
         >>> import lagrangian as lg
         >>> import numpy as np
@@ -137,7 +201,17 @@ class UnitSymmetry(AtPrompt):
     def odd_block(
         self, model: PyTree, loss: Callable[[Any, Any], Any], batch: PyTree
     ) -> OddBlock:
-        """The Hessian of the loss on the directions that break the symmetry."""
+        """The Hessian of the loss on the directions that break the symmetry.
+
+        Args:
+            model, loss, batch: as for `defect`.
+
+        Returns:
+            An `OddBlock`, whose products are taken in float64.
+
+        Raises:
+            LagrangianError: as of `defect`.
+        """
         with float64():
             return OddBlock(self, Network(model, loss, batch))
 
@@ -284,12 +358,24 @@ class OddBlock(AtPrompt):
         return int(self.network.start.size) - self.symmetry.fixed_dimension(model)
 
     def times(self, direction: Any) -> Any:
-        """The Hessian's product with a vector (parameters,), on the odd directions."""
+        """The Hessian's product with a vector (parameters,), on the odd directions.
+
+        Args:
+            direction: of shape (parameters,): the entries of all parameters, one array
+                after the other in the order of the pytree.
+
+        Returns:
+            float64 of the same shape.
+        """
         with float64():
             return self._odd(self._product(self._odd(jnp.asarray(direction))))
 
     def lowest(self, count: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Its lowest eigenvalues and their directions, by the Lanczos method.
+
+        Args:
+            count: how many.
+            seed: of the vector that the method starts with.
 
         Returns:
             shapes (count,) and (count, parameters).
@@ -319,7 +405,14 @@ class OddBlock(AtPrompt):
         return values[chosen], directions
 
     def mixing(self, seed: int = 0) -> float:
-        """The even share of the Hessian's product with a random odd direction."""
+        """The even share of the Hessian's product with a random odd direction.
+
+        Args:
+            seed: of the direction.
+
+        Returns:
+            0 up to rounding where the model and the loss are symmetric; at most 1.
+        """
         with float64():
             drawn = np.random.default_rng(seed).normal(size=self.network.start.size)
             found = self._product(self._odd(jnp.asarray(drawn)))
@@ -327,7 +420,15 @@ class OddBlock(AtPrompt):
             return float(jnp.linalg.norm(even) / jnp.linalg.norm(found))
 
     def model(self, direction: Any, size: float) -> Any:
-        """The model moved by `size` along a vector (parameters,)."""
+        """The model moved by `size` along a vector (parameters,).
+
+        Args:
+            direction: of shape (parameters,), as for `times`.
+            size: how far.
+
+        Returns:
+            A model of the given one's kind, in float64.
+        """
         with float64():
             moved = self.network.start + size * jnp.asarray(direction)
             return self.network.model(moved)

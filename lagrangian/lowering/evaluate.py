@@ -7,6 +7,7 @@ what comes out is an ordinary JAX function of its inputs.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from typing import Any
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from lagrangian.errors import CannotLower
+from lagrangian.errors import CannotLower, nearest
 from lagrangian.lowering.batched_scalars import evaluate_levels, is_large
 from lagrangian.lowering.functions import (
     FUNCTIONS,
@@ -28,7 +29,13 @@ from lagrangian.lowering.functions import (
     number,
     rational_power,
 )
-from lagrangian.symbolic.algebra.blocks import Applied, Block, LinearMap, ones
+from lagrangian.symbolic.algebra.blocks import (
+    Applied,
+    Block,
+    ConstantBlock,
+    LinearMap,
+    ones,
+)
 from lagrangian.symbolic.algebra.inner import Inner
 from lagrangian.symbolic.algebra.losses import Gradient, Loss
 from lagrangian.symbolic.algebra.matrices import Matmul, Transposed
@@ -187,7 +194,7 @@ class _Walk:
         if node == ones:
             return 1.0
         if node.is_Add:
-            return reduce(lambda a, b: a + b, map(self, node.args))
+            return self.joined(operator.add, node.args)
         if node.is_Mul:
             return self.product(node)
         if node.is_Pow:
@@ -197,7 +204,7 @@ class _Walk:
         if isinstance(node, Applied):
             return self.applied(node)
         if isinstance(node, Matmul):
-            return reduce(jnp.matmul, map(self, node.args))
+            return self.joined(jnp.matmul, node.args)
         if isinstance(node, Transposed):
             return jnp.swapaxes(self(node.args[0]), -1, -2)
         if isinstance(node, Gradient):
@@ -212,6 +219,11 @@ class _Walk:
             order, argument = node.args
             return ORDERED[type(node)](int(order), self(argument))
         function = FUNCTIONS.get(type(node)) or LOGIC.get(type(node))
+        if node.is_Symbol:
+            known = (str(s) for s in self.known if isinstance(s, sp.Symbol))
+            raise CannotLower(
+                f"there is no value for `{node}` here. {nearest(str(node), known)}"
+            )
         if function is None:
             raise CannotLower(
                 f"`{type(node).__name__}` has no JAX counterpart: {node}. Write it in "
@@ -221,10 +233,19 @@ class _Walk:
 
     def product(self, node: Any) -> Any:
         above, below = fraction(node)
-        value = reduce(lambda a, b: a * b, map(self, above)) if above else 1.0
+        value = self.joined(operator.mul, above) if above else 1.0
         if below:
-            value = value / reduce(lambda a, b: a * b, map(self, below))
+            value = value / self.joined(operator.mul, below)
         return value
+
+    def joined(self, operation: Callable[[Any, Any], Any], nodes: Any) -> Any:
+        """A sum or product of nodes, whose shapes must go together."""
+        values = [self(node) for node in nodes]
+        try:
+            return reduce(operation, values)
+        except (TypeError, ValueError) as error:
+            shapes = {n: jnp.shape(v) for n, v in zip(nodes, values, strict=True)}
+            raise _do_not_fit(shapes) from error
 
     def power(self, node: Any) -> Any:
         base, exponent = node.args
@@ -234,7 +255,11 @@ class _Walk:
 
     def inner(self, node: Any) -> Any:
         left, right = (jnp.asarray(self(argument)) for argument in node.args)
-        return inner_product(left, right, unit_axis(node))
+        try:
+            return inner_product(left, right, unit_axis(node))
+        except (TypeError, ValueError) as error:
+            shapes = dict(zip(node.args, (left.shape, right.shape), strict=True))
+            raise _do_not_fit(shapes) from error
 
     def applied(self, node: Any) -> Any:
         linear_map, argument = node.args[0], self(node.args[1])
@@ -277,6 +302,16 @@ class _Walk:
         for expression, condition in reversed(node.args):
             value = jnp.where(self(condition), self(expression), value)
         return value
+
+
+def _do_not_fit(shapes: Mapping[Any, tuple[int, ...]]) -> CannotLower:
+    """The error of arrays that cannot be added or multiplied, by what they are of."""
+    got = ", ".join(f"`{node}` {shape}" for node, shape in shapes.items() if shape)
+    given = [node for node in shapes if node.has(ConstantBlock)]
+    whose = f"`{given[0]}`" if given else "one of them"
+    return CannotLower(
+        f"the shapes of {got} do not go together. Pass {whose} in a shape that does."
+    )
 
 
 def _along(function: Callable[..., Any], tangents: tuple) -> Callable[..., Any]:

@@ -22,13 +22,14 @@ from lagrangian.symbolic.mechanics.lagrangian import Lagrangian
 class LoweredLaw(AtPrompt):
     """A law as JAX functions of (q, v, t): calling it gives every term by name.
 
-    For blocks, `q` and `v` are pytrees that have the law's blocks among their leaves
-    (a Flax state, a dictionary by dotted path); for scalars, mappings from coordinates
-    to numbers. Works under `jit`, `grad` and `vmap`.
+    Made by `lower`. Works under `jit`, `grad` and `vmap`.
 
     The terms are those of the `Law`, together with `rate` and, where the law is an
     oscillator, `quantity` and `source`. Accelerations (of a generator that contains
     velocities) and multipliers (of constraints) are those of the equations.
+
+    Attributes:
+        law: the `Law`, with numbers for the parameters of exponents.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
@@ -93,6 +94,21 @@ class LoweredLaw(AtPrompt):
         return dict(zip(self._solution_symbols, solution, strict=True))
 
     def __call__(self, q: PyTree, v: PyTree, t: ArrayLike = 0.0) -> dict[str, Any]:
+        """Every term at a state.
+
+        Args:
+            q, v: for blocks, pytrees that have the law's blocks among their leaves (a
+                Flax state, a dictionary by dotted path); for scalars, mappings from
+                coordinates to numbers.
+            t: the time, a number.
+
+        Returns:
+            A scalar by each name, or an array (units,) of blocks with units; in
+            the precision of the state.
+
+        Raises:
+            UnknownBlock: a block that the state does not have.
+        """
         values = bind(self.law.lagrangian, q, v, t, self._parameters)
         if self._solves:
             values |= self._solution(values)

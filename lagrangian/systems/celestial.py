@@ -18,7 +18,7 @@ def kepler() -> System:
     """A planet about a fixed sun, in the plane; mu is the sun's G M.
 
     It starts at the perihelion of an ellipse with semi-axis 1 and eccentricity 0.6,
-    whose period is 2 pi.
+    whose period is 2 pi. Dimensionless.
     """
     x, y = coordinates("x y")
     m, mu = sp.symbols("m mu", positive=True)
@@ -39,7 +39,7 @@ def three_body() -> System:
     """Three bodies in a plane; with these values, on the figure eight.
 
     The bodies follow one another on one curve (Chenciner and Montgomery, 2000), a
-    third of the period 6.32591398 apart. The initial state is Simo's.
+    third of the period 6.32591398 apart. The initial state is Simo's. Dimensionless.
     """
     x1, y1, x2, y2, x3, y3 = order = coordinates("x1 y1 x2 y2 x3 y3")
     m1, m2, m3, G = sp.symbols("m1 m2 m3 G", positive=True)
@@ -72,7 +72,7 @@ def henon_heiles() -> System:
     """A star near the centre of a galaxy (Henon and Heiles, 1964).
 
     Below the energy 1/(6 lambda^2) it cannot escape; the state has the energy 1/8 of
-    their second section.
+    their second section. Dimensionless.
     """
     x, y = coordinates("x y")
     strength = sp.Symbol("lambda", positive=True)

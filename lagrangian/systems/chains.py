@@ -18,6 +18,15 @@ def toda_chain(masses: int = 4) -> System:
     With r the stretch of a spring, its energy is (a/b) (exp(-b r) + b r - 1). For
     m = a = b = 1 the eigenvalues of Flaschka's matrix are constant: 1/2 of the
     velocities on the diagonal, exp(-r/2)/2 beside it and in the corners.
+
+    Args:
+        masses: how many, 3 or more.
+
+    Returns:
+        A `System`, dimensionless.
+
+    Raises:
+        LagrangianError: fewer.
     """
     _at_least(masses, 3)
     q = coordinates(f"q1:{masses + 1}")
@@ -46,6 +55,15 @@ def fput_chain(masses: int = 32) -> System:
     figure 1: 32 moving particles, alpha = 1/4, and the first mode with amplitude 1.
     Instead of spreading, the energy comes back to that mode to 98 per cent at
     t = 10,130: 153 of its periods, or 28,600 times their time step.
+
+    Args:
+        masses: how many, 1 or more.
+
+    Returns:
+        A `System`, dimensionless.
+
+    Raises:
+        LagrangianError: fewer.
     """
     _at_least(masses, 1)
     q = coordinates(f"q1:{masses + 1}")

@@ -30,6 +30,14 @@ def sizes(name: str) -> dict[str, int]:
 def make_system(name: str, values: Mapping[str, float] | None = None) -> System:
     """The system of that name with its sizes, parameters and initial state as given.
 
+    Args:
+        name: such as "double-pendulum"; `lg.systems.SYSTEMS` has all.
+        values: numbers by name: of a size (`links`, `masses`), a parameter (`g`), a
+            position (`theta1`) or a velocity (`theta1.dot`).
+
+    Returns:
+        A `System`.
+
     >>> make_system("n-pendulum", {"links": 2, "g": 1.62}).lagrangian.coordinates
     (theta1, theta2)
 

@@ -39,6 +39,15 @@ def n_pendulum(links: int = 3) -> System:
     theta1, theta2, ... are the angles of the rods from the vertical. Small swings have
     omega^2 = (g/l) x, x the zeros of the Laguerre polynomial of degree `links` (Daniel
     Bernoulli's hanging chain).
+
+    Args:
+        links: how many, 1 or more.
+
+    Returns:
+        A `System`, in SI units.
+
+    Raises:
+        LagrangianError: fewer.
     """
     if links < 1:
         raise LagrangianError(f"`links` is {links}; write 1 or more.")
@@ -70,7 +79,7 @@ def n_pendulum(links: int = 3) -> System:
 def spherical_pendulum() -> System:
     """A point mass on a massless rod that swings in space; phi is the azimuth.
 
-    On a cone: phi.dot^2 = g/(l cos theta).
+    On a cone: phi.dot^2 = g/(l cos theta). In SI units.
     """
     theta, phi = coordinates("theta phi")
     m, l, g = sp.symbols("m l g", positive=True)
@@ -122,7 +131,8 @@ def foucault_pendulum() -> System:
 def rotating_hoop() -> System:
     """A bead on a frictionless hoop of radius R that is driven about the vertical.
 
-    Above Omega^2 = g/R the bead leaves the bottom for cos theta = g/(R Omega^2).
+    Above Omega^2 = g/R the bead leaves the bottom for cos theta = g/(R Omega^2). In SI
+    units.
     """
     theta = coordinates("theta")
     m, R, g, Omega = sp.symbols("m R g Omega", positive=True)

@@ -72,6 +72,12 @@ def load_spec(path: str | os.PathLike[str]) -> System:
 
     The equations are derived at once: what is returned has them.
 
+    Args:
+        path: of a TOML file.
+
+    Returns:
+        A `System`.
+
     Raises:
         InvalidSpec: names the file, the key, and the line and column where it can; or
             a file that takes more than `MAX_WORK` to read, or `MAX_DERIVING` to derive.

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 class System(AtPrompt):
     """A Lagrangian, a value for each of its parameters, and a state to start from.
 
-    `parameters` are in SI units, or dimensionless where the factory says so;
-    `positions` and `velocities` are the initial state. `t` (the end time) and `tol`
-    (the tolerance of a step) are what a simulation takes unless told otherwise.
+    Attributes:
+        name, description: of the system, for lists and files.
+        lagrangian: its `Lagrangian`.
+        parameters: numbers by symbol, in SI units, or dimensionless where the factory
+            says so.
+        positions, velocities: the initial state: numbers by coordinate.
+        t: the end of a simulation, unless told otherwise.
+        tol: the tolerance of a step, unless told otherwise.
     """
 
     name: str
@@ -60,14 +65,20 @@ class System(AtPrompt):
         yield html_table(shortened([("", "value"), *self._values().items()]))
 
     def integrate(self, **options: Any) -> Trajectory:
-        """Its motion from its start: `Flow.integrate` with `options`, such as `solver`.
+        """Its motion from its start.
+
+        Args:
+            options: as `Flow.integrate` takes them, such as `t`, `points` or `solver`.
+
+        Returns:
+            A `Trajectory`.
+
+        Raises:
+            LagrangianError, IntegrationFailed: as `Flow.integrate`.
 
         >>> from lagrangian import systems
         >>> systems.kepler().integrate(t=(0, 1), points=3).energy_drift < 1e-12
         True
-
-        Raises:
-            IntegrationFailed: as `Flow.integrate` does.
         """
         from lagrangian.flows.lower import lower
 
@@ -90,6 +101,12 @@ class System(AtPrompt):
         """The same system with other numbers, by name.
 
         A name is that of a parameter (`g`), a position (`a`) or a velocity (`a.dot`).
+
+        Args:
+            values: numbers by name.
+
+        Returns:
+            A `System`.
 
         Raises:
             LagrangianError: a name that this system does not have.

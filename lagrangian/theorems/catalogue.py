@@ -120,6 +120,9 @@ def verify(
             control of each kind. A theorem that has no such version runs whole, and
             the verification says so.
 
+    Returns:
+        A `Verification`, which prints as a table and draws its `figure()`.
+
     Raises:
         LagrangianError: an unknown name, or a theorem that takes no subject.
 

@@ -206,6 +206,7 @@ class Verification(AtPrompt):
         seed: of everything random.
         seconds: how long it took.
         quick: whether it was the shorter version.
+        versions: of Python and the packages that computed it, by name.
 
     >>> import lagrangian as lg
     >>> from lagrangian.theorems.catalogue import theorem
@@ -237,6 +238,7 @@ class Verification(AtPrompt):
 
     @property
     def verdict(self) -> str:
+        """ "verified" or "refuted"."""
         return VERIFIED if self.holds else REFUTED
 
     def cells(self) -> list[tuple[str, ...]]:

@@ -196,3 +196,21 @@ def test_stiff_damping_takes_an_implicit_solver_of_diffrax():
     expected = (fast * np.exp(slow * 10) - slow * np.exp(fast * 10)) / (fast - slow)
     np.testing.assert_allclose(stiff[x][-1], expected, rtol=1e-5)
     assert stiff.steps < 300 < 10_000 < explicit.steps
+
+
+def test_a_path_knows_accelerations_and_multipliers():
+    """On a circle of radius 1, lambda is half the tension: T = m (v^2 - g y)."""
+    x, y = lg.coordinates("x y")
+    m, g = sp.symbols("m g", positive=True)
+    T, V = m * (x.dot**2 + y.dot**2) / 2, m * g * y
+    held = lg.Lagrangian(T, V, constraints=[x**2 + y**2 - 1])
+    flow = lg.lower(held, {m: 2.0, g: 9.81})
+    path = flow.integrate([0.6, -0.8], [0.0, 0.0], (0, 1), points=9)
+    (pull,) = held.constraints.multipliers
+    tension = 2.0 * (path[x.dot] ** 2 + path[y.dot] ** 2 - 9.81 * path[y])
+    np.testing.assert_allclose(path.evaluate(-2 * pull), tension, rtol=1e-9)
+    np.testing.assert_allclose(path.evaluate(x.ddot), path[x.ddot], rtol=1e-12)
+    rate = lg.noether(held, lg.Translation(x)).rate
+    np.testing.assert_allclose(path.evaluate(rate), 2 * path[x.ddot], rtol=1e-9)
+    with pytest.raises(lg.CannotLower, match="no value for `k`"):
+        path.evaluate(sp.Symbol("k"))

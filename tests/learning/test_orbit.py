@@ -360,3 +360,10 @@ def test_an_orbit_that_ends_says_so(name):
     assert np.tanh(near["first"]) == pytest.approx(0.9 ** (1 - 0.99))
     with pytest.raises(lg.LagrangianError, match="no model at s = 0.2: `first`"):
         orbit(0.2)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 2)])
+def test_a_matrix_of_another_shape_is_refused_by_name(shape):
+    mixed = lg.GeneralLinear("first", "second", G)
+    with pytest.raises(lg.CannotLower, match="shape"):
+        lg.Orbit(mixed, MODEL, maps={G: np.ones(shape)})

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lagrangian as lg
+from lagrangian.errors import CannotLower
 from lagrangian.lowering import batched_scalars
 from lagrangian.lowering.evaluate import check_lowerable, evaluate
 from lagrangian.lowering.functions import FUNCTIONS, LOGIC, ORDERED, number
@@ -327,3 +328,15 @@ def test_what_levels_cannot_hold_is_walked(by_levels):
         [sp.Piecewise((x, x > 0), (y, True))], {x: 1.0, y: 1.0}
     )
     assert not batched_scalars.is_large([sp.besseli(0, x)], {x: 1.0})
+
+
+def test_shapes_that_do_not_go_together_are_named():
+    w, A, c = lg.Block("w"), lg.ConstantBlock("A"), lg.ConstantBlock("c")
+    shapes = {w: (3, 4), A: (3, 3), c: (5,)}
+    values = {symbol: np.ones(shape, np.float32) for symbol, shape in shapes.items()}
+    for expression in (lg.matmul(w, A), 2 * c * w, c + w, lg.Inner(c, w)):
+        with pytest.raises(CannotLower, match=r"Pass `[Ac]` in a shape that does") as e:
+            evaluate([expression], values)
+        assert "`w` (3, 4)" in str(e.value)
+    with pytest.raises(CannotLower, match="no value for `y` here. Known: `x`"):
+        evaluate([x + y], {x: 1.0})

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from tqdm import tqdm
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import LagrangianError, nearest
 from lagrangian.files import LOCK, one_writer
 from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
 from lagrangian.flows.ensembles.memory import check_memory
@@ -54,6 +54,8 @@ LANES, _ACCELERATOR_LANES = 64, 2**17
 #: More than the lanes of an accelerator, too: refilled, they wait for no slow member.
 _CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**20, 2**27
 
+#: Members that a figure shows at most.
+_DRAWN = 20_000
 #: Of a member whose path breaks the balance of a law, beside those of `dopri8_lanes`.
 BROKEN = 4
 
@@ -66,7 +68,12 @@ _REASONS = {
 
 
 class Ensemble(AtPrompt):
-    """The members' states at the output times.
+    """The members' states at the output times; what `ensemble` of a flow returns.
+
+    Args:
+        flow: whose motions they are.
+        t: the times that were asked for, shape (times,).
+        parts: the arrays below by name, in their shapes.
 
     Attributes:
         t: the times that were asked for, shape (times,).
@@ -74,9 +81,9 @@ class Ensemble(AtPrompt):
             where expressions were recorded instead.
         records: the recorded expressions, each of shape (members, times), or (members,)
             for a summary.
-        status: 0 where a member reached the end.
-        t_end: the time that each member reached.
-        steps: how many steps were tried, for each member.
+        status: 0 where a member reached the end, shape (members,).
+        t_end: the time that each member reached, shape (members,).
+        steps: how many steps were tried, for each member, shape (members,).
 
     Under `memory` all of these are read from the disk where they are looked at.
 
@@ -105,7 +112,7 @@ class Ensemble(AtPrompt):
     def __len__(self) -> int:
         return len(self.status)
 
-    _next = "`many[x]`, `.failures`, `.records`, `.t_end`"
+    _next = "`many[x]`, `.failures`, `.records`, `.t_end`, `.plot()`"
 
     def __str__(self) -> str:
         names = few(c.name for c in self.flow.lagrangian.coordinates)
@@ -116,7 +123,26 @@ class Ensemble(AtPrompt):
         )
 
     def __getitem__(self, coordinate: Coordinate) -> np.ndarray:
-        """One coordinate or velocity, shape (members, times)."""
+        """One coordinate or velocity of every member.
+
+        Args:
+            coordinate: such as `x` or `x.dot`.
+
+        Returns:
+            float64 of shape (members, times), nan behind a failure.
+
+        Raises:
+            LagrangianError: expressions were recorded instead of states; or the flow
+                has no such coordinate.
+        """
+        coordinates = self.flow.lagrangian.coordinates
+        known = isinstance(coordinate, Coordinate) and coordinate.base in coordinates
+        if not known or coordinate.order > 1:
+            raise LagrangianError(
+                "an ensemble has the coordinates of its system and their velocities, "
+                f"and got `{coordinate}`. "
+                + nearest(str(coordinate), (q.name for q in coordinates))
+            )
         states = (self.q, self.v)[coordinate.order]
         if states is None:
             raise LagrangianError(
@@ -124,7 +150,27 @@ class Ensemble(AtPrompt):
                 f"{', '.join(f'`{name}`' for name in self.records)}."
                 ' Read `.records["name"]`, or leave out `record`.'
             )
-        return states[..., self.flow.lagrangian.coordinates.index(coordinate.base)]
+        return states[..., coordinates.index(coordinate.base)]
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of the members at the last time, in each phase plane.
+
+        Of at most 20,000 members. Where expressions were recorded instead of states,
+        how many members have which value of each, at the last time.
+        """
+        from lagrangian.plots import plot_clouds, plot_histograms
+
+        if self.q is None:
+            last = {
+                n: np.asarray(r).reshape(len(r), -1) for n, r in self.records.items()
+            }
+            return plot_histograms({n: values[:, -1] for n, values in last.items()})
+        some = slice(None, None, -(-len(self) // _DRAWN))
+        clouds = {
+            q: (self[q][some, -1], self[q.dot][some, -1])
+            for q in self.flow.lagrangian.coordinates
+        }
+        return plot_clouds(clouds, self.t[-1])
 
     @property
     def failures(self) -> dict[int, str]:

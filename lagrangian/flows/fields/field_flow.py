@@ -69,6 +69,9 @@ class FieldFlow(AtPrompt, Parametric):
     A state is a pair (q, v) of the components and their time derivatives, arrays of
     shape (components, *points).
 
+    Raises:
+        CannotLower, InvalidLagrangian: what `lower` raises them for.
+
     >>> import lagrangian as lg
     >>> phi = lg.fields("phi", over="t x")
     >>> wave = lg.FieldTheory((phi.d("t") ** 2 - phi.d("x") ** 2) / 2)
@@ -106,14 +109,17 @@ class FieldFlow(AtPrompt, Parametric):
 
     @property
     def theory(self) -> FieldTheory:
+        """The `FieldTheory`."""
         return self.structure.theory
 
     @property
     def components(self) -> tuple[Any, ...]:
+        """The real fields of the state, in their order."""
         return self.structure.components
 
     @property
     def domain(self) -> PeriodicDomain:
+        """The `PeriodicDomain`."""
         return self.structure.domain
 
     _next = "`.integrate({phi: ...}, {phi: ...}, t=(0, 1))`, `.energy(q, v)`"
@@ -183,7 +189,15 @@ class FieldFlow(AtPrompt, Parametric):
         return [jnp.broadcast_to(result, self.domain.shape) for result in results]
 
     def acceleration(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
-        """The second time derivatives, shape (components, *points); a JAX function."""
+        """The second time derivatives, shape (components, *points); a JAX function.
+
+        Args:
+            q, v: the state, of shape (components, *points) each.
+            t: the time, a number.
+
+        Returns:
+            float64 of shape (components, *points).
+        """
         matrix, forcing, fluxes = self.structure.system
         size = len(self.components)
         flowing = [flux for by_space in fluxes for flux in by_space.values()]
@@ -206,8 +220,15 @@ class FieldFlow(AtPrompt, Parametric):
         Args:
             expression: in the fields of the theory and their derivatives (of any order
                 in space, up to the second in time), its variables and parameters.
-            q, v: the state.
-            t: the time.
+            q, v: the state, of shape (components, *points) each.
+            t: the time, a number.
+
+        Returns:
+            float64 of shape (*points).
+
+        Raises:
+            CannotLower: another field, a third derivative by time, a symbol without a
+                value.
         """
         return self._evaluate([in_real_parts(expression)], q, v, t)[0]
 
@@ -225,11 +246,28 @@ class FieldFlow(AtPrompt, Parametric):
     def integral(
         self, expression: Expression, q: Array, v: Array, t: ArrayLike = 0.0
     ) -> Any:
-        """The integral of an expression over the domain; a JAX function."""
+        """The integral of an expression over the domain; a JAX function.
+
+        Args:
+            expression, q, v, t: as for `evaluate`, with the same shapes.
+
+        Returns:
+            A float64 scalar.
+
+        Raises:
+            CannotLower: as `evaluate`.
+        """
         return self.domain.integral(self.evaluate(expression, q, v, t))
 
     def energy(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
-        """The integral of T^t_t at a state; a JAX function."""
+        """The integral of T^t_t at a state; a JAX function.
+
+        Args:
+            q, v, t: as for `evaluate`, with the same shapes.
+
+        Returns:
+            A float64 scalar.
+        """
         return self.integral(self.theory.energy_density, q, v, t)
 
     def integrate(
@@ -257,10 +295,14 @@ class FieldFlow(AtPrompt, Parametric):
             points: how many output times an interval has.
             max_steps: where to give up.
 
+        Returns:
+            A `FieldTrajectory`.
+
         Raises:
             IntegrationFailed: `max_steps` did not reach the end, the state stopped
                 being finite, or the energy did not change as its balance says; carries
                 the trajectory until then.
+            LagrangianError: an argument that cannot be, named.
         """
         times = output_times(t, points)
         check_tolerance(tol)

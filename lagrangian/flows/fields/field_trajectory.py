@@ -20,9 +20,10 @@ from lagrangian.symbolic.laws.noether import Law
 
 
 class FieldTrajectory(Path):
-    """Fields at the output times, in float64.
+    """Fields at the output times, in float64; made by `lg.FieldFlow`.
 
     Attributes:
+        flow: whose path it is.
         t: times, shape (times,).
         q, v: components and their time derivatives, shape (times, components, *points).
         steps: how many steps the solver took.
@@ -53,6 +54,17 @@ class FieldTrajectory(Path):
         )
 
     def __getitem__(self, symbol: Field) -> np.ndarray:
+        """A field or a derivative of it along the path.
+
+        Args:
+            symbol: a `Field` of the theory, up to the second derivative by time.
+
+        Returns:
+            float64, or complex128 for a complex field, of shape (times, *points).
+
+        Raises:
+            CannotLower: another field.
+        """
         if symbol.is_real:
             return self.evaluate(symbol)
         u, v = map(self.evaluate, real_parts(symbol))
@@ -110,11 +122,31 @@ class FieldTrajectory(Path):
             return series(np.asarray(found))
 
     def evaluate(self, expression: Expression) -> np.ndarray:
-        """The real part of an expression, shape (times, *points)."""
+        """The real part of an expression, shape (times, *points).
+
+        Args:
+            expression: as for `FieldFlow.evaluate`.
+
+        Returns:
+            float64 of shape (times, *points).
+
+        Raises:
+            CannotLower: as `FieldFlow.evaluate`.
+        """
         return self._along(lambda q, v, t: self.flow.evaluate(expression, q, v, t))
 
     def integral(self, expression: Expression) -> np.ndarray:
-        """The integral of an expression over the domain at each time."""
+        """The integral of an expression over the domain at each time.
+
+        Args:
+            expression: as for `FieldFlow.evaluate`.
+
+        Returns:
+            float64 of shape (times,).
+
+        Raises:
+            CannotLower: as `FieldFlow.evaluate`.
+        """
         return self._along(lambda q, v, t: self.flow.integral(expression, q, v, t))
 
     def charge(self, law: Law) -> np.ndarray:
@@ -122,6 +154,15 @@ class FieldTrajectory(Path):
 
         On a periodic domain its rate is the integral of the divergence, if the current
         itself is periodic: `path.integral(law.divergence)`.
+
+        Args:
+            law: of the theory of this path.
+
+        Returns:
+            float64 of shape (times,).
+
+        Raises:
+            LagrangianError: fields that are not over time.
         """
         return self.integral(law.charge)
 

@@ -47,11 +47,11 @@ class Rattle:
     The tolerance of `integrate` has no effect.
 
     Args:
-        step: the length of a step.
+        step: the longest step, in units of time, as of `lg.Symplectic`.
 
     Raises:
-        LagrangianError: from `integrate`, for a system without constraints, or with one
-            that contains velocities.
+        LagrangianError: a step that is not positive; from `integrate`, for a system
+            without constraints, or with one that contains velocities.
 
     >>> import lagrangian as lg
     >>> x, y = lg.coordinates("x y")

@@ -69,7 +69,23 @@ class Solver(Protocol):
 
     def solve(
         self, flow: Any, q: Any, v: Any, times: np.ndarray, demands: Demands
-    ) -> Solution: ...
+    ) -> Solution:
+        """The path from one state; called by `Flow.integrate`.
+
+        Args:
+            flow: what moves.
+            q, v: the packed initial state, float64 of shape (coordinates,) each, or
+                what the flow makes of it.
+            times: increasing, shape (times,); the first is that of the state.
+            demands: tolerances and limits.
+
+        Returns:
+            A `Solution`: what was reached of the times.
+
+        Raises:
+            LagrangianError: a flow that this solver does not take, by name.
+        """
+        ...
 
 
 #: Sizes below this are zero, in any units: there floats have no digits left.

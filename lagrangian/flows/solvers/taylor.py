@@ -76,6 +76,11 @@ class Taylor:
     Args:
         order: of the series, at least 4; from the tolerance if None.
 
+    Raises:
+        LagrangianError: an order below 4; from `integrate`, a system of blocks or
+            fields.
+        CannotLower: from `integrate`, a function without a Taylor recurrence.
+
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
     >>> spring = lg.Lagrangian(x.dot**2 / 2, x**2 / 2)

@@ -54,11 +54,12 @@ class Variational:
     The tolerance of `integrate` has no effect.
 
     Args:
-        step: the length of a step.
+        step: the longest step, in units of time, as of `lg.Symplectic`.
         order: 2, 4, 6 or 8.
 
     Raises:
-        LagrangianError: from `integrate`, for a system with constraints.
+        LagrangianError: a step that is not positive, another order; from `integrate`,
+            for a system with constraints.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
@@ -95,14 +96,18 @@ def discrete_euler_lagrange(
     """The next point q_{k+1} of the path of a discrete Lagrangian L_d(q_k, q_{k+1}, k).
 
     Solves D2 L_d(q_{k-1}, q_k, k-1) + D1 L_d(q_k, q_{k+1}, k) = 0, the discrete
-    Euler-Lagrange equation, by Newton's method to rounding. A JAX function; nan where
+    Euler-Lagrange equation (Marsden & West, "Discrete mechanics and variational
+    integrators", 2001, 1.3), by Newton's method to rounding. A JAX function; nan where
     there is no solution near 2 q_k - q_{k-1}.
 
     Args:
         discrete_lagrangian: a JAX function of two positions and the step's number.
         before: q_{k-1}, shape (coordinates,).
-        now: q_k.
+        now: q_k, shape (coordinates,).
         k: the number of the step from q_k.
+
+    Returns:
+        q_{k+1}, of shape (coordinates,).
 
     >>> import jax
     >>> def free(q, r, k):

@@ -70,6 +70,9 @@ def check(
         laws: laws that the run observed, or symmetries; all of them if none are given.
         tolerance: largest error of the continuous prediction for the verdict 'holds'.
 
+    Returns:
+        A `Report`: a `Row` for each law, which prints as a table.
+
     Raises:
         LagrangianError: a law that was not observed, or runs that cannot be compared.
 

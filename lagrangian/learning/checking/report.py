@@ -23,9 +23,11 @@ class Row(AtPrompt):
     """The check of one law: every number that the verdict rests on.
 
     Attributes:
-        symmetry, block: what was checked; `units` charges side by side.
+        symmetry, block: what was checked.
+        units: how many charges there are side by side.
         discrete: residual of the exact discrete law, the largest over steps and units,
-            relative to the Cauchy-Schwarz bound of its terms; `worst` is the unit.
+            relative to the Cauchy-Schwarz bound of its terms.
+        worst: the unit where it is the largest.
         balance: the same with the measured <grad f, xi> put in: the rounding of the
             optimiser alone.
         defect: <grad f, xi> relative to |grad f| |xi|, root mean square over the run,
@@ -50,8 +52,8 @@ class Row(AtPrompt):
             puts there, relative to |velocity| |xi|, root mean square over the run, the
             largest over units; 0 for a Euclidean rule.
         raw: the continuous error if the source is taken from each step's gradient
-            instead of the measured velocity, and `raw_factor` by how much it then
-            overestimates the source; None where there is no source.
+            instead of the measured velocity; None where there is no source.
+        raw_factor: by how much the source is then overestimated; None likewise.
         verdict, reason: in words.
 
     >>> import lagrangian as lg
@@ -93,6 +95,7 @@ class Row(AtPrompt):
 
     @property
     def holds(self) -> bool:
+        """Whether the verdict is one of those by which the law holds."""
         return self.verdict == HOLDS
 
     def __str__(self) -> str:
@@ -133,6 +136,14 @@ class Report(AtPrompt):
         return iter(self.rows)
 
     def __getitem__(self, index: int) -> Row:
+        """The row of one law.
+
+        Args:
+            index: its place, from 0.
+
+        Returns:
+            A `Row`.
+        """
         return self.rows[index]
 
     def __len__(self) -> int:

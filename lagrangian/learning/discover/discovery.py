@@ -48,7 +48,8 @@ class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
         of_gradient, of_loss: where training differentiates something else than the loss
             (`stop_gradient`), the symmetries of its gradient alone, whose laws hold in
             training, and those of the loss alone, whose laws do not.
-        tested: a row for each of the `candidates` that the caller named.
+        candidates: the symmetries that the caller named.
+        tested: a row for each of these.
         unexercised: a row for each array with entries that no example reaches: a token
             that never occurs, a unit that is always off. No symmetries.
         dimension: how many directions the exact and unused symmetries span at a random
@@ -132,6 +133,9 @@ class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
 
         Args:
             row: a symmetry, or a row of the table or its place in `rows`.
+
+        Returns:
+            A few sentences.
         """
         if isinstance(row, int):
             row = self.rows[row]
@@ -222,6 +226,9 @@ def discover(
             of models with more than 500,000 parameters 4.
         candidates: symmetries to be judged whether they are found or not.
         seed: of parameters and rows.
+
+    Returns:
+        A `Discovery`: a sequence of the exact symmetries, which prints as a table.
 
     Raises:
         LagrangianError: parameters that are no real floating-point arrays, or a loss

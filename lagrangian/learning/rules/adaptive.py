@@ -148,13 +148,17 @@ class RMSProp(AdaptiveRule):
     """Division by the root of an average of squared gradients, as optax runs it.
 
     G^2 <- decay G^2 + (1 - decay) g^2;  q <- q - eta g/sqrt(G^2 + eps), where g is
-    grad f + lambda q.
+    grad f + lambda q (Tieleman & Hinton, "Neural networks for machine learning", 2012,
+    lecture 6.5).
 
     Args:
         learning_rate: eta > 0, or a schedule.
         decay: of the average, in [0, 1).
         eps: added under the root.
         weight_decay: lambda >= 0, through the gradient.
+
+    Raises:
+        LagrangianError: a hyperparameter outside its range.
 
     >>> import lagrangian as lg
     >>> rule = lg.RMSProp(1e-3)
@@ -212,7 +216,9 @@ class Adam(AdaptiveRule):
     """Adam, and with weight decay AdamW, as optax runs them.
 
     p <- b1 p + (1 - b1) g and G^2 <- b2 G^2 + (1 - b2) g^2, both divided by what their
-    weights add up to so far; q <- q - eta (p/(G + eps) + lambda q).
+    weights add up to so far; q <- q - eta (p/(G + eps) + lambda q) (Kingma & Ba, "Adam:
+    A Method for Stochastic Optimization", 2015; Loshchilov & Hutter, "Decoupled Weight
+    Decay Regularization", 2019).
 
     Args:
         learning_rate: eta > 0, or a schedule.
@@ -223,6 +229,9 @@ class Adam(AdaptiveRule):
         per_block: whether G^2 is one number for a whole array, the average of |g|^2
             over it, summed. A step then has a length of about eta for each array, and
             rotations of an array keep their law, as its metric is the same everywhere.
+
+    Raises:
+        LagrangianError: a hyperparameter outside its range.
 
     >>> import lagrangian as lg
     >>> print(lg.rule(lg.Adam(0.1, b1=0.0, eps=0.0, per_block=True).optax()))
@@ -318,6 +327,9 @@ class Lion(AdaptiveRule):
         learning_rate: eta > 0, or a schedule.
         b1, b2: of the average in the sign and of the one that is kept, in [0, 1).
         weight_decay: lambda >= 0, decoupled.
+
+    Raises:
+        LagrangianError: a hyperparameter outside its range.
 
     >>> import lagrangian as lg
     >>> rule = lg.Lion(1e-4, b2=0.9)

@@ -15,7 +15,7 @@ import sympy as sp
 from jax.typing import ArrayLike
 from optax import GradientTransformation
 
-from lagrangian.errors import LagrangianError
+from lagrangian.errors import LagrangianError, nearest
 from lagrangian.learning.rules.potentials import ByPath, Elementwise, by_path
 from lagrangian.learning.rules.rule import (
     Rule,
@@ -104,6 +104,12 @@ class PotentialRule(GeometricRule):
     def of(self, block: Block) -> PotentialRule:
         """The rule with the potential of one block.
 
+        Args:
+            block: named by the path of a parameter.
+
+        Returns:
+            A rule of the same class.
+
         Raises:
             UnknownBlock: no pattern matches its path.
         """
@@ -188,7 +194,9 @@ class MirrorDescent(PotentialRule):
 
     h'(q') = h'(q) - eta (grad f + lambda q). To second order in eta it is the
     Euler-Lagrange equation of the Bregman Lagrangian with alpha = log(2/eta),
-    beta = -alpha and gamma = 2 t/eta, that is d/dt grad h(q + (eta/2) qdot) = -grad F.
+    beta = -alpha and gamma = 2 t/eta, that is d/dt grad h(q + (eta/2) qdot) = -grad F
+    (the rule: Beck & Teboulle, "Mirror descent and nonlinear projected subgradient
+    methods for convex optimization", 2003; the Lagrangian: `lg.bregman_lagrangian`).
 
     Args:
         learning_rate: eta > 0, or a schedule.
@@ -201,8 +209,9 @@ class MirrorDescent(PotentialRule):
             there are several.
 
     Raises:
-        LagrangianError: a potential that is not strictly convex, or whose derivative
-            has no inverse that SymPy finds.
+        LagrangianError: a learning rate or decay outside its range; a potential that is
+            not strictly convex, or whose derivative has no inverse that SymPy finds; an
+            inverse for a pattern that `potential` has not.
 
     >>> import lagrangian as lg
     >>> import sympy as sp
@@ -217,9 +226,23 @@ class MirrorDescent(PotentialRule):
     def __post_init__(self) -> None:
         if self.inverse is not None:
             object.__setattr__(self, "inverse", by_path(self.inverse, _z))
+        self._check_patterns()
         super().__post_init__()
         if not self._parts:
             _ = self._inverse  # found now, so that an error comes now
+
+    def _check_patterns(self) -> None:
+        """Raise unless every pattern of `inverse` is one of `potential`."""
+        if not isinstance(self.inverse, ByPath):
+            return
+        potential = by_path(self.potential, _x)
+        known = potential.patterns if isinstance(potential, ByPath) else []
+        if stray := [p for p in self.inverse.patterns if p not in known]:
+            advice = nearest(stray[0], known) if known else "Pass one function."
+            raise LagrangianError(
+                f"`inverse` has the pattern `{stray[0]}`, which `potential` has not. "
+                f"{advice}"
+            )
 
     def _part(self, pattern: str, potential: Elementwise) -> PotentialRule:
         known = dict(self.inverse.items) if isinstance(self.inverse, ByPath) else {}
@@ -282,7 +305,8 @@ class MirrorDescent(PotentialRule):
 class NaturalGradient(PotentialRule):
     """A gradient step divided by the metric h''(q), element by element.
 
-    q' = q - eta (grad f + lambda q)/h''(q). Its kinetic energy is that of the metric,
+    q' = q - eta (grad f + lambda q)/h''(q) (Amari, "Natural Gradient Works Efficiently
+    in Learning", 1998). Its kinetic energy is that of the metric,
     m/2 <qdot, h''(q) qdot> with m = eta/2, and its friction acts on h''(q) qdot. A step
     goes straight in q and not along a geodesic: that is a force, m/2 h'''(q) qdot^2.
 
@@ -291,6 +315,10 @@ class NaturalGradient(PotentialRule):
         potential: h, from a SymPy symbol to its value, strictly convex; or one for each
             array, by patterns of their paths, of which the first that matches counts.
         weight_decay: lambda >= 0, through the gradient.
+
+    Raises:
+        LagrangianError: a learning rate or decay outside its range, or a potential that
+            is not strictly convex.
 
     >>> import lagrangian as lg
     >>> lg.NaturalGradient(0.1, lambda x: x**2 / 2).potential

@@ -42,6 +42,9 @@ class Rule(ABC):
     What it makes of p' to get its update is its metric (the heavy ball's is
     Euclidean: -eta p'). The exact discrete law needs no more than that.
 
+    Args:
+        learning_rate: eta > 0, or a schedule: a function from the step to eta.
+
     A rule of your own is rarely needed, as `lg.rule` reads any optax chain. One that
     changes what a rule of the library does to single blocks writes `optax` anew; which
     decay and learning rate each block then has is read from it:
@@ -92,22 +95,33 @@ class Rule(ABC):
 
     @property
     def memory(self) -> float:
+        """The share of the covector that a step keeps."""
         return 0.0
 
     @property
     def gain(self) -> float:
+        """The factor of the gradient in the covector."""
         return 1.0
 
     @property
     def coupled_decay(self) -> float:
+        """The weight decay that is added to the gradient (L2)."""
         return 0.0
 
     @property
     def decoupled_decay(self) -> float:
+        """The weight decay that shrinks q directly."""
         return 0.0
 
     def rate(self, step: ArrayLike) -> Any:
-        """The learning rate of one step."""
+        """The learning rate of one step.
+
+        Args:
+            step: its number, from 0, or an array of numbers that the schedule takes.
+
+        Returns:
+            eta, of the shape of `step` for a schedule.
+        """
         eta = self.learning_rate
         return eta(step) if callable(eta) else eta
 
@@ -116,12 +130,24 @@ class Rule(ABC):
         """Its Lagrangian for an opaque loss, in the symbols of `parameters`.
 
         The Euler-Lagrange equation is its second-order flow.
+
+        Args:
+            loss: opaque, such as `lg.Scale("w").loss`.
+
+        Returns:
+            A `Lagrangian` of the blocks of the loss.
         """
 
     def steps(self, loss: Loss) -> Steps:
         """Its steps as a theory, whose laws are exact at any learning rate.
 
         In the `role`s of the blocks, with `lg.learning_rate` for eta.
+
+        Args:
+            loss: opaque, such as `lg.Scale("w").loss`.
+
+        Returns:
+            `Steps`, which `noether` takes.
         """
         updates = None
         if self.is_euclidean:
@@ -137,7 +163,14 @@ class Rule(ABC):
 
     @abstractmethod
     def gradient_flow(self, loss: Loss) -> dict[Any, Any]:
-        """The first-order flow: the velocity of each block."""
+        """The first-order flow: the velocity of each block.
+
+        Args:
+            loss: opaque, of the blocks that move.
+
+        Returns:
+            An expression for each block, in the symbols of `parameters`.
+        """
 
     def initial_velocity(self, loss: Loss) -> dict[Any, Any]:
         """The velocity from which the second-order flow follows a run from rest.
@@ -145,6 +178,12 @@ class Rule(ABC):
         Of a Euclidean rule: what it forgets at the rate mu/m is then as long as the way
         by which the run falls behind while its trace grows, whose gradients are older
         than half a step by (m/mu - eta/2). Decoupled decay is there from the start.
+
+        Args:
+            loss: opaque, of the blocks that move.
+
+        Returns:
+            An expression for each block.
 
         Raises:
             LagrangianError: the rule has no second-order flow of that kind.
@@ -169,12 +208,28 @@ class Rule(ABC):
 
         In the symbols of `recursion_parameters`; for one block `w` and an opaque loss
         if none is given.
+
+        Args:
+            loss: opaque.
+
+        Returns:
+            A `Recursion`, which `lg.modified_flow` takes.
+
+        Raises:
+            LagrangianError: no loss, where each array has a rule or a potential of its
+                own.
         """
 
     def recursion_parameters(
         self, learning_rate: ArrayLike | None = None
     ) -> dict[Any, Any]:
         """Values for the symbols of `recursion` and of its modified flow.
+
+        Args:
+            learning_rate: a number; the rule's own if None.
+
+        Returns:
+            Numbers by symbol.
 
         Raises:
             LagrangianError: the rule has a schedule, and no rate is given.
@@ -193,6 +248,15 @@ class Rule(ABC):
         To first order in eta, in the symbols of `parameters`: where the second-order
         flow seems to come from when it has forgotten its initial velocity, at the rate
         of its friction.
+
+        Args:
+            loss: opaque, of the blocks that move.
+
+        Returns:
+            An expression for each block.
+
+        Raises:
+            LagrangianError: as of `initial_velocity`; or, of RMSProp, a schedule.
         """
         first, rate = self.gradient_flow(loss), self.lagrangian(loss).friction_rate
         return {
@@ -203,6 +267,12 @@ class Rule(ABC):
     def parameters(self, learning_rate: ArrayLike | None = None) -> dict[Any, Any]:
         """Values for the symbols of the flows, at the given or the constant eta.
 
+        Args:
+            learning_rate: a number; the rule's own if None.
+
+        Returns:
+            Numbers by symbol, such as `lg.mass`, `lg.friction` and `lg.weight_decay`.
+
         Raises:
             LagrangianError: the rule has a schedule, and no rate is given.
         """
@@ -212,16 +282,26 @@ class Rule(ABC):
         """The optax transformation that this rule is."""
 
     def trace(self, state: PyTree) -> Any | None:
-        """The covector that a state of `optax()` keeps; None without a memory."""
+        """The covector that a state of `optax()` keeps; None without a memory.
+
+        Args:
+            state: of `optax()`.
+
+        Returns:
+            A pytree like the parameters, or None.
+        """
         return None
 
     def covector(self, new_state: PyTree, gradient: PyTree, parameters: PyTree) -> Any:
-        """The covector p' of a step, as a pytree like the parameters.
+        """The covector p' of a step.
 
         Args:
             new_state: of `optax()`, after the step.
             gradient: of the loss, in this step.
             parameters: before the step.
+
+        Returns:
+            A pytree like the parameters.
         """
         kept = self.trace(new_state)
         if kept is not None:
@@ -230,11 +310,27 @@ class Rule(ABC):
         return jax.tree.map(lambda g, q: g + decay * q, gradient, parameters)
 
     def metric(self, new_state: PyTree, gradient: PyTree, state: PyTree) -> Any | None:
-        """The diagonal metric of a step, as a pytree; None for the Euclidean one."""
+        """The diagonal metric of a step, as a pytree; None for the Euclidean one.
+
+        Args:
+            new_state: of `optax()`, after the step.
+            gradient: of the loss, in this step, a pytree like the parameters.
+            state: of `optax()`, before the step.
+
+        Returns:
+            A pytree like the parameters, with arrays of their shapes, or None.
+        """
         return None
 
     def of(self, block: Block) -> Rule:
-        """The rule as it treats one block: itself, but for one made of several."""
+        """The rule as it treats one block: itself, but for one made of several.
+
+        Args:
+            block: named by the path of a parameter.
+
+        Returns:
+            A `Rule`.
+        """
         return self
 
     @property
@@ -243,15 +339,40 @@ class Rule(ABC):
         return f"the metric of {type(self).__name__} moves"
 
     def velocity(self, block: Block) -> Any:
-        """The velocity of a step from what was measured, in the `role`s of a block."""
+        """The velocity of a step from what was measured, in the `role`s of a block.
+
+        Args:
+            block: named by the path of a parameter.
+
+        Returns:
+            An expression in `lg.role(block, ...)` and `lg.learning_rate`.
+        """
         return discrete.role(block, "update") / discrete.learning_rate
 
     def slow_velocity(self, block: Block) -> Any:
-        """The velocity that the gradient of a step alone would keep up, in `role`s."""
+        """The velocity that the gradient of a step alone would keep up, in `role`s.
+
+        Args:
+            block: named by the path of a parameter.
+
+        Returns:
+            An expression in the block, `lg.role(block, "gradient")` and the symbols of
+            `parameters` that change with the rate.
+        """
         return self._in_roles(self.gradient_flow, block)
 
     def starting_velocity(self, block: Block) -> Any:
-        """`initial_velocity` in the `role`s of a block."""
+        """`initial_velocity` in the `role`s of a block.
+
+        Args:
+            block: named by the path of a parameter.
+
+        Returns:
+            An expression as of `slow_velocity`.
+
+        Raises:
+            LagrangianError: as of `initial_velocity`.
+        """
         return self._in_roles(self.initial_velocity, block)
 
     def _in_roles(self, flow: Callable[[Loss], dict[Any, Any]], block: Block) -> Any:

@@ -42,6 +42,9 @@ def imported(
     The rule's momentum is computed anew from the gradients, and held against what moved
     the parameters: that the run was made by this rule is checked, not believed.
 
+    Returns:
+        A `Run`, without a model of its own but the arrays.
+
     >>> import numpy as np
     >>> import lagrangian as lg
     >>> q, steps = np.array([1.0, 2.0]), {"parameters/w": [], "gradients/w": []}
@@ -77,6 +80,8 @@ def imported(
     Raises:
         LagrangianError: arrays that are missing, or of shapes that do not fit.
         TrainingStopped: a step was not finite.
+        UnknownBlock: a law of a block that `source` does not have.
+        CannotLower: a linear map or constant block of a law without a value.
     """
     arrays = source if isinstance(source, Mapping) else load_arrays(source)
     steps, trees, losses = _trees(arrays)

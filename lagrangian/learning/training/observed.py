@@ -82,6 +82,9 @@ def observed(
     `lg.recorded` takes the run out of the state. Pass the loss as
     `update(..., value=loss)` to have it in the run.
 
+    Returns:
+        An optax transformation.
+
     >>> import jax, optax
     >>> import jax.numpy as jnp
     >>> import lagrangian as lg
@@ -115,6 +118,9 @@ def observed(
         LagrangianError: `tx` is no transformation, `laws` holds something else, or
             `capacity` is no whole number above 0.
         UnknownBlock: when it is initialised, for a block that the parameters lack.
+        CannotLower: when it is initialised, a linear map or constant block without a
+            value.
+        InvalidSymmetry: when it is initialised, a symmetry that moves time.
     """
     is_whole = capacity is None or isinstance(capacity, int | np.integer)
     if not is_whole or (capacity is not None and capacity < 1):

@@ -110,6 +110,7 @@ def recorded(
             or the folder has other files, or the records of another run.
         CannotSave: the operating system refuses to write to the folder.
         TrainingStopped: a step was not finite; the run until then is in the error.
+        UnknownBlock: a `model` without a block of the laws.
 
     >>> import lagrangian as lg
     >>> import numpy as np

@@ -35,24 +35,34 @@ class Record(AtPrompt):
     """What was recorded of one law: float64 arrays of shape (steps,) or (steps, units).
 
     Those of a group of matrices have the shape (steps, k, k), or (steps, heads, k, k).
+    They are in `lg.Run`, as `run[law]`, and computed from the recorded inner products
+    when an attribute is first read.
 
-    Computed from the recorded inner products when an attribute is first read:
+    Args:
+        terms: the attributes below as expressions in inner products, by name.
+        products: the inner products, arrays of shape (steps, ...).
+        parameters: numbers, or arrays of shape (steps,), by symbol.
+        shape: of the arrays.
+        rule: with the decay of this law's blocks, where that is their own.
+        mixed: whether these have several decays or learning rates.
 
-    - `quantity`: x of the law's oscillator (its charge where it is none), before the
-      step;
-    - `source`: what drives it, at the measured velocity;
-    - `raw_source`: the same at the velocity that this step's gradient alone would keep
-      up, as closed forms in the gradient take it;
-    - `start`: the quantity's time derivative in a run that begins here from rest;
-    - `discrete`: the residual of the exact discrete law, and `scale`, its bound;
-    - `defect`: <grad f, xi(q)>, and `defect_scale`, its bound;
-    - `balance`: the residual with the measured defect taken into account;
-    - `kinetic` and `decay`: what the update and the weight decay add to the charge;
-    - `metric`: what the part of the update that is not along the covector p' adds to
-      <update, xi>, times |p'|^2; and `metric_scale`, its bound;
-    - `reach`: how far a relative change of every parameter moves the quantity, per unit
-      of that change, at most: |q| |dx/dq|; 0 where the quantity contains velocities;
-    - `stated_source`: `source` with the kinetic energy m/2 |qdot|^2 of the law.
+    Attributes:
+        quantity: x of the law's oscillator (its charge where it is none), before the
+            step.
+        source: what drives it, at the measured velocity.
+        raw_source: the same at the velocity that this step's gradient alone would keep
+            up, as closed forms in the gradient take it.
+        start: the quantity's time derivative in a run that begins here from rest.
+        discrete, scale: the residual of the exact discrete law, and its bound.
+        defect, defect_scale: <grad f, xi(q)>, and its bound.
+        balance: the residual with the measured defect taken into account.
+        kinetic, decay: what the update and the weight decay add to the charge.
+        metric, metric_scale: what the part of the update that is not along the covector
+            p' adds to <update, xi>, times |p'|^2; and its bound.
+        reach: how far a relative change of every parameter moves the quantity, per unit
+            of that change, at most: |q| |dx/dq|; 0 where the quantity contains
+            velocities.
+        stated_source: `source` with the kinetic energy m/2 |qdot|^2 of the law.
 
     `source` and the like follow the continuous law, which a rule that is not Euclidean
     has only for a metric at rest: there `source` is the law's rate.
@@ -124,7 +134,14 @@ class Record(AtPrompt):
         return self._parameters[step_rate]
 
     def rows(self, start: int, stop: int) -> Record:
-        """The record of some of the steps."""
+        """The record of some of the steps.
+
+        Args:
+            start, stop: the first step, and the one behind the last, as of a slice.
+
+        Returns:
+            A `Record`.
+        """
         steps, rows = self._shape[0], slice(start, stop)
 
         def some(value: Any) -> Any:
@@ -164,7 +181,18 @@ class Run(AtPrompt):
 
     `run[law]` is the `Record` of an observed law, or of the law of a symmetry. A run
     that `lg.recorded` took from a loop of the user's own knows neither seed nor batch
-    size; its first step is `start`, and `rows` has all that it is continued from.
+    size.
+
+    Attributes:
+        model: trained, of the kind that was given; None where it is not known.
+        rule: the learning rule.
+        losses: of every step, on its batch, shape (steps,).
+        learning_rates: of every step, shape (steps,).
+        dtype: in which the laws were measured: that of the parameters.
+        seed, batch_size: as `train` took them, or None.
+        records: the `Record` of each law.
+        start: the number of its first step.
+        rows: all that it is continued from, where `lg.recorded` made it.
 
     >>> import lagrangian as lg
     >>> import numpy as np
@@ -193,6 +221,7 @@ class Run(AtPrompt):
 
     @property
     def steps(self) -> int:
+        """How many steps it has."""
         return len(self.losses)
 
     @property
@@ -200,7 +229,10 @@ class Run(AtPrompt):
         """Continuous time t = sum of the learning rates, shape (steps + 1,)."""
         return np.concatenate([[0.0], np.cumsum(self.learning_rates)])
 
-    _next = "`lg.check(run)`, `run[law].quantity`, `.losses`, `.model`, `.save(file)`"
+    _next = (
+        "`lg.check(run)`, `run[law].quantity`, `.losses`, `.model`, `.plot()`, "
+        "`.save(file)`"
+    )
 
     def __str__(self) -> str:
         last = f"{self.losses[-1]:.4g}" if self.steps else "none"
@@ -212,10 +244,38 @@ class Run(AtPrompt):
         )
 
     def __getitem__(self, law: Law | Symmetry) -> Record:
+        """What was recorded of a law.
+
+        Args:
+            law: one that was observed, or its symmetry.
+
+        Returns:
+            A `Record`.
+
+        Raises:
+            LagrangianError: it was not observed.
+        """
         return self.records[self.law(law)]
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of the losses, and of the charges of the laws by step.
+
+        Of each law the four units whose charges are largest at the start.
+        """
+        from lagrangian.plots import plot_run
+
+        steps = self.start + np.arange(self.steps)
+        charges = {repr(x.symmetry): r.quantity for x, r in self.records.items()}
+        return plot_run(steps, np.asarray(self.losses), charges)
 
     def law(self, law: Law | Symmetry) -> Law:
         """The observed law that this is, or that is of this symmetry.
+
+        Args:
+            law: a law, or a symmetry.
+
+        Returns:
+            A `Law`.
 
         Raises:
             LagrangianError: there is none.
@@ -232,6 +292,10 @@ class Run(AtPrompt):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write losses and records to a `.npz` file, whole or not at all.
+
+        Args:
+            path: of the file. It has `losses`, `learning_rates`, and each attribute of
+                each `Record`, as "SYMMETRY/ATTRIBUTE".
 
         Raises:
             CannotSave: the operating system refuses; carries this run.

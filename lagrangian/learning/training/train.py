@@ -103,6 +103,9 @@ def train(
         every: how many steps lie between two calls.
         progress: whether a terminal shows a progress bar (after two seconds).
 
+    Returns:
+        A `Run`.
+
     Raises:
         UnknownBlock: a law names a block that the model does not have.
         TrainingStopped: the loss was not finite at some step; the error carries the
@@ -114,6 +117,8 @@ def train(
             if all of it was computed.
         UserWarning: a damaged state was skipped for an older one, or the run was begun
             with other versions.
+        CannotLower: a linear map or constant block of a law without a value.
+        InvalidSymmetry: a symmetry that moves time, or what is no block.
 
     >>> import lagrangian as lg
     >>> import numpy as np

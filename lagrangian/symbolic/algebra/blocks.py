@@ -41,6 +41,12 @@ class Block(Coordinate):
     kernels of a layer's output units, say): inner products then sum over the other
     axes only, and every charge is a vector with one entry a unit.
 
+    Args:
+        name: the dotted path of a parameter, by which `train` and `lower` find it.
+        order: how many dots, as of `Coordinate`.
+        unit_axis: an axis of that array, counted from either end; None for one block.
+        assumptions: as `sympy.Symbol` takes them; real unless they say otherwise.
+
     >>> import lagrangian as lg
     >>> w = lg.Block("dense.kernel", unit_axis=-1)
     >>> w.dot, w.unit_axis
@@ -69,7 +75,16 @@ class Block(Coordinate):
 class ConstantBlock(OwnSymbol):
     """An array that does not move in time: a direction, a diagonal metric, a matrix.
 
-    `parity` says of a matrix that it is symmetric (1), antisymmetric (-1) or any (0).
+    Its shape is that of the array which `lower` or `maps` gives for it; it must go with
+    the blocks beside it by the rules of broadcasting.
+
+    Args:
+        name: how it prints.
+        parity: of a matrix: 1 if it is symmetric, -1 if antisymmetric, 0 for any.
+        assumptions: as `sympy.Symbol` takes them; real unless they say otherwise.
+
+    Raises:
+        ValueError: another parity.
 
     >>> import lagrangian as lg
     >>> w, c = lg.Block("w"), lg.ConstantBlock("c")
@@ -110,6 +125,9 @@ def blocks(names: str, **keywords: Any) -> Any:
     Args:
         names: dotted paths of parameters, such as "dense.kernel dense.bias".
         keywords: as `lg.Block` takes them, `unit_axis` among them; for all.
+
+    Returns:
+        One `Block`, or a tuple of them.
 
     >>> import lagrangian as lg
     >>> w, b = lg.blocks("dense.kernel dense.bias", unit_axis=-1)
@@ -175,7 +193,15 @@ def collected(expression: Any) -> Any:
 class LinearMap(sp.Basic):
     """A constant linear map on blocks: `A = LinearMap("A")`, then `A(w)` and `A.T(w)`.
 
-    `parity` is 1 for a symmetric map, -1 for an antisymmetric one, 0 for any.
+    What it computes is said by a function of an array, in `lower` or in `maps`.
+
+    Args:
+        name: how it prints.
+        parity: 1 for a symmetric map, -1 for an antisymmetric one, 0 for any.
+        transposed: whether this is the transpose of the map of that name.
+
+    Raises:
+        ValueError: another parity.
 
     >>> import lagrangian as lg
     >>> A, w = lg.LinearMap("A"), lg.Block("w")
@@ -193,14 +219,17 @@ class LinearMap(sp.Basic):
 
     @property
     def name(self) -> str:
+        """How it prints."""
         return self.args[0].name
 
     @property
     def parity(self) -> int:
+        """1 for a symmetric map, -1 for an antisymmetric one, 0 for any."""
         return int(self.args[1])
 
     @property
     def transposed(self) -> bool:
+        """Whether this is the transpose of the map that the user named."""
         return bool(self.args[2])
 
     @property
@@ -218,6 +247,14 @@ class LinearMap(sp.Basic):
         return LinearMap(self.args[0], 0, not self.transposed)
 
     def __call__(self, block: Any) -> Any:
+        """The image of a block.
+
+        Args:
+            block: a block, or an expression of blocks.
+
+        Returns:
+            An expression that is a block.
+        """
         return Applied(self, sp.sympify(block))
 
     def _sympystr(self, printer: Any) -> str:

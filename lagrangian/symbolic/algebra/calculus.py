@@ -39,6 +39,16 @@ def variation(expression: Expression, motion: Mapping[Any, Any]) -> Any:
     Symbols that `motion` does not name stand still. Linear in the motion; scalars stay
     scalars and blocks stay blocks.
 
+    Args:
+        expression: a scalar or a block, in any symbols.
+        motion: for each symbol that moves its direction, a scalar or a block as it is.
+
+    Returns:
+        An expression of the kind of `expression`.
+
+    Raises:
+        NotImplementedError: a function of blocks that has no rule here, such as `Max`.
+
     >>> import lagrangian as lg
     >>> x, y = lg.coordinates("x y")
     >>> lg.variation(x**2 + y, {x: y, y: -x})
@@ -148,6 +158,17 @@ def gradient(expression: Expression, symbol: sp.Expr) -> Any:
     For a block, the block g with `variation(expression, {symbol: d}) == <g, d>` for
     every d.
 
+    Args:
+        expression: a scalar.
+        symbol: a coordinate, a block, a field, or one of their derivatives.
+
+    Returns:
+        A scalar, or for a block a block of its shape.
+
+    Raises:
+        TypeError: an expression that is no scalar function of the block.
+        NotImplementedError: as of `variation`.
+
     >>> import lagrangian as lg
     >>> w, x = lg.Block("w"), lg.coordinates("x")
     >>> lg.gradient(lg.Inner(w, w) / 2, w), lg.gradient(x**3, x)
@@ -208,6 +229,12 @@ def total_derivative(expression: Expression) -> Any:
 
     Args:
         expression: in coordinates and their derivatives, blocks, and `lg.time`.
+
+    Returns:
+        An expression of the kind of `expression`, with one more dot.
+
+    Raises:
+        NotImplementedError: as of `variation`.
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")

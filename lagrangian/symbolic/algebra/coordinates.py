@@ -37,6 +37,11 @@ class Coordinate(OwnSymbol):
     assumptions a derivative has only those that derivatives keep: a positive coordinate
     may shrink, and one that is an integer for all time does not move.
 
+    Args:
+        name: of the coordinate itself, without dots.
+        order: how many dots.
+        assumptions: as `sympy.Symbol` takes them; real unless they say otherwise.
+
     `name` is an identifier of its own for each derivative (`q_dot`), by which code
     printers tell them apart, and `srepr` writes this constructor:
 
@@ -155,6 +160,13 @@ def coordinates(names: str, **assumptions: Any) -> Any:
     One name gives one `Coordinate`, several give a tuple, as `sympy.symbols` does,
     and ranges work as there (`"q1:4"`). All are real unless an assumption says
     otherwise.
+
+    Args:
+        names: such as `"x y"`, `"x, y"` or `"q1:4"`.
+        assumptions: as `sympy.symbols` takes them, such as `positive=True`; for all.
+
+    Returns:
+        One `Coordinate`, or a tuple of them.
 
     >>> a, b = coordinates("a b")
     >>> a.dot**2 + b.ddot

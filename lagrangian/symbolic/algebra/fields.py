@@ -30,6 +30,13 @@ class Field(OwnSymbol):
     `name` is an identifier of its own for each of them (`psi_conj_tx`), for code
     printers; that of the field as the user called it is in `base_name`.
 
+    Args:
+        name: of the field itself, without derivatives.
+        over: the independent variables, as symbols.
+        index: the names of the variables by which it is differentiated, in any order.
+        real: whether it is a real field.
+        conjugated: whether it is the conjugate of a complex one.
+
     >>> import lagrangian as lg
     >>> phi = lg.fields("phi", over="t x")
     >>> phi.d("t", "x"), (phi**2).diff(phi)
@@ -77,6 +84,12 @@ class Field(OwnSymbol):
 
     def d(self, *variables: Any) -> Any:
         """The partial derivative by the named variables, in any order.
+
+        Args:
+            variables: names, or symbols of `over`; one named twice counts twice.
+
+        Returns:
+            A `Field`.
 
         Raises:
             InvalidLagrangian: a variable that the field does not depend on.
@@ -139,6 +152,9 @@ def fields(names: str, over: str, *, complex: bool = False) -> Any:
         over: names of the independent variables; `t` is `lg.time`.
         complex: whether the fields are complex; then `psi.conjugate()` is varied
             independently of `psi`.
+
+    Returns:
+        One `Field`, or a tuple of them.
 
     >>> phi = fields("phi", over="t x")
     >>> phi.d("x", "t") == phi.d("t").d("x")

@@ -28,6 +28,9 @@ class Loss(BlockExpression):
         invariances: generators, each a mapping from a block to its motion, along which
             the loss does not change: sum over blocks of <grad f, xi> = 0.
 
+    Raises:
+        TypeError: an argument that is a scalar.
+
     >>> import lagrangian as lg
     >>> w = lg.Block("w")
     >>> lg.gradient(lg.Loss("f", w), w)
@@ -52,6 +55,7 @@ class Loss(BlockExpression):
 
     @property
     def name(self) -> str:
+        """How it prints, and the key of its implementation in `lower`."""
         return self.args[0].name
 
     @property
@@ -60,11 +64,25 @@ class Loss(BlockExpression):
         return tuple(self.args[1])
 
     def gradient(self, block: Block) -> Any:
-        """The gradient with respect to one block; 0 if the loss does not have it."""
+        """The gradient with respect to one block; 0 if the loss does not have it.
+
+        Args:
+            block: an argument of the loss.
+
+        Returns:
+            A block-valued expression, or 0.
+        """
         return Gradient(self, block) if block in self.blocks else sp.S.Zero
 
     def is_invariant(self, motion: Mapping[Any, Any]) -> bool:
-        """Whether the motion (block to direction) is a multiple of a declared one."""
+        """Whether the motion (block to direction) is a multiple of a declared one.
+
+        Args:
+            motion: a direction for each block that moves.
+
+        Returns:
+            True or False.
+        """
         motion = {b: xi for b, xi in motion.items() if b in self.blocks and xi != 0}
         if not motion:
             return True
@@ -74,8 +92,15 @@ class Loss(BlockExpression):
         """<grad f, direction> by a declared invariance, where one determines it.
 
         Of the terms of an invariance, which sum to zero, the last is the one that the
-        others stand for. Returns these as (coefficient, block, direction), or None if
-        no invariance ends in this term.
+        others stand for.
+
+        Args:
+            block: by which the gradient is.
+            direction: with what it is paired, one product of blocks.
+
+        Returns:
+            The others as (coefficient, block, direction), or None if no invariance
+            ends in this term.
         """
         for generator in self.args[2]:
             terms = [

@@ -48,6 +48,9 @@ def matmul(*factors: Any) -> Any:
     Args:
         factors: from left to right: blocks, or expressions of them.
 
+    Returns:
+        A block: of shape (a, c) for two factors (a, b) and (b, c).
+
     >>> from lagrangian.symbolic.algebra.blocks import blocks
     >>> u, v = blocks("u v")
     >>> matmul(2*u + v, transpose(u))
@@ -83,6 +86,9 @@ def transpose(block: Expression) -> Any:
 
     Args:
         block: a block, or an expression of blocks.
+
+    Returns:
+        A block: of shape (b, a) for one of shape (a, b).
 
     >>> import lagrangian as lg
     >>> a, b = lg.blocks("a b")

@@ -71,10 +71,12 @@ class Symmetry(ByContent):
 
     @property
     def tau(self) -> Any:
+        """The motion of time; 0 if it stands still."""
         return self.shifts.get(time, sp.S.Zero)
 
     @property
     def boundary(self) -> Any:
+        """The component of K along time, by which `noether` makes the charge less."""
         return self.boundaries.get(time, sp.S.Zero)
 
     def _content(self) -> tuple[Any, ...]:
@@ -85,7 +87,15 @@ class Symmetry(ByContent):
         return f"{self.name}({', '.join(str(q) for q in self.xi)})"
 
     def charges(self, count: int, number: int) -> str:
-        """How a report calls one of several charges side by side."""
+        """How a report calls one of several charges side by side.
+
+        Args:
+            count: how many there are.
+            number: which of them is spoken of, from 0.
+
+        Returns:
+            A phrase.
+        """
         return f"{count} charges, number {number}"
 
     @property
@@ -95,7 +105,11 @@ class Symmetry(ByContent):
 
     @property
     def loss(self) -> Loss:
-        """An opaque loss of these blocks that is invariant under this symmetry."""
+        """An opaque loss of these blocks that is invariant under this symmetry.
+
+        Raises:
+            InvalidSymmetry: it moves no block.
+        """
         if not self.blocks:
             raise InvalidSymmetry(
                 f"{self!r} moves no blocks, so no opaque loss belongs to it. "
@@ -129,6 +143,10 @@ class Translation(Symmetry):
         direction: how far it moves; by default 1, or for a block every entry by 1.
         unit_axis: for a path, the axis of its array that holds separate blocks.
 
+    Raises:
+        InvalidSymmetry: a direction that does not go with the coordinate, or
+            `unit_axis` with a symbol.
+
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")
     >>> lg.Translation(x).xi
@@ -157,6 +175,9 @@ class Rotation(Symmetry):
         first: a coordinate; or a block, or its path.
         second: another coordinate; or a `LinearMap` of parity -1.
 
+    Raises:
+        InvalidSymmetry: a map that is not declared antisymmetric, or no coordinate.
+
     >>> import lagrangian as lg
     >>> x, y = lg.coordinates("x y")
     >>> lg.Rotation(x, y).xi
@@ -184,6 +205,9 @@ class Scale(Symmetry):
         unit_axis: for paths, the axis of their arrays that holds separate blocks: -1
             for a Flax kernel means one scale symmetry for each output unit.
 
+    Raises:
+        InvalidSymmetry: what is no coordinate, or `unit_axis` with a symbol.
+
     >>> import lagrangian as lg
     >>> scale = lg.Scale("dense.kernel")
     >>> scale.loss, scale.xi
@@ -204,6 +228,9 @@ class GeneralLinear(Symmetry):
         generator: the matrix A of shape (width, width); a `ConstantBlock` whose
             parity selects the symmetric or the antisymmetric half of the group.
 
+    Raises:
+        TypeError: a scalar in the place of a block or of the matrix.
+
     >>> import lagrangian as lg
     >>> w, v = lg.blocks("w v")
     >>> lg.GeneralLinear(w, v, lg.ConstantBlock("A")).xi
@@ -220,11 +247,17 @@ class GeneralLinear(Symmetry):
 class Rescale(Symmetry):
     """a -> (1 + s) a, b -> (1 - s) b: a homogeneous unit between two layers.
 
-    Each side is a block, its path, or a list of them: what comes into a ReLU unit is
-    its kernel and its bias, and leaving out the bias breaks the symmetry. For one
-    symmetry a unit, make the blocks with their unit axes:
-    `lg.blocks("dense1.kernel dense1.bias", unit_axis=-1)` against
-    `lg.blocks("dense2.kernel", unit_axis=0)`.
+    What comes into a ReLU unit is its kernel and its bias, and leaving out the bias
+    breaks the symmetry.
+
+    Args:
+        first, second: what grows and what shrinks; a block, its path, or a list of
+            them. For one symmetry a unit, make the blocks with their unit axes:
+            `lg.blocks("dense1.kernel dense1.bias", unit_axis=-1)` against
+            `lg.blocks("dense2.kernel", unit_axis=0)`.
+
+    Raises:
+        InvalidSymmetry: what is no coordinate.
 
     >>> import lagrangian as lg
     >>> lg.Rescale("first.kernel", "second.kernel").xi

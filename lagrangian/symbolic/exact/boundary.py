@@ -42,6 +42,12 @@ def boundary_term(expression: Expression) -> Any | None:
     closed form; it is always the answer for a non-zero expression in blocks. An
     integral over time alone may stay in B unevaluated.
 
+    Args:
+        expression: a scalar, in coordinates and their derivatives, and `lg.time`.
+
+    Returns:
+        An expression, or None.
+
     >>> from lagrangian import coordinates, time
     >>> x = coordinates("x")
     >>> boundary_term(x.dot * time + x)

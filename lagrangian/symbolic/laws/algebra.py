@@ -55,6 +55,12 @@ class LieAlgebra(AtPrompt):
     def of(cls, generators: Sequence[Symmetry]) -> LieAlgebra:
         """The algebra of generators that move scalar coordinates and time.
 
+        Args:
+            generators: linearly independent, of scalar coordinates and time.
+
+        Returns:
+            A `LieAlgebra`.
+
         Raises:
             InvalidSymmetry: the motion of one contains velocities (their bracket is
                 defined along solutions alone, and its constants may be functions of

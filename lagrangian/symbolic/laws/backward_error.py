@@ -58,6 +58,9 @@ class Recursion:
         averages: of the symbols in `displacement` that stand for averages of the past
             (Adam's), those of the step that is taken.
 
+    Raises:
+        LagrangianError: what moves is no coordinate or block.
+
     >>> import lagrangian as lg
     >>> import sympy as sp
     >>> x = lg.coordinates("x")
@@ -89,7 +92,14 @@ class Recursion:
                 )
 
     def rewritten(self, written: Callable[[Any], Any]) -> Recursion:
-        """With each of its expressions written in another way."""
+        """With each of its expressions written in another way.
+
+        Args:
+            written: from an expression to another that is equal to it.
+
+        Returns:
+            A `Recursion`.
+        """
 
         def each(moves: Mapping[Any, Any]) -> dict[Any, Any]:
             return {q: written(sp.sympify(move)) for q, move in moves.items()}
@@ -168,6 +178,9 @@ def modified_flow(rule: Any, order: int = 1) -> ModifiedFlow:
             or a `Recursion`, or a mapping from each coordinate to its next value, in
             the coordinates and the symbol `lg.learning_rate`.
         order: the highest power of eta, 0 or more.
+
+    Returns:
+        A `ModifiedFlow`, with the velocity of each coordinate or block.
 
     Raises:
         LagrangianError: a map that is not near the identity, or a negative order.

@@ -43,6 +43,9 @@ def role(block: Block, name: str) -> Block:
         block: whose.
         name: "gradient", "update", "trace", "next" or "next trace".
 
+    Returns:
+        A `Block`.
+
     >>> import lagrangian as lg
     >>> w = lg.Block("w")
     >>> lg.role(w, "update")
@@ -64,6 +67,9 @@ class Steps(AtPrompt, ByContent):
     - `decay`: kappa lambda <q, xi(q)>;
     - `friction`: (beta - 1) <p, xi(q)>.
 
+    It is the discrete theorem of Noether (Marsden & West, "Discrete mechanics and
+    variational integrators", 2001, 1.3.2), with what breaks it.
+
     Everything is a SymPy expression in the blocks, their `role`s and the gradients of
     f, whose role is "gradient".
 
@@ -71,6 +77,9 @@ class Steps(AtPrompt, ByContent):
         loss: f; along its declared symmetries `loss` is zero.
         memory, gain, weight_decay: beta, kappa and lambda, by default their symbols.
         updates: that of each block; by default its `role`, any update.
+
+    Raises:
+        InvalidLagrangian: no loss.
 
     >>> import lagrangian as lg
     >>> scale = lg.Scale("w")

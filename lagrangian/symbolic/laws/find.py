@@ -57,6 +57,9 @@ def find_symmetries(
         degree: of the polynomials.
         velocities: whether xi may be linear in the velocities.
 
+    Returns:
+        `Symmetries`, which print as a list.
+
     Raises:
         InvalidLagrangian: `lagrangian` is none.
         InvalidSymmetry: the Lagrangian has blocks, forces, dissipation or constraints,

@@ -103,22 +103,47 @@ class Law(AtPrompt, ByContent):
 
     @property
     def kinetic(self) -> sp.Expr:
+        """The variation of T along the generator.
+
+        Raises:
+            LagrangianError: a theory other than a `Lagrangian` has no such term.
+        """
         return self._change("kinetic")
 
     @property
     def potential(self) -> sp.Expr:
+        """Minus the variation of V along the generator.
+
+        Raises:
+            LagrangianError: as of `kinetic`.
+        """
         return self._change("potential")
 
     @property
     def explicit_time(self) -> sp.Expr:
+        """tau times the explicit time derivative of T - V.
+
+        Raises:
+            LagrangianError: as of `kinetic`.
+        """
         return self._change("explicit time")
 
     @property
     def friction(self) -> sp.Expr:
+        """What damping and dissipation take; of `Steps` (beta - 1) times the charge.
+
+        Raises:
+            LagrangianError: a theory of fields or of higher derivatives has none.
+        """
         return self._change("friction")
 
     @property
     def forces(self) -> sp.Expr:
+        """The power of generalised forces, and of constraints, along the generator.
+
+        Raises:
+            LagrangianError: as of `kinetic`.
+        """
         return self._change("forces")
 
     @property
@@ -171,6 +196,9 @@ class Law(AtPrompt, ByContent):
         the charge itself where `is_conserved` knows it to be constant. What is returned
         has been put back: its rate is zero at random states, in 50-digit arithmetic. Of
         fields, it is the density of a constant.
+
+        Raises:
+            LagrangianError: of fields that are not over time.
         """
         candidates = (self._with_boundary, self._damped, self._alone)
         found = (candidate() for candidate in candidates)
@@ -233,6 +261,9 @@ class Law(AtPrompt, ByContent):
         """The charge, or each component, and what changes it, in the order shown.
 
         Forces are left out where there are none.
+
+        Raises:
+            LagrangianError: of fields that are not over time.
         """
         changes = {n: x for n, x in self.changes.items() if n != "forces" or x != 0}
         if len(self.components) == 1:
@@ -278,6 +309,9 @@ def noether(theory: Theory, symmetry: Symmetry) -> Law:
         theory: a `Lagrangian`, a `HigherOrderLagrangian`, a `FieldTheory`, or the
             `Steps` of a learning rule.
         symmetry: how its coordinates or fields move, and its variables.
+
+    Returns:
+        A `Law`, which prints with all its terms.
 
     Raises:
         InvalidLagrangian: `theory` is none.

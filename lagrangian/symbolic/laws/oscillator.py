@@ -23,7 +23,13 @@ from lagrangian.symbolic.algebra.shown import (
 class Oscillator(AtPrompt):
     """A law as the motion of one quantity x: mass x'' + damping x' + stiffness x = S.
 
-    `quantity` is x as an expression in the coordinates, and `source` is S.
+    Of the moment of inertia it is the Lagrange-Jacobi identity, of a scale of weights
+    the equation of Tanaka & Kunin, "Noether's Learning Dynamics" (2021).
+
+    Attributes:
+        quantity: x, as an expression in the coordinates.
+        mass, damping, stiffness: the coefficients, in parameters and time alone.
+        source: S, in coordinates and velocities.
 
     >>> import lagrangian as lg
     >>> rule = lg.HeavyBall(0.05, momentum=0.9)

@@ -23,18 +23,20 @@ MOST_SHOWN = 20
 class Symmetries(AtPrompt):
     """The symmetries of a Lagrangian within an ansatz, each list a basis.
 
-    - `found`: the laws of those of L up to a divergence, delta L = D_t B, with B in
-      `law.symmetry.boundary`; exp(sigma) `law.charge` is constant, with the damping
-      factor exp(sigma) of L. `of_lagrangian` has the generators.
-    - `of_kinetic`, `of_potential`: xi(q) with delta T = 0, or delta V = 0, exactly and
-      at every instant (tau = 0).
-    - `broken_by_kinetic`: a basis of those of V modulo those that T shares: kinetic
-      symmetry breaking (Tanaka & Kunin, "Noether's Learning Dynamics", 2021).
-    - `unverified`: solutions of the determining equations whose boundary term was not
-      found in closed form, so that delta L = D_t B could not be checked.
-    - `complete`: whether the lists are known to lack nothing that the ansatz holds for
-      generic parameters. False where L contains functions among which relations could
-      not be excluded (special functions, algebraic constants).
+    Attributes:
+        lagrangian, degree, velocities: what `find_symmetries` was asked.
+        found: the laws of those of L up to a divergence, delta L = D_t B, with B in
+            `law.symmetry.boundary`; exp(sigma) `law.charge` is constant, with the
+            damping factor exp(sigma) of L. `of_lagrangian` has the generators.
+        of_kinetic, of_potential: xi(q) with delta T = 0, or delta V = 0, exactly and at
+            every instant (tau = 0).
+        broken_by_kinetic: a basis of those of V modulo those that T shares: kinetic
+            symmetry breaking (Tanaka & Kunin, "Noether's Learning Dynamics", 2021).
+        unverified: solutions of the determining equations whose boundary term was not
+            found in closed form, so that delta L = D_t B could not be checked.
+        complete: whether the lists are known to lack nothing that the ansatz holds for
+            generic parameters. False where L contains functions among which relations
+            could not be excluded (special functions, algebraic constants).
 
     >>> import lagrangian as lg
     >>> x = lg.coordinates("x")

@@ -40,6 +40,14 @@ def bregman_lagrangian(
             scalar; opaque as `lambda x: lg.Loss("h", x)`; or one by each block. By
             default |x|^2/2.
 
+    Returns:
+        A `Lagrangian` of the blocks of the loss, whose damping is gamma.
+
+    Raises:
+        InvalidLagrangian: a gamma that is no function of time alone, or an h without
+            inertia, such as a linear one.
+        KeyError: an `h` by block that lacks one.
+
     >>> import lagrangian as lg
     >>> import sympy as sp
     >>> t, f = lg.time, lg.Loss("f", lg.Block("w"))

@@ -33,7 +33,8 @@ class FieldTheory(AtPrompt, ByContent):
 
     `fields` has each complex field before its conjugate; the two are varied
     independently, so that psi gives the equation of its conjugate. Parameters count as
-    real.
+    real. Equations and tensor are those of Goldstein, Poole & Safko, "Classical
+    Mechanics" (2002), 13.2 and 13.3.
 
     Args:
         density: in fields of `lg.fields`, their first derivatives `phi.d("t")`, and

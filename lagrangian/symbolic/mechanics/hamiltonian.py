@@ -22,6 +22,9 @@ from lagrangian.symbolic.mechanics.legendre import invert
 class Hamiltonian(AtPrompt):
     """H(q, p, t), with the momenta as symbols of their own.
 
+    As in Goldstein, Poole & Safko, "Classical Mechanics" (2002), 8.1, with the brackets
+    of 9.5.
+
     Attributes:
         expression: H in the coordinates, the symbols in `momenta`, and time.
         momenta: the symbol p_q of each coordinate q, in their order.
@@ -65,7 +68,14 @@ class Hamiltonian(AtPrompt):
         return rates + forces
 
     def bracket(self, first: Expression, second: Expression) -> Any:
-        """The Poisson bracket {f, g} = sum df/dq dg/dp - df/dp dg/dq."""
+        """The Poisson bracket {f, g} = sum df/dq dg/dp - df/dp dg/dq.
+
+        Args:
+            first, second: f and g, in coordinates, `momenta` and time.
+
+        Returns:
+            An expression in the same.
+        """
         first, second = sp.sympify(first), sp.sympify(second)
         return sp.Add(
             *(
@@ -75,7 +85,14 @@ class Hamiltonian(AtPrompt):
         )
 
     def rate(self, quantity: Expression) -> Any:
-        """d/dt of f(q, p, t) along the motion: {f, H} + <df/dp, forces> + df/dt."""
+        """d/dt of f(q, p, t) along the motion: {f, H} + <df/dp, forces> + df/dt.
+
+        Args:
+            quantity: f, in coordinates, `momenta` and time.
+
+        Returns:
+            An expression in the same.
+        """
         quantity = sp.sympify(quantity)
         return sp.Add(
             self.bracket(quantity, self.expression),
@@ -84,7 +101,14 @@ class Hamiltonian(AtPrompt):
         )
 
     def in_momenta(self, expression: Expression) -> Any:
-        """An expression in velocities, such as a charge, written in momenta."""
+        """An expression in velocities, such as a charge, written in momenta.
+
+        Args:
+            expression: in coordinates, velocities and time.
+
+        Returns:
+            An expression in coordinates, `momenta` and time.
+        """
         return sp.sympify(expression).xreplace(
             {q.dot: v for q, v in self.velocities.items()}
         )
@@ -155,6 +179,9 @@ def cyclic(lagrangian: Lagrangian) -> list[Any]:
     Args:
         lagrangian: of scalar coordinates or blocks.
 
+    Returns:
+        A list, in the order of the Lagrangian's coordinates.
+
     >>> import lagrangian as lg
     >>> r, phi = lg.coordinates("r phi")
     >>> lg.cyclic(lg.Lagrangian((r.dot**2 + r**2 * phi.dot**2) / 2, -1 / r))
@@ -175,6 +202,9 @@ def routh(lagrangian: Lagrangian, momenta: Mapping[Any, Any]) -> Lagrangian:
         momenta: for each coordinate to remove, the constant value of its momentum.
 
     Generalised forces and dissipation of the coordinates that remain act as before.
+
+    Returns:
+        A `Lagrangian` of the other coordinates, undamped.
 
     Raises:
         InvalidLagrangian: a coordinate that is not cyclic; a momentum that a damping,

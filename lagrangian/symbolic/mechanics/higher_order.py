@@ -23,6 +23,9 @@ from lagrangian.symbolic.exact.equations import reduced, solved
 class HigherOrderLagrangian(AtPrompt, ByContent):
     """L(q, qdot, qddot, ..., t) of scalar coordinates, of any order.
 
+    With the momenta of Ostrogradsky, "Memoires sur les equations differentielles
+    relatives au probleme des isoperimetres" (1850).
+
     Args:
         expression: L, in coordinates and their derivatives `x.ddot.dot`, and `lg.time`.
 
@@ -70,6 +73,7 @@ class HigherOrderLagrangian(AtPrompt, ByContent):
 
     @property
     def coordinates(self) -> tuple[Any, ...]:
+        """The coordinates of L, in natural order of name."""
         return tuple(self.orders)
 
     @cached_property

@@ -40,7 +40,10 @@ from lagrangian.symbolic.mechanics.parts import check_parts
 class Lagrangian(AtPrompt, ByContent):
     """`L = exp(damping) (T - V)`: a kinetic energy, a potential and a damping factor.
 
-    Two that were written alike are equal; so are symmetries, and their laws.
+    Its equations are those of Goldstein, Poole & Safko, "Classical Mechanics" (2002),
+    1.4 and 1.5, with multipliers as in 2.4. Units are those in which T and V are
+    written: the library knows none. Two that were written alike are equal; so are
+    symmetries, and their laws.
 
     >>> from lagrangian.symbolic.algebra.coordinates import coordinates
     >>> x = coordinates("x")
@@ -210,7 +213,12 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def hamiltonian(self) -> Any:
-        """Its `Hamiltonian`, by the Legendre transform."""
+        """Its `Hamiltonian`, by the Legendre transform.
+
+        Raises:
+            InvalidLagrangian: of blocks, under constraints, or where the momenta cannot
+                be solved for the velocities.
+        """
         from lagrangian.symbolic.mechanics.hamiltonian import legendre_transform
 
         return legendre_transform(self)
@@ -273,7 +281,11 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def mass_matrix(self) -> Any:
-        """M in M qddot = forcing, the Hessian of T - V in the velocities."""
+        """M in M qddot = forcing, the Hessian of T - V in the velocities.
+
+        Raises:
+            InvalidLagrangian: of blocks, whose equations are no matrix.
+        """
         self._scalars_only("mass_matrix")
         size = len(self.coordinates)
         upper = {
@@ -285,7 +297,11 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def forcing(self) -> Any:
-        """The right-hand side of M qddot = forcing + J^T lambda, a column."""
+        """The right-hand side of M qddot = forcing + J^T lambda, a column.
+
+        Raises:
+            InvalidLagrangian: as of `mass_matrix`.
+        """
         self._scalars_only("forcing")
         minus = sp.S.NegativeOne
         drift: dict[Any, Term] = {q: (minus, q.dot) for q in self.coordinates}
@@ -305,7 +321,11 @@ class Lagrangian(AtPrompt, ByContent):
 
     @cached_property
     def saddle_point(self) -> tuple[Any, Any]:
-        """The matrix and the column whose solution is (qddot, -lambda)."""
+        """The matrix and the column whose solution is (qddot, -lambda).
+
+        Raises:
+            InvalidLagrangian: as of `mass_matrix`.
+        """
         constraints = self.constraints
         if not constraints.expressions:
             return self.mass_matrix, self.forcing

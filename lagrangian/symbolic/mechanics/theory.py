@@ -43,17 +43,46 @@ class Theory(Protocol):
         ...
 
     def pairing(self, symmetry: Symmetry) -> Mapping[Any, Any]:
-        """The momenta along a generator: the components of J by variable."""
+        """The momenta along a generator: the components of J by variable.
+
+        Args:
+            symmetry: the generator.
+
+        Returns:
+            An expression for each of the `variables`.
+        """
         ...
 
     def variation(self, symmetry: Symmetry) -> Mapping[str, Any]:
-        """How the action changes along a generator, by what causes it."""
+        """How the action changes along a generator, by what causes it.
+
+        Args:
+            symmetry: the generator.
+
+        Returns:
+            Expressions, whose sum is the divergence of `pairing` on shell.
+        """
         ...
 
     def total_derivative(self, variable: sp.Expr, expression: Expression) -> Any:
-        """D of an expression by one variable; for steps, its change in a step."""
+        """D of an expression by one variable; for steps, its change in a step.
+
+        Args:
+            variable: one of the `variables`.
+            expression: in what a generator may move, and its derivatives.
+
+        Returns:
+            An expression.
+        """
         ...
 
     def on_shell(self, expression: Expression) -> Any | None:
-        """An expression in what the equations leave free, or None if that is open."""
+        """An expression in what the equations leave free, or None if that is open.
+
+        Args:
+            expression: in what a generator may move, and its derivatives.
+
+        Returns:
+            An expression, or None.
+        """
         ...

@@ -520,3 +520,12 @@ def test_eight_devices_a_mesh_and_two_processes_give_the_same_bits(tmp_path):
             assert len(several) == members
             if members == 300:
                 np.testing.assert_array_equal(one, several)
+
+
+def test_what_an_ensemble_does_not_have_is_refused_by_name():
+    near, far = lg.coordinates("near far")
+    flow = lg.lower(lg.Lagrangian(near.dot**2 / 2, near**2 / 2))
+    many = flow.ensemble([[1.0], [2.0]], [[0.0]], (0, 1), progress=False)
+    for symbol in (far, near.ddot, "nera"):
+        with pytest.raises(LagrangianError, match="`near`"):
+            many[symbol]

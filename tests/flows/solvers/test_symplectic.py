@@ -288,3 +288,17 @@ def test_constraints_and_blocks_are_refused():
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(lg.LagrangianError, match=message):
         Symplectic(**arguments)
+
+
+@pytest.mark.parametrize("solver", [lg.Symplectic, lg.Variational])
+def test_the_step_is_the_longest_one(solver):
+    """Every output time ends a step, and `steps` says how many there were."""
+    q = lg.coordinates("q")
+    flow = lg.lower(lg.Lagrangian(q.dot**2 / 2, q**2 / 2))
+
+    def steps(length, points):
+        options = {"points": points, "solver": solver(length)}
+        return flow.integrate([1.0], [0.0], (0, 6), **options).steps
+
+    assert steps(6.0, 201) == 200
+    assert steps(0.25, 2) == 24 and steps(0.25, 13) == 24 and steps(0.2, 13) == 36

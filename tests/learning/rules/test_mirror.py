@@ -295,3 +295,12 @@ def test_inverses_are_given_by_the_same_patterns():
     assert given.of(lg.blocks("in")).inverse is None
     assert given == pickle.loads(pickle.dumps(given))
     assert hash(given) == hash(pickle.loads(pickle.dumps(given)))
+
+
+def test_an_inverse_for_no_potential_is_refused():
+    potentials = {"out.*": entropy, "*": lambda x: x**2 / 2}
+    with pytest.raises(lg.errors.LagrangianError, match=r"Nearest: `out.\*`"):
+        lg.MirrorDescent(0.1, potentials, inverse={"outt.*": sp.exp})
+    with pytest.raises(lg.errors.LagrangianError, match="Pass one function"):
+        lg.MirrorDescent(0.1, entropy, inverse={"*": sp.exp})
+    assert lg.MirrorDescent(0.1, potentials, inverse={"out.*": sp.exp})

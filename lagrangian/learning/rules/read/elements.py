@@ -68,8 +68,11 @@ def read_elements(traced: Traced) -> Reading:
     moved, named = evaluated(second)
     updates = dict(zip(leaves, moved, strict=True))
     arguments = [*gradients, *before, *parameters, *given]
-    renaming = Renaming(traced, second, before, named, starts)
-    parts = renaming.parts(updates)
+    third = Evaluation(names=second.names, counts=traced.counts)
+    alike, after = evaluated(third) if traced.counts else (moved, named)
+    known = third if traced.counts else second
+    renaming = Renaming(traced, known, before, after, starts)
+    parts = renaming.parts(dict(zip(leaves, alike, strict=True)))
     return Reading(traced, parts, updates, named, starts, second, before, arguments)
 
 

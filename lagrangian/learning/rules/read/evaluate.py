@@ -6,7 +6,7 @@ symbolic form; those remember the primitive and the line of code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,7 @@ class Evaluation:
         names: the symbols by which what is computed in a place is called from there on.
         defined: what the symbols of `names` stand for.
         squares: what is not negative, as the operation says that made it.
+        counts: expressions in the place of some literals: `counts_of`.
     """
 
     reductions: dict[Any, Reduction] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class Evaluation:
     names: dict[Any, Any] = field(default_factory=dict)
     defined: dict[Any, Any] = field(default_factory=dict)
     squares: set[Any] = field(default_factory=set)
+    counts: Mapping[Any, Any] = field(default_factory=dict)
     _times: dict[int, int] = field(default_factory=dict)
     _known: dict[Any, Any] = field(default_factory=dict)
     _sizes: dict[Any, int] = field(default_factory=dict)
@@ -101,6 +103,9 @@ class Evaluation:
 
         for equation in jaxpr.eqns:
             inputs = [read(v) for v in equation.invars]
+            for i in range(len(inputs) * bool(self.counts)):
+                if (count := self.counts.get((id(equation), i))) is not None:
+                    inputs[i] = _filled((), lambda count=count: count)
             outputs = self._equation(equation, inputs)
             values.update(zip(equation.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]

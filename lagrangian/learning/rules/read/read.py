@@ -43,6 +43,9 @@ def rule(tx: Any, parameters: Any = None) -> ReadRule:
     of what is derived, though not of u. Hyperparameters in the state are read as they
     start.
 
+    Returns:
+        A `Rule`, which prints what it is; `train`, `noether` and `check` take it.
+
     >>> import lagrangian as lg
     >>> import optax
     >>> rule = lg.rule(optax.sgd(0.1, momentum=0.9))

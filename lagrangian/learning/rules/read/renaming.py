@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from lagrangian.learning.rules.read.counts import elements, sizes
 from lagrangian.learning.rules.read.evaluate import Element, Evaluation
 from lagrangian.learning.rules.read.part import (
     Part,
@@ -46,8 +47,8 @@ class Renaming:
     starts: list[Any]
 
     def __post_init__(self) -> None:
-        #: Terms of which an array has means, not sums.
-        self._averaged: set[Any] = set()
+        #: The numbers of elements in the code, by their symbols.
+        self._sizes_of = sizes(self.traced.counts)
         self._next: dict[Any, Any] = {}
         for old, new in zip(self.before, self.after, strict=True):
             for index in np.ndindex(*old.shape):
@@ -55,10 +56,7 @@ class Renaming:
                     self._next[old[index]] = new[index]
 
     def parts(self, updates: Mapping[str, Any]) -> dict[str, Part]:
-        """How each array is updated, twice: the first time tells sums from means."""
-        found = {leaf: self._part(leaf, array) for leaf, array in updates.items()}
-        if not self._averaged:
-            return found
+        """How each array is updated."""
         return {leaf: self._part(leaf, array) for leaf, array in updates.items()}
 
     def _part(self, leaf: str, update: Any) -> Part:
@@ -108,30 +106,27 @@ class Renaming:
 
     def _renamed(self, leaf: str, index: Any, expression: Any, sums: Any) -> Any:
         names: dict[Any, Any] = {}
-        for symbol in expression.free_symbols:
+        for symbol in expression.free_symbols - self._sizes_of.keys():
             names[symbol] = self._name(leaf, index, symbol, sums)
         if len(set(names.values())) < len(names):
             raise _NotAlike  # two elements of one array
-        shared = _whole_tree(expression.xreplace(names), sums, list(self.traced.leaves))
-        return _flat(self._in_means(leaf, shared, expression, names, sums))
+        told = self._in_means(leaf, expression, names, sums)
+        told = told.xreplace(names | self._sizes_of)
+        return _flat(_whole_tree(told, sums, list(self.traced.leaves)))
 
-    def _in_means(
-        self, leaf: str, shared: Any, expression: Any, names: Any, sums: Any
-    ) -> Any:
-        """With means in the place of sums, if that is what is meant."""
-        count_, means, forced = int(np.prod(self.traced.leaves[leaf])), {}, False
+    def _in_means(self, leaf: str, expression: Any, names: Any, sums: Any) -> Any:
+        """With means in the place of sums that are divided by how many there are."""
+        size = elements(int(np.prod(self.traced.leaves[leaf])))
         for old, new in names.items():
-            if new in sums and sums[new][0] == "sum" and sums[new][2] == "leaf":
-                mean = _sum("mean", sums[new][1], "leaf", new.assumptions0, sums)
-                means[old] = count_ * mean
-                forced = forced or sums[new][1] in self._averaged
-        if not means or count_ == 1 or not shared.has(*(names[old] for old in means)):
-            return shared
-        told = expression.xreplace(names | means)
-        if not forced and told.count_ops() >= expression.count_ops():
-            return shared
-        self._averaged |= {sums[names[old]][1] for old in means}
-        return told
+            if new not in sums or sums[new][0] != "sum" or sums[new][2] != "leaf":
+                continue
+            if not expression.has(size):
+                break
+            mean = _sum("mean", sums[new][1], "leaf", new.assumptions0, sums)
+            told = _without_common(expression.xreplace({old: size * mean}), size)
+            if told.count(size) < expression.count(size):
+                expression = told
+        return expression
 
     def _name(self, leaf: str, index: Any, symbol: Any, sums: Any) -> Any:
         if symbol in self.evaluation.reductions:
@@ -237,6 +232,18 @@ class Renaming:
         where = self._shared(leaf, written, sums)
         first = self._shared(leaf, start, sums)
         return State(field_.name, before, after, where, first, old.shape == ())
+
+
+def _without_common(expression: Any, size: Any) -> Any:
+    """Comparisons of which both sides have a power of `size`, without it."""
+
+    def divided(relation: Any) -> Any:
+        power = relation.rhs.as_powers_dict().get(size, 0)
+        sides = (side / size**power for side in relation.args)
+        return relation.func(*sides)
+
+    compared = sp.LessThan | sp.StrictLessThan | sp.GreaterThan | sp.StrictGreaterThan
+    return expression.replace(lambda e: isinstance(e, compared), divided)
 
 
 def _owners(expression: Any, evaluation: Evaluation) -> Iterator[str]:

@@ -13,6 +13,7 @@ import optax
 from jax.extend.core import ClosedJaxpr
 
 from lagrangian.errors import LagrangianError
+from lagrangian.learning.rules.read.counts import counts_of
 from lagrangian.lowering.pytrees import named_leaves
 
 #: Of an axis of the arrays that are traced.
@@ -58,6 +59,8 @@ class Traced:
         scales: whether the state of large arrays has the same form; where it has not,
             what is read is the rule of small ones.
         like: the shapes of the parameters; None where none were given.
+        counts: of the literals in `update` that are numbers of elements, as a mean has
+            one, what they are: `counts_of`.
     """
 
     leaves: dict[str, tuple[int, ...]]
@@ -67,6 +70,7 @@ class Traced:
     extra: tuple[str, ...]
     scales: bool
     like: Any
+    counts: Mapping[Any, Any]
 
 
 def trace(transformation: Any, parameters: Any = None) -> Traced:
@@ -128,7 +132,23 @@ def _trace(transformation: Any, parameters: Any) -> Traced:
     leaves = {name: leaf.shape for name, leaf in named_leaves(q).items()}
     scales = _scales(transformation, state, parameters)
     like = None if parameters is None else _large(parameters)
-    return Traced(leaves, _fields(state, q), init, jaxpr, extra, scales, like)
+    counts = _counts(transformation, parameters, update, jaxpr)
+    fields = _fields(state, q)
+    return Traced(leaves, fields, init, jaxpr, extra, scales, like, counts)
+
+
+def _counts(
+    transformation: Any, parameters: Any, update: Any, jaxpr: ClosedJaxpr
+) -> dict[Any, Any]:
+    """The numbers in the code that are numbers of elements."""
+    q = _small(parameters, _FEW + 1)
+    try:
+        state = transformation.init(q)
+        told = len(jaxpr.in_avals) - len(jax.tree.leaves((q, state, q)))
+        larger = jax.make_jaxpr(update)(q, state, q, *[jnp.zeros(())] * told)
+    except (TypeError, ValueError):
+        return {}  # it is for arrays of these sizes alone
+    return counts_of(jaxpr.jaxpr, larger.jaxpr, _FEW)
 
 
 def _with_extra(transformation: Any, extra: tuple[str, ...]) -> Any:
@@ -176,11 +196,11 @@ def _never(*_: Any) -> Any:
     raise RuntimeError("the loss of a trace has no value")
 
 
-def _small(parameters: Any) -> Any:
-    """Arrays of the same structure, with two elements an axis."""
+def _small(parameters: Any, few: int = _FEW) -> Any:
+    """Arrays of the same structure, with few elements an axis."""
 
     def small(leaf: Any) -> Any:
-        return jnp.zeros([min(n, _FEW) for n in leaf.shape], jnp.float32)
+        return jnp.zeros([few if n > 1 else n for n in leaf.shape], jnp.float32)
 
     return jax.tree.map(small, _large(parameters))
 

@@ -341,3 +341,29 @@ def test_refusals():
     )
     with pytest.raises(lg.LagrangianError, match="changes its form"):
         lg.rule(shrinking)
+
+
+def averaging(b2, whole):
+    """An average, with the share 1 - b2, of what `whole` makes of an array."""
+
+    def init(parameters):
+        return {"nu": jax.tree.map(lambda _: jnp.zeros(()), parameters)}
+
+    def update(updates, state, parameters=None):
+        def next_of(nu, gradient):
+            return b2 * nu + (1 - b2) * whole(gradient**2)
+
+        nu = jax.tree.map(next_of, state["nu"], updates)
+        moved = jax.tree.map(lambda g, v: -0.1 * g / jnp.sqrt(v), updates, nu)
+        return moved, {"nu": nu}
+
+    return optax.GradientTransformation(init, update)
+
+
+@pytest.mark.parametrize("b2", [0.5, 0.75, 0.6])
+@pytest.mark.parametrize("kind", ["sum", "mean"])
+def test_a_sum_is_none_over_a_mean_whatever_its_share(kind, b2):
+    """1 - b2 may be one over the number of elements that are traced."""
+    read = lg.rule(averaging(b2, getattr(jnp, kind)))
+    other = {"sum": "mean", "mean": "sum"}[kind]
+    assert f"{kind}(g**2)" in str(read) and f"{other}(g**2)" not in str(read)
