@@ -118,7 +118,7 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
     if not goes_down(-rate):
         return Kind("none", UPHILL)
     coupled, move = decays
-    decoupled = -move / rate
+    decoupled = ratio(-move, rate)
     if not (coupled.is_number and decoupled.is_number):
         return None
     return Kind(
