@@ -47,10 +47,12 @@ class Count:
     Attributes:
         directions: how many there are; None where they were not counted, or no gap
             parts them from the others.
-        found: how many of them the generators span, exact or approximate ones.
-        arrays: where the others are, the largest share first.
-        fields: those of the others that belong to affine fields, the sparsest first;
-            None where too many parameters are involved to look for them.
+        found: how many of them the generators span, exact or approximate ones, together
+            with the `fields`.
+        arrays: where those are that the generators do not span, the largest share
+            first.
+        fields: affine fields that no family has, the sparsest first; None where too
+            many parameters are involved to look for them.
         why: the reason where they were not counted.
     """
 
@@ -65,27 +67,28 @@ class Count:
         """How many more there are than were found; None where it is not known."""
         return None if self.directions is None else self.directions - self.found
 
+    @property
+    def in_training(self) -> tuple[AffineField, ...]:
+        """The `fields` whose laws hold in training: not those of the loss alone."""
+        return tuple(field for field in self.fields or () if field.in_training)
+
     def __str__(self) -> str:
         if self.missing is None:
             return f"Whether these are all is not known: {self.why}."
-        if self.missing <= 0:
-            return "These are all: no other direction at a random point has no slope."
-        more = "one more has" if self.missing == 1 else f"{self.missing} more have"
-        text = (
-            f"Not all: of the directions at a random point {more} no slope, among "
-            f"{', '.join(self.arrays)}."
-        )
-        if self.fields is None:
-            return (
-                f"{text} They depend on the point, or their generators are none that "
-                "are tried."
+        text = "These are all: no other direction at a random point has no slope."
+        if self.missing > 0:
+            more = "one more has" if self.missing == 1 else f"{self.missing} more have"
+            text = (
+                f"Not all: of the directions at a random point {more} no slope, among "
+                f"{', '.join(self.arrays)}. They depend on the point"
             )
-        rest = self.missing - len(self.fields)
-        there = f" {rest} of them depend on the point." if rest else ""
-        if not self.fields:
-            return f"{text} They depend on the point: no affine field has them."
-        listed = "\n".join(f"  {field}" for field in self.fields)
-        return f"{text}{there} Affine fields, exact (`census.fields`):\n{listed}"
+            others = ", or their generators are none that are tried."
+            none = ": no affine field has them."
+            text += others if self.fields is None else none
+        if self.fields:
+            listed = "\n".join(f"  {field}" for field in self.fields)
+            text += f" Affine fields that no family has (`census.fields`):\n{listed}"
+        return text
 
 
 def rank(fields: Sequence[np.ndarray]) -> int:
@@ -245,8 +248,8 @@ def written(
         return count
     theta, _ = next(probe.draws(1, seed))
     known = _directions(generators, theta, quiet, seed)
-    fields = missed(probe, count.arrays, known, theta, count.missing, seed)
-    return replace(count, fields=fields)
+    fields = missed(probe, count.arrays, known, theta, quiet, count.missing, seed)
+    return replace(count, fields=fields, found=count.found + len(fields or ()))
 
 
 def _census_at(

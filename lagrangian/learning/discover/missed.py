@@ -8,7 +8,7 @@ they look like. Its vectors of least support are written down.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import prod
 from typing import Any
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import expm
 
+from lagrangian.learning.discover.measure import residual
 from lagrangian.learning.discover.pairings import widest_gap
 from lagrangian.learning.discover.probe import Probe
 from lagrangian.symbolic.algebra.blocks import Block, LinearMap, ones
@@ -31,7 +32,8 @@ SURPLUS = 32
 ORDERS = 24
 #: A coefficient below this share of the largest is zero, and a rank below it is none.
 SMALL = 1e-6
-#: How far a finite transformation may move the loss, against a random displacement.
+#: What may be left of a finite transformation, and of a residual: entries come from a
+#: null space, in which they have about ten digits.
 DEFECT = 1e-8
 #: Terms that are printed of one field.
 _SHOWN = 6
@@ -39,8 +41,8 @@ _SHOWN = 6
 Arrays = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class AffineField:
+@dataclass(frozen=True, eq=False)
+class AffineField(ByContent):
     """A field A theta + b along which the loss has no slope, at any parameters.
 
     Attributes:
@@ -48,12 +50,23 @@ class AffineField:
         arrays: by path, the shapes that they are of.
         defect: how far exp of the field moves the loss, relative to random
             displacements of the same arrays by the same length.
+        residual: of the gradient that training uses; see `Evidence`.
     """
 
     matrix: np.ndarray
     shift: np.ndarray
     arrays: Mapping[str, tuple[int, ...]]
-    defect: float
+    defect: float = np.nan
+    residual: float = np.nan
+
+    @property
+    def in_training(self) -> bool:
+        """Whether its law holds in training: not if it is of the loss alone."""
+        return self.residual < DEFECT
+
+    def _content(self) -> tuple[Any, ...]:
+        arrays = tuple(self.arrays.items())
+        return AffineField, self.matrix.tobytes(), self.shift.tobytes(), arrays
 
     def __call__(self, theta: Arrays) -> dict[str, np.ndarray]:
         """How each of the arrays moves."""
@@ -97,7 +110,8 @@ class AffineField:
                 terms.append(f"{name} by {' + '.join(shown)}")
         more = len(terms) - _SHOWN
         rest = [f"{more} more entries"] if more > 0 else []
-        return ", ".join(terms[:_SHOWN] + rest)
+        alone = [] if self.in_training else ["of the loss alone"]
+        return ", ".join(terms[:_SHOWN] + rest + alone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +150,7 @@ def missed(
     paths: Sequence[str],
     known: np.ndarray,
     theta: Arrays,
+    quiet: Arrays,
     count: int,
     seed: int,
 ) -> tuple[AffineField, ...] | None:
@@ -148,6 +163,8 @@ def missed(
         paths: of the arrays.
         known: directions at `theta` of the generators that were found, as rows over all
             parameters.
+        quiet: by path, a mask of entries that no example reaches: what moves these
+            alone is none.
         count: how many more directions there are.
         seed: of the draws.
     """
@@ -155,43 +172,55 @@ def missed(
     size = sum(prod(shape) for shape in arrays.values())
     if size * (size + 1) > MOST_UNKNOWNS:
         return None
-    basis = _null_space(probe, arrays, size, seed)
-    if not len(basis):
-        return ()
     found: list[AffineField] = []
     held = spanned(known, SMALL)
-    is_linear = np.tile(np.arange(size + 1) < size, size)
-    # A shift is simpler than the same shift times an entry.
-    candidates = [
-        *sorted(_circuits(_vanishing(basis, is_linear), seed), key=np.count_nonzero),
-        *sorted(_circuits(basis, seed), key=np.count_nonzero),
-    ]
-    within = _positions(theta, arrays)
+    candidates = _candidates(probe, arrays, size, seed)
+    within, loud = _positions(theta, arrays), ~_flat(quiet, arrays)
     for row in candidates:
         parts = row.reshape(size, size + 1)
-        field = AffineField(parts[:, :-1], parts[:, -1], arrays, np.nan)
+        field = AffineField(parts[:, :-1], parts[:, -1], arrays)
         direction = np.zeros(sum(array.size for array in theta.values()))
-        direction[within] = _flat(field(theta), arrays)
+        direction[within] = _flat(field(theta), arrays) * loud
         rest = direction - (direction @ held.T) @ held
-        if np.linalg.norm(rest) < SMALL * np.linalg.norm(direction):
+        if np.linalg.norm(rest) <= SMALL * np.linalg.norm(direction):
             continue
-        defect = _defect(probe, field, seed)
-        if not defect < DEFECT:
+        field = _proved(probe, field, seed)
+        if not field.defect < DEFECT:
             continue
         held = np.vstack([held, rest / np.linalg.norm(rest)])
-        found.append(AffineField(field.matrix, field.shift, arrays, defect))
+        found.append(field)
         if len(found) == count:
             break
     return tuple(found)
 
 
-def _null_space(probe: Probe, arrays: Arrays, size: int, seed: int) -> np.ndarray:
+def _candidates(
+    probe: Probe, arrays: Arrays, size: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Fields (A, b) along which the loss has no slope, the simplest first.
+
+    Where training differentiates something else, first those that it keeps as well.
+    """
+    slopes = [[probe.gradient]]
+    if probe.is_detached:
+        slopes = [[probe.own_gradient, probe.gradient], [probe.own_gradient]]
+    is_linear = np.tile(np.arange(size + 1) < size, size)
+    for used in slopes:
+        basis = _null_space(probe, used, arrays, size, seed)
+        # A shift is simpler than the same shift times an entry.
+        for space in (_vanishing(basis, is_linear), basis):
+            yield from sorted(_circuits(space, seed), key=np.count_nonzero)
+
+
+def _null_space(
+    probe: Probe, slopes: Sequence[Any], arrays: Arrays, size: int, seed: int
+) -> np.ndarray:
     """Orthonormal rows (A, b) with <grad f, A theta + b> = 0 in all draws."""
-    slope = probe.own_gradient if probe.is_detached else probe.gradient
     rows = []
     for theta, batch in probe.draws(size * (size + 1) + SURPLUS, seed):
-        gradient = _flat(slope(theta, batch), arrays)
-        rows.append(np.outer(gradient, [*_flat(theta, arrays), 1.0]).ravel())
+        for slope in slopes:
+            gradient = _flat(slope(theta, batch), arrays)
+            rows.append(np.outer(gradient, [*_flat(theta, arrays), 1.0]).ravel())
     matrix = np.array(rows)
     if not np.isfinite(matrix).all():
         return matrix[:0]
@@ -230,14 +259,16 @@ def _circuits(basis: np.ndarray, seed: int) -> Iterator[np.ndarray]:
             yield row * np.sign(row[np.flatnonzero(row)[0]])
 
 
-def _defect(probe: Probe, field: AffineField, seed: int) -> float:
-    """See `AffineField`; the worst of fresh draws."""
+def _proved(probe: Probe, field: AffineField, seed: int) -> AffineField:
+    """With its residual and its defect, the worst of fresh draws."""
     chance, size = np.random.default_rng(seed + 1), len(field.shift)
     motion = np.zeros((size + 1, size + 1))
     motion[:-1] = np.column_stack([field.matrix, field.shift])
     flow = expm(motion)
-    worst = 0.0
+    left, worst = 0.0, 0.0
     for theta, batch in probe.draws(3, seed + 1):
+        slope = probe.gradient(theta, batch)
+        left = max(left, residual(slope, field(theta), probe.rounding))
         here = _flat(theta, field.arrays)
         moved = (flow @ [*here, 1.0])[:-1]
         length = np.linalg.norm(moved - here)
@@ -248,7 +279,7 @@ def _defect(probe: Probe, field: AffineField, seed: int) -> float:
             for flat in (here, moved, here + aside)
         )
         worst = max(worst, abs(after - before) / (abs(other - before) or np.inf))
-    return worst
+    return replace(field, defect=worst, residual=left)
 
 
 def _flat(theta: Arrays, arrays: Arrays) -> np.ndarray:
