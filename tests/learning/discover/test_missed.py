@@ -45,7 +45,7 @@ def test_shifts_of_constant_inputs_are_written_down():
     found = discovered(w, biased, batch)
     fields = found.census.fields
     assert len(fields) == 3 and found.census.missing == 0
-    # v_k + s, b - c_k s for each constant and unit; a family has both constants at once.
+    # v_k + s, b - c_k s for each constant and unit; a family has both constants only.
     assert found.dimension == 2 * 3 and "These are all" in str(found)
     assert "(of " not in str(found)
     for field in fields:
