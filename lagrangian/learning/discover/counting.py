@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
-from lagrangian.learning.discover.missed import AffineField, missed, spanned
+from lagrangian.learning.discover.missed import AffineField, missed, spanned, vanishing
 from lagrangian.learning.discover.pairings import widest_gap
 from lagrangian.learning.discover.probe import Probe
 
@@ -281,10 +281,28 @@ def _census_at(
     known = _directions(generators, theta, quiet, seed)[:, loud]
     rest = _beyond(null, known)
     owners = np.repeat(list(theta), [a.size for a in theta.values()])[loud]
-    shares = {path: float((rest[:, owners == path] ** 2).sum()) for path in theta}
-    arrays = sorted(shares, key=lambda path: -shares[path])
-    where = tuple(path for path in arrays if shares[path] > 1e-6)
+    where = _where(null, known, rest, owners)
     return Count(len(null), len(null) - len(rest), where)
+
+
+def _where(
+    null: np.ndarray, known: np.ndarray, rest: np.ndarray, owners: np.ndarray
+) -> tuple[str, ...]:
+    """Arrays that have all further directions, the largest share of these first.
+
+    What is at right angles to the known ones may reach into arrays that no further
+    generator moves. So arrays are left out, the largest first, without which directions
+    in the others still make up for what is missing.
+    """
+    shares = {path: float((rest[:, owners == path] ** 2).sum()) for path in set(owners)}
+    arrays = sorted(shares, key=lambda path: (-shares[path], path))
+    kept = [path for path in arrays if shares[path] > 1e-6]
+    for path in sorted(kept, key=lambda path: -(owners == path).sum()):
+        others = [other for other in kept if other != path]
+        inside = vanishing(null, ~np.isin(owners, others))
+        if others and not len(_beyond(null, np.vstack([known, inside]))):
+            kept = others
+    return tuple(kept)
 
 
 def _directions(

@@ -41,7 +41,7 @@ class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
     """What `discover` found: a sequence of the exact symmetries; prints as a table.
 
     Attributes:
-        exact, approximate: the symmetries that were found, by kind.
+        exact, approximate: the symmetries, by kind.
         unused: the shifts of arrays that the loss does not depend on at all (a bias
             before BatchNorm, the bias of attention's keys). They are exact, but a run
             cannot judge them: their gradients are nothing but rounding.

@@ -26,8 +26,12 @@ from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 #: Entries of A and b together: of more, the linear algebra takes longer than a minute.
 MOST_UNKNOWNS = 1600
-#: Draws beyond as many as there are unknowns.
-SURPLUS = 32
+#: Draws beyond as many as there are unknowns; and how many times as many there are at
+#: most, where a unit is off in some of them, which then say nothing of it.
+SURPLUS, MOST_DRAWS = 32, 3
+#: Draws that prove a field: those in which every entry that it moves has a slope. So
+#: many are looked through for them.
+PROOFS, LOOKED_THROUGH = 3, 60
 #: Orders in which the null space is reduced; each gives other vectors of least support.
 ORDERS = 24
 #: A coefficient below this share of the largest is zero, and a rank below it is none.
@@ -184,7 +188,7 @@ def missed(
         rest = direction - (direction @ held.T) @ held
         if np.linalg.norm(rest) <= SMALL * np.linalg.norm(direction):
             continue
-        field = _proved(probe, field, seed)
+        field = _proved(probe, field, loud, seed)
         if not field.defect < DEFECT:
             continue
         held = np.vstack([held, rest / np.linalg.norm(rest)])
@@ -208,7 +212,7 @@ def _candidates(
     for used in slopes:
         basis = _null_space(probe, used, arrays, size, seed)
         # A shift is simpler than the same shift times an entry.
-        for space in (_vanishing(basis, is_linear), basis):
+        for space in (vanishing(basis, is_linear), basis):
             yield from sorted(_circuits(space, seed), key=np.count_nonzero)
 
 
@@ -217,9 +221,15 @@ def _null_space(
 ) -> np.ndarray:
     """Orthonormal rows (A, b) with <grad f, A theta + b> = 0 in all draws."""
     rows = []
-    for theta, batch in probe.draws(size * (size + 1) + SURPLUS, seed):
+    enough = size * (size + 1) + SURPLUS
+    seen = np.zeros(size, int)
+    for theta, batch in probe.draws(MOST_DRAWS * enough, seed):
+        # Of what never has a slope no draw says anything.
+        if len(rows) >= enough and np.all((seen >= enough) | (seen == 0)):
+            break
         for slope in slopes:
             gradient = _flat(slope(theta, batch), arrays)
+            seen += gradient != 0
             rows.append(np.outer(gradient, [*_flat(theta, arrays), 1.0]).ravel())
     matrix = np.array(rows)
     if not np.isfinite(matrix).all():
@@ -230,7 +240,7 @@ def _null_space(
     return vectors[values <= zero]
 
 
-def _vanishing(basis: np.ndarray, where: np.ndarray) -> np.ndarray:
+def vanishing(basis: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Orthonormal rows of those vectors in a space that are zero somewhere."""
     left, values, _ = np.linalg.svd(basis[:, where])
     rank = int((values > SMALL).sum())
@@ -259,14 +269,25 @@ def _circuits(basis: np.ndarray, seed: int) -> Iterator[np.ndarray]:
             yield row * np.sign(row[np.flatnonzero(row)[0]])
 
 
-def _proved(probe: Probe, field: AffineField, seed: int) -> AffineField:
-    """With its residual and its defect, the worst of fresh draws."""
+def _proved(
+    probe: Probe, field: AffineField, loud: np.ndarray, seed: int
+) -> AffineField:
+    """With its residual and its defect, the worst of fresh draws.
+
+    NaN where units that are off left nothing to prove it by.
+    """
     chance, size = np.random.default_rng(seed + 1), len(field.shift)
     motion = np.zeros((size + 1, size + 1))
     motion[:-1] = np.column_stack([field.matrix, field.shift])
     flow = expm(motion)
-    left, worst = 0.0, 0.0
-    for theta, batch in probe.draws(3, seed + 1):
+    left, worst, proofs = 0.0, 0.0, 0
+    moves = field.matrix.any(axis=1) | (field.shift != 0)
+    own = probe.own_gradient if probe.is_detached else probe.gradient
+    for theta, batch in probe.draws(LOOKED_THROUGH, seed + 1):
+        # Entries that are never reached have no slope anywhere.
+        if not _flat(own(theta, batch), field.arrays)[moves & loud].all():
+            continue
+        proofs += 1
         slope = probe.gradient(theta, batch)
         left = max(left, residual(slope, field(theta), probe.rounding))
         here = _flat(theta, field.arrays)
@@ -279,7 +300,9 @@ def _proved(probe: Probe, field: AffineField, seed: int) -> AffineField:
             for flat in (here, moved, here + aside)
         )
         worst = max(worst, abs(after - before) / (abs(other - before) or np.inf))
-    return replace(field, defect=worst, residual=left)
+        if proofs == PROOFS:
+            return replace(field, defect=worst, residual=left)
+    return field
 
 
 def _flat(theta: Arrays, arrays: Arrays) -> np.ndarray:

@@ -162,6 +162,15 @@ def test_the_epsilon_of_a_normalisation_is_measured(double, cross_entropy, vecto
         assert 30 < other.defect / one.defect < 300
 
 
+def test_an_epsilon_of_a_tenth_leaves_no_scale(double, cross_entropy, vectors):
+    model = double(Perceptron, [6, 8, 5, 3], normalisation="batch", epsilon=0.1)
+    scale = lg.Scale("layers.0.kernel", unit_axis=-1)
+    discovery = discover(model, cross_entropy, vectors, candidates=[scale])
+    assert all(s.name != "scale" for s in discovery)
+    (row,) = discovery.tested
+    assert row.kind != "exact" and row.residual > 1e-3 and row.defect > 1e-3
+
+
 def test_weight_normalisation(cross_entropy, vectors):
     model = Perceptron([6, 8, 5, 3], nnx.Rngs(0), normalisation="weight")
     discovery = discover(model, cross_entropy, vectors)

@@ -52,9 +52,42 @@ def test_shifts_of_constant_inputs_are_written_down():
         assert not field.matrix.any() and np.count_nonzero(field.shift) == 2
         assert field.defect < 1e-12
         moved = field({name: np.asarray(a) for name, a in w.items()})
-        total = np.array([0.3, 0.7]) @ moved["constants"] + moved["bias"]
+        # The family moves the bias; what is left moves the constants by themselves.
+        total = np.array([0.3, 0.7]) @ moved["constants"] + moved.get("bias", 0.0)
         np.testing.assert_allclose(total, 0, atol=1e-9)
-    assert "bias[2] by -0.7" in str(found)
+    assert "constants[0, 2] by 1, constants[1, 2] by -0.4286" in str(found)
+
+
+def test_a_large_kernel_that_only_rescales_does_not_hide_them():
+    """What is missing, at right angles to the rescales, reaches into kernels."""
+    chance = np.random.default_rng(0)
+    w, batch = with_constants()
+    x = chance.normal(size=(64, 30))
+    w["first"] = chance.normal(size=(30, 3)) / 5
+
+    def loss(w, batch):
+        bias = jnp.array([0.3, 0.7]) @ w["constants"] + w["bias"]
+        hidden = jax.nn.relu(batch[0] @ w["first"] + bias)
+        return jnp.mean((hidden @ w["second"] - batch[1]) ** 2)
+
+    found = discovered(w, loss, (x, batch[1]))
+    assert found.dimension == 3 + 2 * 3 and found.census.missing == 0
+    assert found.census.arrays == ("constants",)
+
+
+def test_a_unit_that_is_mostly_off_hides_no_slopes():
+    """A proof is one at draws where all that the field moves is reached."""
+    chance = np.random.default_rng(3)
+    w = {"a": chance.normal(size=(2, 2)), "c": np.array([0.0, -3.0]), "b": np.ones(2)}
+
+    def loss(w, x):
+        return jnp.mean((jax.nn.relu(x @ w["a"] + w["c"]) ** 2 @ w["b"] - x[:, 0]) ** 2)
+
+    found = discovered(w, loss, chance.normal(size=(64, 2)))
+    quiet = sum(row.generators for row in found.unexercised)
+    assert found.dimension <= 2 and (quiet or found.dimension == 2)
+    for field in found.census.fields or ():
+        assert field.residual < 1e-9
 
 
 def test_the_law_of_such_a_field_is_exact_in_training():
