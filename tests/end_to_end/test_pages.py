@@ -16,7 +16,7 @@ FOLDERS = ("tutorials", "how-to", "explanations")
 PAGES = sorted(
     [
         ROOT / "README.md",
-        *(ROOT / "docs" / name for name in ("index.md", "start.md")),
+        *(ROOT / "docs" / name for name in ("index.md", "start.md", "discover.md")),
         *(page for name in FOLDERS for page in (ROOT / "docs" / name).glob("*.md")),
     ]
 )
