@@ -84,6 +84,8 @@ class Across:
 
     def __str__(self) -> str:
         first, *others = self.rules
+        if not others:
+            return f"it is the law of the rule that moves `{first.name}`"
         shares = ", ".join(f"{self.weights[w]:.4g} of `{w.name}`" for w in others)
         text = (
             f"the quantity weighs each block by its mass, 1 of `{first.name}`, {shares}"
@@ -118,7 +120,7 @@ class Across:
             "start": velocity.xreplace(start),
             "reach": self._reach(),
         }
-        numbers = {_weight(w): sp.Float(n) for w, n in self.weights.items()}
+        numbers = {_mass_of(w): sp.Float(n) for w, n in self.weights.items()}
         return {name: sp.sympify(e).xreplace(numbers) for name, e in found.items()}
 
     def _own(self, block: Block) -> dict[Any, Any]:
@@ -176,13 +178,14 @@ class Across:
             return sp.S.Zero
         xi = self.law.symmetry.xi
         size = sp.Add(*(pairing(w, w) for w in xi))
-        length = sp.Add(*(_weight(w) ** 2 * pairing(d, d) for w, d in xi.items()))
+        length = sp.Add(*(self.weights[w] ** 2 * pairing(d, d) for w, d in xi.items()))
         return sp.sqrt(size) * sp.sqrt(length) * mass / oscillator.mass
 
 
 def across(law: Law, rules: Rules) -> Across | str:
     """The law across the groups of a rule; or why there is none, in words."""
-    blocks = law.symmetry.loss.blocks
+    moved = [w for w, direction in law.symmetry.xi.items() if direction != 0]
+    blocks = [*moved, *(w for w in law.symmetry.loss.blocks if w not in moved)]
     own = {w: rules.of(w) for w in blocks}
     for w, rule in own.items():
         if not rule.is_euclidean:
@@ -192,19 +195,26 @@ def across(law: Law, rules: Rules) -> Across | str:
     for w, ratio in ratios.items():
         if ratio is None:
             return f"the rates of `{blocks[0].name}` and `{w.name}` have no fixed ratio"
-    return Across(_weighted(law, reference), reference, own, ratios)
+    return Across(_weighted(law, reference, own), reference, own, ratios)
 
 
-def _weight(block: Block) -> EngineSymbol:
+def _mass_of(block: Block) -> EngineSymbol:
     return EngineSymbol(f"mass of {block.name}", positive=True)
 
 
-def _weighted(law: Law, rule: Rule) -> Law:
-    """The law with a mass and a decay of each block in this share of the rule's."""
+def _weighted(law: Law, rule: Rule, rules: Mapping[Block, Rule]) -> Law:
+    """The law with a mass and a decay of each block in this share of the rule's.
+
+    Those that the rule moves have its own, so that nothing can be taken out of all.
+    """
     loss = law.symmetry.loss
     usual = rule.lagrangian(loss)
+
+    def share(w: Block) -> Any:
+        return sp.S.One if rules[w] is rule else _mass_of(w)
+
     kinetic, decay = (
-        sp.Add(*(_weight(w) * Inner(v, v) / 2 for w, v in pairs))
+        sp.Add(*(share(w) * Inner(v, v) / 2 for w, v in pairs))
         for pairs in (
             [(w, w.dot) for w in loss.blocks],
             [(w, w) for w in loss.blocks],
