@@ -1,11 +1,13 @@
 """What training and discovering do not support is refused in words."""
 
 import flax.linen
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import nnx
+from flax.nnx import bridge
 from flax.training.train_state import TrainState
 
 import lagrangian as lg
@@ -26,6 +28,43 @@ class Remembering(Network):
     def __call__(self, x):
         self.seen = nnx.Variable(x)
         return self.dense(x)
+
+
+class Growing(Network):
+    """Keeps all that it has seen, which is more with every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = nnx.Cache(jnp.zeros((0, 5)))
+
+    def __call__(self, x):
+        self.seen.set_value(jnp.concatenate([self.seen[...], x]))
+        return self.dense(x)
+
+
+class Normalised(flax.linen.Module):
+    @flax.linen.compact
+    def __call__(self, x):
+        x = flax.linen.Dense(4, use_bias=False, param_dtype=jnp.float64)(x)
+        x = flax.linen.BatchNorm(
+            use_running_average=False,
+            epsilon=1e-20,
+            use_fast_variance=False,
+            param_dtype=jnp.float64,
+        )(x)
+        return flax.linen.Dense(3, param_dtype=jnp.float64)(flax.linen.relu(x))
+
+
+def linen_in_double():
+    """Parameters in float64; Linen's statistics are in float32 all the same."""
+    with jax.enable_x64(True):
+        wrapped = bridge.ToNNX(Normalised(), nnx.Rngs(0))
+        return bridge.lazy_init(wrapped, jnp.ones((2, 5)))
+
+
+def calling_linen(model, batch):
+    logits = model(batch[0], mutable=["batch_stats"])
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]).mean()
 
 
 def examples(count=32):
@@ -96,6 +135,14 @@ STATE = TrainState.create(apply_fn=None, params={"w": jnp.ones(3)}, tx=optax.ide
         ({"data": iter(())}, "an iterator that yields nothing"),
         ({"state": optax.adam(0.1).init(jnp.ones(3))}, "`state` is no state of Heavy"),
         ({"model": Remembering()}, "state changes in its call: seen"),
+        (
+            {"model": Growing()},
+            r"state `seen` in float32\[0, 5\], and a call .* float32\[32, 5\]",
+        ),
+        (
+            {"model": linen_in_double(), "loss": calling_linen},
+            r"`BatchNorm_0.mean` in float32\[4\].*makes float64\[4\].*nnx.BatchStat",
+        ),
         ({"model": flax.linen.Dense(3)}, "is a Linen module"),
         (
             {"model": {"params": {"w": jnp.ones(3)}, "batch_stats": jnp.ones(3)}},
@@ -113,6 +160,19 @@ def test_what_cannot_be_trained(changed, message):
     }
     with pytest.raises(lg.LagrangianError, match=message):
         lg.train(**(known | changed))
+
+
+def test_statistics_of_linen_that_are_cast_are_carried():
+    """What the refusal says to write; the law then holds to the digits of float64."""
+    model = linen_in_double()
+    with jax.enable_x64(True):
+        statistics = nnx.state(model, nnx.BatchStat)
+        nnx.update(model, jax.tree.map(lambda a: a.astype(jnp.float64), statistics))
+    scale = lg.Scale("Dense_0.kernel", unit_axis=-1)
+    run = lg.train(model, calling_linen, examples(), RULE, 20, observe=scale)
+    assert run.model.BatchNorm_0["mean"][...].dtype == jnp.float64
+    (row,) = lg.check(run)
+    assert row.holds and row.discrete < 1e-12
 
 
 def error_rate(model, batch):

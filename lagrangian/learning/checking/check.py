@@ -23,8 +23,7 @@ from lagrangian.learning.checking.report import (
     Report,
     Row,
 )
-from lagrangian.learning.rules.rule import Rule
-from lagrangian.learning.training.run import Run
+from lagrangian.learning.training.run import Record, Run
 from lagrangian.learning.training.unread import Unread
 from lagrangian.symbolic.algebra.symmetry import Symmetry
 from lagrangian.symbolic.laws.noether import Law
@@ -103,11 +102,10 @@ def _row(runs: Sequence[Run], law: Law, tolerance: float) -> Row:
     measures = measure(run, law, rounding)
     order = None
     record = run[law]
-    rule = record.rule or run.rule
-    smooth = rule.is_euclidean and not record.mixed
-    if len(runs) > 1 and smooth and law.oscillator is not None:
+    smooth = run.continuous(law)
+    if len(runs) > 1 and smooth is not None and smooth.oscillator is not None:
         order = measure_order(runs, law, rounding)
-    verdict, reason = _judge(measures, rounding, order, tolerance, run, rule)
+    verdict, reason = _judge(measures, rounding, order, tolerance, run, record)
     units = record.units
     if units > 1:
         reason = f"worst of {law.symmetry.charges(units, measures.worst)}: {reason}"
@@ -129,8 +127,9 @@ def _judge(
     order: Order | None,
     tolerance: float,
     run: Run,
-    rule: Rule,
+    record: Record,
 ) -> tuple[str, str]:
+    rule = record.rule or run.rule
     discrete, continuous = measures.discrete, measures.continuous
     level = f"{run.dtype} rounding ({rounding:.1e})"
     share = f"<grad f, xi> is {measures.defect:.2g} of |grad f| |xi|"
@@ -159,17 +158,17 @@ def _judge(
             f"residual {discrete:.1e} is within {level}; it is the discrete law alone, "
             f"which holds for every update: {rule.reason}"
         )
-    if continuous is None and rule.is_euclidean:
+    if continuous is None and record.note:
         return HOLDS, (
             f"residual {discrete:.1e} is within {level}, with the decay and the rate "
-            "of each block; these differ, so there is no continuous law with one"
+            f"of each block; {record.note}, so there is no continuous law"
         )
     if continuous is None:
         return HOLDS, (
             f"residual {discrete:.1e} is within {level}; {rule.unsolved}, so there "
             "is no continuous law"
         )
-    noisy = _noise(measures)
+    noisy = _noise(measures) + (f"; {record.note}" if record.note else "")
     if continuous > tolerance >= continuous - measures.drift:
         return UNDECIDED, (
             f"the discrete law is exact, and the continuous prediction misses by "

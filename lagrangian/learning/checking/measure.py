@@ -40,9 +40,10 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
     """
     record = run[law]
     rule = record.rule or run.rule
-    continuous = rule.is_euclidean and not record.mixed
-    driven = continuous and law.oscillator is not None and law.oscillator.source != 0
-    predicted = predictor(run, law) if continuous else None
+    continuous = run.continuous(law)
+    oscillator = continuous.oscillator if continuous is not None else None
+    driven = oscillator is not None and oscillator.source != 0
+    predicted = predictor(run, law) if continuous is not None else None
     fed = predictor(run, law, raw=True) if driven else None
     total, highest = _Total(), _Highest()
     for part in record.parts():
@@ -79,7 +80,7 @@ def measure(run: Run, law: Law, rounding: float) -> Measures:
         span = np.maximum(
             highest["quantity"] + highest["-quantity"], rounding * total["steps"]
         )
-        if law.oscillator is None:
+        if oscillator is None:
             # No function of q has it as its rate. It is gone when the initial layer is
             # over (an angular momentum), and judged against the bound of <m qdot, xi>.
             inertia = rule.parameters(float(np.max(record.rates)))[mass]

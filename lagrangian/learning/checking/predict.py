@@ -43,8 +43,8 @@ def predict(run: Run, law: Law | Symmetry, raw: bool = False) -> np.ndarray:
         float64 of shape (steps,) or (steps, units).
 
     Raises:
-        LagrangianError: there is no continuous law: the rule's metric moves, or the
-            law's blocks have decays or learning rates of their own.
+        LagrangianError: there is no continuous law: the rule's metric moves, or blocks
+            of the law have learning rates without a fixed ratio.
 
     >>> import lagrangian as lg
     >>> import numpy as np
@@ -62,25 +62,28 @@ def predict(run: Run, law: Law | Symmetry, raw: bool = False) -> np.ndarray:
     True
     """
     law = run.law(law)
-    rule = run[law].rule or run.rule
-    if not rule.is_euclidean:
+    record = run[law]
+    if run.continuous(law) is None and record.note:
+        raise LagrangianError(
+            f"the blocks of {law.symmetry!r} have rules of their own and no continuous "
+            f"law: {record.note}. Their discrete law is exact; read that with "
+            "`lg.check`."
+        )
+    if run.continuous(law) is None:
+        rule = record.rule or run.rule
         raise LagrangianError(
             f"{type(rule).__name__} has no continuous law to predict a charge by: its "
             "metric changes along the run. Its discrete law is exact; read that with "
             "`lg.check`."
-        )
-    if run[law].mixed:
-        raise LagrangianError(
-            f"the blocks of {law.symmetry!r} have decays or learning rates of their "
-            "own, and no continuous law with one. Their discrete law is exact; read "
-            "that with `lg.check`."
         )
     return predictor(run, law, raw)(run[law])
 
 
 def predictor(run: Run, law: Law, raw: bool = False) -> Callable[[Record], np.ndarray]:
     """`predict` of one part of the run's record after the other, as they are passed."""
-    record, oscillator = run[law], law.oscillator
+    record, equation = run[law], run.continuous(law)
+    assert equation is not None  # callers have asked
+    oscillator = equation.oscillator
     first, rule = record.rows(0, 1), record.rule or run.rule
     if oscillator is None:
         return _Balance(first.quantity[0], raw)

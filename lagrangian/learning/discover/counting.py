@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lagrangian.learning.discover.generator import Generator
-from lagrangian.learning.discover.missed import AffineField, missed, spanned
+from lagrangian.learning.discover.missed import AffineField, missed, spanned, vanishing
 from lagrangian.learning.discover.pairings import widest_gap
 from lagrangian.learning.discover.probe import Probe
 
@@ -47,10 +47,12 @@ class Count:
     Attributes:
         directions: how many there are; None where they were not counted, or no gap
             parts them from the others.
-        found: how many of them the generators span, exact or approximate ones.
-        arrays: where the others are, the largest share first.
-        fields: those of the others that belong to affine fields, the sparsest first;
-            None where too many parameters are involved to look for them.
+        found: how many of them the generators span, exact or approximate ones, together
+            with the `fields`.
+        arrays: where those are that the generators do not span, the largest share
+            first.
+        fields: affine fields that no family has, the sparsest first; None where too
+            many parameters are involved to look for them.
         why: the reason where they were not counted.
     """
 
@@ -65,27 +67,28 @@ class Count:
         """How many more there are than were found; None where it is not known."""
         return None if self.directions is None else self.directions - self.found
 
+    @property
+    def in_training(self) -> tuple[AffineField, ...]:
+        """The `fields` whose laws hold in training: not those of the loss alone."""
+        return tuple(field for field in self.fields or () if field.in_training)
+
     def __str__(self) -> str:
         if self.missing is None:
             return f"Whether these are all is not known: {self.why}."
-        if self.missing <= 0:
-            return "These are all: no other direction at a random point has no slope."
-        more = "one more has" if self.missing == 1 else f"{self.missing} more have"
-        text = (
-            f"Not all: of the directions at a random point {more} no slope, among "
-            f"{', '.join(self.arrays)}."
-        )
-        if self.fields is None:
-            return (
-                f"{text} They depend on the point, or their generators are none that "
-                "are tried."
+        text = "These are all: no other direction at a random point has no slope."
+        if self.missing > 0:
+            more = "one more has" if self.missing == 1 else f"{self.missing} more have"
+            text = (
+                f"Not all: of the directions at a random point {more} no slope, among "
+                f"{', '.join(self.arrays)}. They depend on the point"
             )
-        rest = self.missing - len(self.fields)
-        there = f" {rest} of them depend on the point." if rest else ""
-        if not self.fields:
-            return f"{text} They depend on the point: no affine field has them."
-        listed = "\n".join(f"  {field}" for field in self.fields)
-        return f"{text}{there} Affine fields, exact (`census.fields`):\n{listed}"
+            others = ", or their generators are none that are tried."
+            none = ": no affine field has them."
+            text += others if self.fields is None else none
+        if self.fields:
+            listed = "\n".join(f"  {field}" for field in self.fields)
+            text += f" Affine fields that no family has (`census.fields`):\n{listed}"
+        return text
 
 
 def rank(fields: Sequence[np.ndarray]) -> int:
@@ -245,8 +248,8 @@ def written(
         return count
     theta, _ = next(probe.draws(1, seed))
     known = _directions(generators, theta, quiet, seed)
-    fields = missed(probe, count.arrays, known, theta, count.missing, seed)
-    return replace(count, fields=fields)
+    fields = missed(probe, count.arrays, known, theta, quiet, count.missing, seed)
+    return replace(count, fields=fields, found=count.found + len(fields or ()))
 
 
 def _census_at(
@@ -278,10 +281,28 @@ def _census_at(
     known = _directions(generators, theta, quiet, seed)[:, loud]
     rest = _beyond(null, known)
     owners = np.repeat(list(theta), [a.size for a in theta.values()])[loud]
-    shares = {path: float((rest[:, owners == path] ** 2).sum()) for path in theta}
-    arrays = sorted(shares, key=lambda path: -shares[path])
-    where = tuple(path for path in arrays if shares[path] > 1e-6)
+    where = _where(null, known, rest, owners)
     return Count(len(null), len(null) - len(rest), where)
+
+
+def _where(
+    null: np.ndarray, known: np.ndarray, rest: np.ndarray, owners: np.ndarray
+) -> tuple[str, ...]:
+    """Arrays that have all further directions, the largest share of these first.
+
+    What is at right angles to the known ones may reach into arrays that no further
+    generator moves. So arrays are left out, the largest first, without which directions
+    in the others still make up for what is missing.
+    """
+    shares = {path: float((rest[:, owners == path] ** 2).sum()) for path in set(owners)}
+    arrays = sorted(shares, key=lambda path: (-shares[path], path))
+    kept = [path for path in arrays if shares[path] > 1e-6]
+    for path in sorted(kept, key=lambda path: -(owners == path).sum()):
+        others = [other for other in kept if other != path]
+        inside = vanishing(null, ~np.isin(owners, others))
+        if others and not len(_beyond(null, np.vstack([known, inside]))):
+            kept = others
+    return tuple(kept)
 
 
 def _directions(

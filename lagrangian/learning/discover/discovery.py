@@ -41,7 +41,7 @@ class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
     """What `discover` found: a sequence of the exact symmetries; prints as a table.
 
     Attributes:
-        exact, approximate: the symmetries that were found, by kind.
+        exact, approximate: the symmetries, by kind.
         unused: the shifts of arrays that the loss does not depend on at all (a bias
             before BatchNorm, the bias of attention's keys). They are exact, but a run
             cannot judge them: their gradients are nothing but rounding.
@@ -53,7 +53,8 @@ class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
         unexercised: a row for each array with entries that no example reaches: a token
             that never occurs, a unit that is always off. No symmetries.
         dimension: how many directions the exact and unused symmetries span at a random
-            point, without those of unexercised entries.
+            point together with the census's affine fields, without those of unexercised
+            entries.
         census: how many directions without slope there are at all, and were found.
         parameters: how many numbers the model has.
         rounding: defects below it count as zero.
@@ -155,6 +156,7 @@ class Discovery(AtPrompt, Sequence[DiscoveredSymmetry]):
 
     def _summary(self) -> str:
         total = sum(s.evidence.generators for s in (*self.exact, *self.unused))
+        total += len(self.census.in_training)
         text = (
             f"{self.dimension} independent generators of exact symmetries for "
             f"{self.parameters:,} parameters"
@@ -261,12 +263,13 @@ def discover(
             kind: tuple(s for s in symmetries if s.evidence.kind == kind)
             for kind in (EXACT, APPROXIMATE, OF_GRADIENT, OF_LOSS)
         }
-        exact = [s.generator for s in kinds[EXACT]]
-        rank = dimension(exact, probe, quiet, seed + 2)
         flat = [s.generator for k in (EXACT, OF_LOSS, APPROXIMATE) for s in kinds[k]]
         roots = tuple(epsilons(probe)) if kinds[APPROXIMATE] else ()
         counted = census(flat, probe, quiet, seed + 3)
         counted = written(counted, flat, probe, quiet, seed + 5)
+        # Each field is independent of all generators, and of the other fields.
+        exact = [s.generator for s in kinds[EXACT]]
+        rank = dimension(exact, probe, quiet, seed + 2) + len(counted.in_training)
     tested = [
         Evidence.of(repr(c.symmetry), c.symmetry.name, c, result, probe.rounding)
         for c, result in zip(known, measured[len(found) :], strict=True)

@@ -133,8 +133,8 @@ def measure(
             chosen = family.element(generator)
             field = family.field(theta, chosen)
             blocks[i] = tuple(field)
-            residuals[i].append(_residual(gradient, field, probe.rounding))
-            own[i].append(_residual(slope, field, probe.rounding))
+            residuals[i].append(residual(gradient, field, probe.rounding))
+            own[i].append(residual(slope, field, probe.rounding))
             if isinstance(family, Stretch):
                 moved = family.finite(theta, chosen)
             else:
@@ -155,9 +155,10 @@ def measure(
     ]
 
 
-def _residual(
+def residual(
     gradient: Mapping[str, Any], field: Mapping[str, Any], rounding: float
 ) -> float:
+    """Of one draw, relative to random signs; see `Evidence`."""
     products = [gradient[path] * xi for path, xi in field.items()]
     length = np.sqrt(sum(float((xi**2).sum()) for xi in field.values()))
     signs = np.sqrt(sum(float((p**2).sum()) for p in products))

@@ -8,7 +8,7 @@ they look like. Its vectors of least support are written down.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import prod
 from typing import Any
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import expm
 
+from lagrangian.learning.discover.measure import residual
 from lagrangian.learning.discover.pairings import widest_gap
 from lagrangian.learning.discover.probe import Probe
 from lagrangian.symbolic.algebra.blocks import Block, LinearMap, ones
@@ -25,13 +26,18 @@ from lagrangian.symbolic.algebra.symmetry import Symmetry
 
 #: Entries of A and b together: of more, the linear algebra takes longer than a minute.
 MOST_UNKNOWNS = 1600
-#: Draws beyond as many as there are unknowns.
-SURPLUS = 32
+#: Draws beyond as many as there are unknowns; and how many times as many there are at
+#: most, where a unit is off in some of them, which then say nothing of it.
+SURPLUS, MOST_DRAWS = 32, 3
+#: Draws that prove a field: those in which every entry that it moves has a slope. So
+#: many are looked through for them.
+PROOFS, LOOKED_THROUGH = 3, 60
 #: Orders in which the null space is reduced; each gives other vectors of least support.
 ORDERS = 24
 #: A coefficient below this share of the largest is zero, and a rank below it is none.
 SMALL = 1e-6
-#: How far a finite transformation may move the loss, against a random displacement.
+#: What may be left of a finite transformation, and of a residual: entries come from a
+#: null space, in which they have about ten digits.
 DEFECT = 1e-8
 #: Terms that are printed of one field.
 _SHOWN = 6
@@ -39,8 +45,8 @@ _SHOWN = 6
 Arrays = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class AffineField:
+@dataclass(frozen=True, eq=False)
+class AffineField(ByContent):
     """A field A theta + b along which the loss has no slope, at any parameters.
 
     Attributes:
@@ -48,12 +54,23 @@ class AffineField:
         arrays: by path, the shapes that they are of.
         defect: how far exp of the field moves the loss, relative to random
             displacements of the same arrays by the same length.
+        residual: of the gradient that training uses; see `Evidence`.
     """
 
     matrix: np.ndarray
     shift: np.ndarray
     arrays: Mapping[str, tuple[int, ...]]
-    defect: float
+    defect: float = np.nan
+    residual: float = np.nan
+
+    @property
+    def in_training(self) -> bool:
+        """Whether its law holds in training: not if it is of the loss alone."""
+        return self.residual < DEFECT
+
+    def _content(self) -> tuple[Any, ...]:
+        arrays = tuple(self.arrays.items())
+        return AffineField, self.matrix.tobytes(), self.shift.tobytes(), arrays
 
     def __call__(self, theta: Arrays) -> dict[str, np.ndarray]:
         """How each of the arrays moves."""
@@ -97,7 +114,8 @@ class AffineField:
                 terms.append(f"{name} by {' + '.join(shown)}")
         more = len(terms) - _SHOWN
         rest = [f"{more} more entries"] if more > 0 else []
-        return ", ".join(terms[:_SHOWN] + rest)
+        alone = [] if self.in_training else ["of the loss alone"]
+        return ", ".join(terms[:_SHOWN] + rest + alone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +154,7 @@ def missed(
     paths: Sequence[str],
     known: np.ndarray,
     theta: Arrays,
+    quiet: Arrays,
     count: int,
     seed: int,
 ) -> tuple[AffineField, ...] | None:
@@ -148,6 +167,8 @@ def missed(
         paths: of the arrays.
         known: directions at `theta` of the generators that were found, as rows over all
             parameters.
+        quiet: by path, a mask of entries that no example reaches: what moves these
+            alone is none.
         count: how many more directions there are.
         seed: of the draws.
     """
@@ -155,43 +176,61 @@ def missed(
     size = sum(prod(shape) for shape in arrays.values())
     if size * (size + 1) > MOST_UNKNOWNS:
         return None
-    basis = _null_space(probe, arrays, size, seed)
-    if not len(basis):
-        return ()
     found: list[AffineField] = []
     held = spanned(known, SMALL)
-    is_linear = np.tile(np.arange(size + 1) < size, size)
-    # A shift is simpler than the same shift times an entry.
-    candidates = [
-        *sorted(_circuits(_vanishing(basis, is_linear), seed), key=np.count_nonzero),
-        *sorted(_circuits(basis, seed), key=np.count_nonzero),
-    ]
-    within = _positions(theta, arrays)
+    candidates = _candidates(probe, arrays, size, seed)
+    within, loud = _positions(theta, arrays), ~_flat(quiet, arrays)
     for row in candidates:
         parts = row.reshape(size, size + 1)
-        field = AffineField(parts[:, :-1], parts[:, -1], arrays, np.nan)
+        field = AffineField(parts[:, :-1], parts[:, -1], arrays)
         direction = np.zeros(sum(array.size for array in theta.values()))
-        direction[within] = _flat(field(theta), arrays)
+        direction[within] = _flat(field(theta), arrays) * loud
         rest = direction - (direction @ held.T) @ held
-        if np.linalg.norm(rest) < SMALL * np.linalg.norm(direction):
+        if np.linalg.norm(rest) <= SMALL * np.linalg.norm(direction):
             continue
-        defect = _defect(probe, field, seed)
-        if not defect < DEFECT:
+        field = _proved(probe, field, loud, seed)
+        if not field.defect < DEFECT:
             continue
         held = np.vstack([held, rest / np.linalg.norm(rest)])
-        found.append(AffineField(field.matrix, field.shift, arrays, defect))
+        found.append(field)
         if len(found) == count:
             break
     return tuple(found)
 
 
-def _null_space(probe: Probe, arrays: Arrays, size: int, seed: int) -> np.ndarray:
+def _candidates(
+    probe: Probe, arrays: Arrays, size: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Fields (A, b) along which the loss has no slope, the simplest first.
+
+    Where training differentiates something else, first those that it keeps as well.
+    """
+    slopes = [[probe.gradient]]
+    if probe.is_detached:
+        slopes = [[probe.own_gradient, probe.gradient], [probe.own_gradient]]
+    is_linear = np.tile(np.arange(size + 1) < size, size)
+    for used in slopes:
+        basis = _null_space(probe, used, arrays, size, seed)
+        # A shift is simpler than the same shift times an entry.
+        for space in (vanishing(basis, is_linear), basis):
+            yield from sorted(_circuits(space, seed), key=np.count_nonzero)
+
+
+def _null_space(
+    probe: Probe, slopes: Sequence[Any], arrays: Arrays, size: int, seed: int
+) -> np.ndarray:
     """Orthonormal rows (A, b) with <grad f, A theta + b> = 0 in all draws."""
-    slope = probe.own_gradient if probe.is_detached else probe.gradient
     rows = []
-    for theta, batch in probe.draws(size * (size + 1) + SURPLUS, seed):
-        gradient = _flat(slope(theta, batch), arrays)
-        rows.append(np.outer(gradient, [*_flat(theta, arrays), 1.0]).ravel())
+    enough = size * (size + 1) + SURPLUS
+    seen = np.zeros(size, int)
+    for theta, batch in probe.draws(MOST_DRAWS * enough, seed):
+        # Of what never has a slope no draw says anything.
+        if len(rows) >= enough and np.all((seen >= enough) | (seen == 0)):
+            break
+        for slope in slopes:
+            gradient = _flat(slope(theta, batch), arrays)
+            seen += gradient != 0
+            rows.append(np.outer(gradient, [*_flat(theta, arrays), 1.0]).ravel())
     matrix = np.array(rows)
     if not np.isfinite(matrix).all():
         return matrix[:0]
@@ -201,7 +240,7 @@ def _null_space(probe: Probe, arrays: Arrays, size: int, seed: int) -> np.ndarra
     return vectors[values <= zero]
 
 
-def _vanishing(basis: np.ndarray, where: np.ndarray) -> np.ndarray:
+def vanishing(basis: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Orthonormal rows of those vectors in a space that are zero somewhere."""
     left, values, _ = np.linalg.svd(basis[:, where])
     rank = int((values > SMALL).sum())
@@ -230,14 +269,27 @@ def _circuits(basis: np.ndarray, seed: int) -> Iterator[np.ndarray]:
             yield row * np.sign(row[np.flatnonzero(row)[0]])
 
 
-def _defect(probe: Probe, field: AffineField, seed: int) -> float:
-    """See `AffineField`; the worst of fresh draws."""
+def _proved(
+    probe: Probe, field: AffineField, loud: np.ndarray, seed: int
+) -> AffineField:
+    """With its residual and its defect, the worst of fresh draws.
+
+    NaN where units that are off left nothing to prove it by.
+    """
     chance, size = np.random.default_rng(seed + 1), len(field.shift)
     motion = np.zeros((size + 1, size + 1))
     motion[:-1] = np.column_stack([field.matrix, field.shift])
     flow = expm(motion)
-    worst = 0.0
-    for theta, batch in probe.draws(3, seed + 1):
+    left, worst, proofs = 0.0, 0.0, 0
+    moves = field.matrix.any(axis=1) | (field.shift != 0)
+    own = probe.own_gradient if probe.is_detached else probe.gradient
+    for theta, batch in probe.draws(LOOKED_THROUGH, seed + 1):
+        # Entries that are never reached have no slope anywhere.
+        if not _flat(own(theta, batch), field.arrays)[moves & loud].all():
+            continue
+        proofs += 1
+        slope = probe.gradient(theta, batch)
+        left = max(left, residual(slope, field(theta), probe.rounding))
         here = _flat(theta, field.arrays)
         moved = (flow @ [*here, 1.0])[:-1]
         length = np.linalg.norm(moved - here)
@@ -248,7 +300,9 @@ def _defect(probe: Probe, field: AffineField, seed: int) -> float:
             for flat in (here, moved, here + aside)
         )
         worst = max(worst, abs(after - before) / (abs(other - before) or np.inf))
-    return worst
+        if proofs == PROOFS:
+            return replace(field, defect=worst, residual=left)
+    return field
 
 
 def _flat(theta: Arrays, arrays: Arrays) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.learning.rules.rule import Rule, metric_block
+from lagrangian.learning.training.across import Across, across
 from lagrangian.learning.training.groups import Rules
 from lagrangian.learning.training.run import Record, step_rate
 from lagrangian.learning.training.terms import continuous_terms, discrete_terms
@@ -62,6 +63,8 @@ class Observation:
         self.blocks = list(
             dict.fromkeys(w for law in laws for w in law.lagrangian.coordinates)
         )
+        #: Of laws of several rules; a text says why there is no continuous one.
+        self.across: dict[Law, Across | str] = {}
         #: Symbols of carried products after the step.
         self._after: dict[sp.Symbol, Any] = {}
         self.terms = {law: self._terms_of(law) for law in self.laws}
@@ -78,9 +81,13 @@ class Observation:
     def _terms_of(self, law: Law) -> dict[str, Any]:
         rules = {w: self.rules.of(w) for w in law.lagrangian.coordinates}
         # A law of one rule has its rate in its time, one of several in its terms.
-        alone = self._alone(law) is not None
+        alone = self._alone(law)
         rates = {w: step_rate if alone else self._rate_of(r) for w, r in rules.items()}
-        terms = continuous_terms(law, self._alone(law) or self.rule)
+        terms = continuous_terms(law, alone or self.rule)
+        if alone is None:
+            self.across[law] = together = across(law, self.rules)
+            if isinstance(together, Across):
+                terms = together.terms()
         terms |= discrete_terms(law, rules, rates)
         roles = [role(w, name) for w in self.blocks for name in ROLES]
         metrics = [metric_block(w) for w in self.blocks]
@@ -204,7 +211,8 @@ class Observation:
             start: the number of the first step.
         """
         terms, steps, alone = self.terms[law], len(rates), self._alone(law)
-        own = alone or self.rule
+        together = self.across.get(law, "")
+        own = together.rule if isinstance(together, Across) else alone or self.rule
         if own is not self.rule:
             rates = _rates(own, start, steps)
         mixed = {}
@@ -237,6 +245,8 @@ class Observation:
             (steps, *shape),
             None if own is self.rule else own,
             alone is None,
+            together.law if isinstance(together, Across) else None,
+            str(together),
         )
 
 

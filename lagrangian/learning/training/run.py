@@ -108,10 +108,15 @@ class Record(AtPrompt):
         shape: tuple[int, ...],
         rule: Rule | None = None,
         mixed: bool = False,
+        weighted: Law | None = None,
+        note: str = "",
     ):
         #: The rule with the decay of this law's blocks, where that is their own; and
-        #: whether they have several decays or rates.
+        #: whether they have several rules: then it is the one of `weighted`.
         self.rule, self.mixed = rule, mixed
+        #: The law with a mass for each block that several rules have in common, and
+        #: what is to be said of it, or why there is none.
+        self.weighted, self.note = weighted, note
         self._terms, self._products = terms, products
         self._parameters, self._shape = parameters, shape
 
@@ -154,6 +159,8 @@ class Record(AtPrompt):
             (len(range(steps)[rows]), *self._shape[1:]),
             self.rule,
             self.mixed,
+            self.weighted,
+            self.note,
         )
 
     def parts(self) -> Iterator[Record]:
@@ -267,6 +274,13 @@ class Run(AtPrompt):
         steps = self.start + np.arange(self.steps)
         charges = {repr(x.symmetry): r.quantity for x, r in self.records.items()}
         return plot_run(steps, np.asarray(self.losses), charges)
+
+    def continuous(self, law: Law) -> Law | None:
+        """The law whose continuous equation an observed one has; None if none."""
+        record = self.records[law]
+        rule = record.rule or self.rule
+        own = law if rule.is_euclidean and not record.mixed else None
+        return record.weighted or own
 
     def law(self, law: Law | Symmetry) -> Law:
         """The observed law that this is, or that is of this symmetry.

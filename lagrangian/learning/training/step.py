@@ -129,12 +129,41 @@ class TrainingStep:
 
 
 def _check_state(before: Any, after: Any) -> None:
-    """Raise if a call of the model made state that it did not have."""
-    if jax.tree.structure(before) == jax.tree.structure(after):
-        return
-    old, new = (set(named_leaves(tree)) for tree in (before, after))
-    changed = ", ".join(sorted(name.partition(".")[2] for name in old ^ new))
-    raise LagrangianError(
-        f"the model's state changes in its call: {changed}. Supported is state that "
-        "keeps its form: make every `nnx.Variable` in `__init__`."
-    )
+    """Raise if a call of the model made other state than it had.
+
+    Raises:
+        LagrangianError: state that comes or goes, or that has another shape or type
+            after the call.
+    """
+    old, new = named_leaves(before), named_leaves(after)
+    if jax.tree.structure(before) != jax.tree.structure(after):
+        changed = ", ".join(_path(name) for name in sorted(set(old) ^ set(new)))
+        raise LagrangianError(
+            f"the model's state changes in its call: {changed}. Supported is state "
+            "that keeps its form: make every `nnx.Variable` in `__init__`."
+        )
+    for name, leaf in old.items():
+        was, now = _aval(leaf), _aval(new[name])
+        if was != now:
+            raise LagrangianError(
+                f"`model` has the state `{_path(name)}` in {was}, and a call of it "
+                f"makes {now} of that; a run carries state of one type and shape. "
+                f"{_REMEDY}"
+            )
+
+
+#: Linen's BatchNorm makes its statistics in float32, whatever `param_dtype` is.
+_REMEDY = (
+    "Give it the latter from the start: for batch statistics in 64-bit mode, "
+    "`nnx.update(model, jax.tree.map(lambda a: a.astype(jnp.float64), "
+    "nnx.state(model, nnx.BatchStat)))`."
+)
+
+
+def _aval(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def _path(name: str) -> str:
+    """The path of state, without whether it is a parameter."""
+    return name.partition(".")[2]

@@ -40,7 +40,7 @@ def continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
     raw, start = measured, measured
     if rule.is_euclidean:
         raw = {w.dot: rule.slow_velocity(w) for w in blocks}
-        start = {w.dot: _starting_velocity(rule, w) for w in blocks}
+        start = {w.dot: starting_velocity(rule, w) for w in blocks}
     stated = source.xreplace(measured)
     return {
         "quantity": quantity.xreplace(measured),
@@ -52,7 +52,7 @@ def continuous_terms(law: Law, rule: Rule) -> dict[str, Any]:
     }
 
 
-def _starting_velocity(rule: Rule, block: Block) -> Any:
+def starting_velocity(rule: Rule, block: Block) -> Any:
     """The velocity from which the flow follows a run whose trace may not be at rest.
 
     Of a trace p the moves to come add up to -eta p beta/(1 - beta) in a heavy ball, by
@@ -60,16 +60,16 @@ def _starting_velocity(rule: Rule, block: Block) -> Any:
     """
     if not rule.memory:
         return rule.starting_velocity(block)
-    ahead = _age(rule) * friction / mass * _steady(rule)
+    ahead = age(rule) * friction / mass * steady(rule)
     return rule.starting_velocity(block) - ahead * role(block, "trace")
 
 
-def _age(rule: Rule) -> Any:
+def age(rule: Rule) -> Any:
     """By how much older than half a step the gradients in a move are, in time."""
     return mass / friction - learning_rate / 2
 
 
-def _steady(rule: Rule) -> Any:
+def steady(rule: Rule) -> Any:
     """The velocity over -p under a constant gradient: p is gain/(1 - beta) of that."""
     return sp.sympify(1 - rule.memory) / (sp.sympify(rule.gain) * friction)
 
@@ -94,12 +94,12 @@ def _kinetic_excess(law: Law, rule: Rule) -> Any:
     velocity = {w: rule.velocity(w) for w in blocks}
     turned = linear_part(law.symmetry, velocity)
     return (
-        _age(rule)
+        age(rule)
         * friction
         * sp.Add(
             *(
                 pairing(
-                    -_steady(rule) * role(w, "next trace")
+                    -steady(rule) * role(w, "next trace")
                     - velocity[w]
                     - sp.sympify(rule.decoupled_decay) * w,
                     turned[w],

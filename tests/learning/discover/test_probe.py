@@ -64,7 +64,8 @@ def test_what_a_loss_takes_from_outside():
     )
 
 
-def test_taps_that_are_never_used_are_no_symmetry():
+@pytest.mark.parametrize("channels", [2, 32])
+def test_taps_that_are_never_used_are_no_symmetry(channels):
     """A kernel of 3 x 3 on images of 1 x 1, whose shifts would have no gradient."""
 
     def convolved(q, x):
@@ -74,10 +75,10 @@ def test_taps_that_are_never_used_are_no_symmetry():
         )
         return jnp.mean(jnp.tanh(y) ** 2 + y)
 
-    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 2))
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, channels))
     discovery = discover({"k": kernel}, convolved, X)
     (row,) = discovery.unexercised
-    assert row.generators == 8 * 3 * 2 and discovery.dimension == 0
+    assert row.generators == 8 * 3 * channels and discovery.dimension == 0
     assert "nothing can be said" in discovery.explain(row)
 
 

@@ -80,8 +80,9 @@ def report(rule, symmetries, steps=150):
 def test_each_block_has_its_own_balance(share, nesterov, decoupled):
     rule = Masked(0.01, 0.8, 0.1, nesterov=nesterov, decoupled=decoupled, share=share)
     rescale, shift, out = report(rule, [RESCALE, SHIFT, OUT_SHIFT])
-    assert rescale.holds and rescale.continuous is None
-    assert "decay and the rate of each block" in rescale.reason
+    assert rescale.discrete < 1e-13 and rescale.continuous < 0.1
+    weight = f"1 of `bias`, {1 / share:.4g} of `out`"
+    assert share == 1 or weight in rescale.reason
     # One block each: the continuous law with its own decay and in its own time.
     assert shift.holds and out.holds, (shift, out)
     assert out.continuous < 0.02
@@ -176,10 +177,21 @@ CHAINS = {
 }
 
 
+#: Those whose blocks have no continuous law together, and why.
+APART = {
+    "gains and schedules": "the rates of `kernel` and `out` have no fixed ratio",
+    "a metric beside a ball": "its metric moves where it updates `out`",
+}
+
+
 def assert_each_has_its_own_balance(name):
     rescale, shift, out = report(CHAINS[name](), [RESCALE, SHIFT, OUT_SHIFT])
-    assert rescale.holds and rescale.discrete < 1e-13, rescale
-    assert rescale.continuous is None and rescale.kinetic > 1e-3
+    assert rescale.discrete < 1e-13 and rescale.kinetic > 1e-3, rescale
+    if name in APART:
+        assert rescale.holds and rescale.continuous is None, rescale
+        assert APART[name] in rescale.reason
+    else:
+        assert rescale.continuous < 0.1, rescale
     # One group each: the continuous law of the rule that the block has.
     assert shift.holds and shift.continuous < 0.02, shift
     assert out.holds and (out.continuous is None or out.continuous < 0.02), out
@@ -204,6 +216,106 @@ def test_another_decay_of_one_group_is_refuted(name):
     pretending = replace(read, transformation=CHAINS[name](0.3))
     (rescale,) = report(pretending, [RESCALE], 40)
     assert rescale.verdict == "law fails" and "was not made by" in rescale.reason
+
+
+# ------------------------------------------------------------------ one law for several
+
+
+def grouped(eta, ratio=3.0, momenta=(0.8, 0.8), decay=0.0, nesterov=False):
+    """`out` has a rate, a momentum and a decay of its own."""
+    return optax.multi_transform(
+        {
+            "out": optax.chain(
+                optax.add_decayed_weights(decay),
+                optax.sgd(scaled(eta, ratio), momentum=momenta[0]),
+            ),
+            "others": optax.sgd(eta, momentum=momenta[1], nesterov=nesterov),
+        },
+        labels,
+    )
+
+
+def scaled(eta, ratio):
+    return (lambda k: ratio * eta(k)) if callable(eta) else ratio * eta
+
+
+def order(make, time=1.2):
+    with jax.enable_x64(True):
+        runs = [
+            lg.train(
+                *(parameters(), loss, DATA, make(eta), round(time / eta)),
+                observe=[RESCALE],
+                batch_size=None,
+            )
+            for eta in (0.008, 0.004, 0.002)
+        ]
+        (row,) = lg.check(runs)
+    return row
+
+
+def test_the_law_across_groups_is_of_second_order():
+    """Rates, momenta and decays of their own, and Nesterov's rule beside a ball."""
+    row = order(lambda eta: grouped(eta, 3.0, (0.5, 0.8), 0.1, True))
+    assert row.holds and 1.9 < row.order.value < 2.2, row
+    assert "the source has what they differ by" in row.reason
+
+
+@pytest.mark.slow
+@settings(max_examples=6, deadline=None)
+@given(
+    ratio=st.sampled_from([0.2, 0.5, 3.0]),
+    momenta=st.sampled_from([(0.8, 0.8), (0.0, 0.8), (0.9, 0.5)]),
+    decay=st.sampled_from([0.0, 0.1]),
+    nesterov=st.booleans(),
+)
+def test_the_law_across_any_groups_is_of_second_order(ratio, momenta, decay, nesterov):
+    row = order(lambda eta: grouped(eta, ratio, momenta, decay, nesterov))
+    assert row.discrete < 1e-13 and row.continuous < 0.1, row
+    assert row.order.value + row.order.uncertainty > 1.9, row
+
+
+def norms(q):
+    """|kernel|^2 + |bias|^2 and |out|^2 of each unit."""
+    q = {name: np.asarray(array) for name, array in q.items()}
+    return np.sum(q["kernel"] ** 2, 0) + q["bias"] ** 2, np.sum(q["out"] ** 2, 1)
+
+
+def test_rates_of_their_own_weigh_the_blocks():
+    """Without momentum and decay x = sum |q|^2/eta stays, but for the first order."""
+    with jax.enable_x64(True):
+        tx = grouped(1e-3, 4.0, (0.0, 0.0))
+        run = lg.train(
+            parameters(), loss, DATA, tx, 1000, observe=[RESCALE], batch_size=None
+        )
+        (first, second), (a, b) = norms(parameters()), norms(run.model)
+    x = run[RESCALE].quantity
+    np.testing.assert_allclose(x[0], first - second / 4, rtol=1e-12)
+    np.testing.assert_allclose(x[-1], a - b / 4, rtol=1e-3)
+    moved = np.abs((a - b) - (first - second))
+    assert np.all(np.ptp(x, axis=0) < 0.01 * moved.max()) and moved.max() > 0.1
+    # The control: a weight of one for each block is a quantity of no law.
+    predicted = lg.predict(run, RESCALE)
+    assert np.abs(predicted - x).max() < 0.02 * np.ptp(x, axis=0).max()
+    assert "frictions or decays" not in lg.check(run)[0].reason
+
+
+@pytest.mark.parametrize("ratio", [2.0, None])
+def test_schedules_in_a_fixed_ratio_have_a_law(ratio):
+    """A warm-up from zero for both; and one that the other does not follow."""
+    other = scaled(WARM, 2.0) if ratio else optax.exponential_decay(0.02, 20, 0.5)
+    tx = optax.multi_transform(
+        {"out": optax.sgd(other, momentum=0.5), "others": optax.sgd(WARM, 0.5)}, labels
+    )
+    (row,) = report(tx, [RESCALE], 100)
+    assert row.discrete < 1e-13
+    if ratio:
+        assert row.holds and row.continuous < 0.05, row
+    else:
+        assert row.continuous is None and "no fixed ratio" in row.reason
+        with pytest.raises(lg.LagrangianError, match="no fixed ratio"):
+            with jax.enable_x64(True):
+                run = lg.train(parameters(), loss, DATA, tx, 2, observe=[RESCALE])
+            lg.predict(run, RESCALE)
 
 
 @pytest.mark.parametrize("make", [optax.adamw, optax.lion, optax.sgd])

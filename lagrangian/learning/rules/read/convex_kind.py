@@ -14,14 +14,20 @@ from lagrangian.learning.rules.read.kind import (
     P,
     coefficients_of_decay,
     covector_of,
+    goes_down,
 )
-from lagrangian.learning.rules.read.linear import coefficients, factored, filter_of
+from lagrangian.learning.rules.read.linear import (
+    coefficients,
+    factored,
+    filter_of,
+    ratio,
+)
 from lagrangian.learning.rules.read.part import Part, count, g, q
 
 
 def convex(update: Any, part: Part, states: Any) -> Kind | None:
     """A convex function of one covector, which averages of gradients make up."""
-    move, rest = coefficients_of_decay(update)
+    move, rest = coefficients_of_decay(_scheduled_apart(update))
     combination = _argument(rest, states)
     if combination is None:
         return None
@@ -53,9 +59,11 @@ def convex(update: Any, part: Part, states: Any) -> Kind | None:
     if coefficients(slope, [P]) and not sums:
         return None  # linear: a metric
     rate, slope = _rate_and_slope(-slope)
-    if slope is None or not is_increasing(slope, P, LENGTH):
+    if slope is None or not goes_down(-rate):
         return None
-    decoupled = sp.cancel(-move / rate)
+    if not is_increasing(slope, P, LENGTH):
+        return None
+    decoupled = ratio(-move, rate)
     if not decoupled.is_number:
         return None
     return Kind(
@@ -79,6 +87,14 @@ def convex_at_q(update: Any) -> Kind | None:
     if not slope.diff(P).is_positive:
         return None
     return Kind("convex", slope=slope, metric=-g / update)
+
+
+def _scheduled_apart(update: Any) -> Any:
+    """A schedule times a sum as the sum of its products, so that terms stand alone."""
+    rate, rest = factored(update)
+    if not rate.has(count):
+        return update
+    return sp.Add(*(rate * term for term in sp.Add.make_args(rest)))
 
 
 def _unsigned(expression: Any) -> Any:

@@ -105,3 +105,15 @@ def coefficients_of_decay(update: Any) -> tuple[Any, Any]:
     own = [t for t in terms if q in t.free_symbols and (t / q).free_symbols <= {count}]
     move = sp.Add(*(t / q for t in own))
     return move, sp.Add(*(t for t in terms if t not in own))
+
+
+#: Steps at which the sign of a schedule is looked at, which may warm up and end.
+_LOOKED_AT = (0, 1, 2, 5, 10, 100, 1000, 10**5)
+
+
+def goes_down(rate: Any) -> bool:
+    """Whether a move at this rate goes down the gradient, and never up."""
+    if not rate.has(count):
+        return bool(rate < 0)
+    found = [rate.xreplace({count: sp.Integer(k)}) for k in _LOOKED_AT]
+    return all(r <= 0 for r in found) and any(r < 0 for r in found)

@@ -24,6 +24,7 @@ from lagrangian.learning.rules.read.kind import (
     Kind,
     coefficients_of_decay,
     covector_of,
+    goes_down,
 )
 from lagrangian.learning.rules.read.linear import (
     Filter,
@@ -114,10 +115,10 @@ def _euclidean(update: Any, states: Any, part: Part) -> Kind | None:
         return None
     covector = covector_of(found, states)
     rate = -rate * (1 - covector.memory) / covector.gain
-    if not _negative(-rate):
+    if not goes_down(-rate):
         return Kind("none", UPHILL)
     coupled, move = decays
-    decoupled = -move / rate
+    decoupled = ratio(-move, rate)
     if not (coupled.is_number and decoupled.is_number):
         return None
     return Kind(
@@ -154,7 +155,7 @@ def _metric(update: Any, part: Part, fixed: Any, frozen: Any) -> Kind | None:
     rate, rest = factored(late.response if response is None else response)
     if rest == 1 or rate == 0:
         return None
-    if not _negative(rate):
+    if not goes_down(rate):
         return Kind("none", UPHILL)
     rate = -rate
     decays, age = late.decays, late.age
@@ -188,7 +189,7 @@ def _geometry(update: Any) -> Kind | None:
     if not decay.is_number:
         return None
     rate, rest = factored(pull[g])
-    if not _negative(rate):
+    if not goes_down(rate):
         return Kind("none", UPHILL)
     covector = Covector(None, sp.S.Zero, sp.S.One, decay)
     metric = 1 / rest
@@ -197,18 +198,6 @@ def _geometry(update: Any) -> Kind | None:
 
 def _has_gradient(found: Filter) -> bool:
     return found.D != 0 or any(b != 0 for b in found.B)
-
-
-#: Steps at which the sign of a schedule is looked at, which may warm up and end.
-_LOOKED_AT = (0, 1, 2, 5, 10, 100, 1000, 10**5)
-
-
-def _negative(rate: Any) -> bool:
-    """Whether a move at this rate goes down the gradient, and never up."""
-    if not rate.has(count):
-        return bool(rate < 0)
-    found = [rate.xreplace({count: sp.Integer(k)}) for k in _LOOKED_AT]
-    return all(r <= 0 for r in found) and any(r < 0 for r in found)
 
 
 def _corrected(found: Filter, covector: Covector) -> Any:
