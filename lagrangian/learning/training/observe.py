@@ -127,11 +127,12 @@ class Observation:
         replaced = {}
         for node in sorted(sp.sympify(expression).atoms(Inner), key=_sort_key):
             if (inside := node.atoms(Block)) and inside <= set(forward):
-                before = node.xreplace(forward)
+                # The one form of it may be minus a product.
+                sign, before = node.xreplace(forward).as_coeff_Mul()
                 # The same block may have other units in another law.
                 units = unit_axis(before)
                 symbol = EngineSymbol(f"{before} by {units} after", real=True)
-                self._after[symbol], replaced[node] = before, symbol
+                self._after[symbol], replaced[node] = before, sign * symbol
         return sp.sympify(expression).xreplace(replaced)
 
     @property

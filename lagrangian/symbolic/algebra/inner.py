@@ -7,7 +7,6 @@ from typing import Any
 
 import sympy as sp
 from sympy import default_sort_key
-from sympy.core.cache import cacheit
 from sympy.printing.precedence import PRECEDENCE
 
 from lagrangian.symbolic.algebra.blocks import (
@@ -51,7 +50,13 @@ class Inner(BlockExpression):
                     f"`Inner` takes two blocks, and `{side}` is a scalar. "
                     "Multiply the inner product by it instead."
                 )
-        return _expanded(left, right)
+        return sp.Add(
+            *(
+                a * b * _canonical_pair(x, y)
+                for a, x in block_terms(left)
+                for b, y in block_terms(right)
+            )
+        )
 
     @property
     def precedence(self) -> int:
@@ -72,18 +77,6 @@ class Inner(BlockExpression):
         if left == right:
             return rf"\left|{left}\right|^{{2}}"
         return rf"\left\langle {left},\, {right}\right\rangle"
-
-
-@cacheit
-def _expanded(left: Any, right: Any) -> Any:
-    """Bilinear: the sum over the terms of both sides, in their one form."""
-    return sp.Add(
-        *(
-            a * b * _canonical_pair(x, y)
-            for a, x in block_terms(left)
-            for b, y in block_terms(right)
-        )
-    )
 
 
 def _latex_side(side: Any, printer: Any) -> str:
