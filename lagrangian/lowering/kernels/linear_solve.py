@@ -13,7 +13,8 @@ from lagrangian.lowering.kernels.fused import largest, smallest, total
 
 #: Above this size an unrolled factorisation compiles slowly, and LAPACK is as fast.
 UNROLLED = 8
-#: The same where LAPACK cannot be called, in the larger loops of ensembles.
+#: The same where LAPACK cannot be called: in the loops of ensembles, and in a step of a
+#: Taylor series, where a loop over the columns costs no more and compiles in less time.
 UNROLLED_IN_LANES = 4
 
 
@@ -120,7 +121,7 @@ def invert(matrix: sp.Matrix, entries: Any) -> Any:
     size, lanes = matrix.rows, entries.shape[-1]
     if matrix.is_diagonal():
         return 1 / jnp.stack([entries[i, i] for i in range(size)])
-    if size <= UNROLLED and not needs_pivots(matrix):
+    if size <= UNROLLED_IN_LANES and not needs_pivots(matrix):
         rows = [[entries[i, j] for j in range(size)] for i in range(size)]
         one, zero = jnp.ones(lanes), jnp.zeros(lanes)
         columns = [
