@@ -63,12 +63,9 @@ def evaluated(forms: Sequence[tuple[Bilinear, Any, Any]]) -> Any:
         forms: with their x and y, which are broadcast to its shapes.
     """
     arrays = {id(a): a for _, *sides in forms for a in sides}
-    starts = dict(
-        zip(arrays, np.cumsum([0, *(a.size for a in arrays.values())]), strict=False)
-    )
+    *firsts, size = np.cumsum([0, *(a.size for a in arrays.values())])
+    tables, places = _tables(forms, dict(zip(arrays, firsts, strict=True)), size)
     dtype = jnp.promote_types(jnp.result_type(*arrays.values()), jnp.float32)
-    tables, places = _tables(forms, starts, sum(a.size for a in arrays.values()))
-
     flat = [a.astype(dtype).reshape(-1) for a in arrays.values()]
     entries = jnp.concatenate([*flat, jnp.zeros(1, dtype)])
     sums = [
@@ -85,7 +82,7 @@ def _at(array: Any, index: np.ndarray) -> Any:
 def _tables(forms: Any, starts: Any, zero: int) -> tuple[list[Any], np.ndarray]:
     """Entries and weights of numbers with about as many summands; where each number is.
 
-    What is missing to the next power of 2 is made up by the entry that is zero.
+    What is missing to the next power of 2 is made up by the entry `zero`.
     """
     columns, count = [], 0
     for form, *sides in forms:
@@ -96,8 +93,11 @@ def _tables(forms: Any, starts: Any, zero: int) -> tuple[list[Any], np.ndarray]:
         ]
         columns.append((numbers + count, *places, form.weights))
         count += prod(form.shape)
+    # The last summand is the one that makes up what is missing.
+    columns.append(([], [zero], [zero], [0.0]))
     numbers, lefts, rights, weights = map(np.concatenate, zip(*columns, strict=True))
-    order = np.argsort(numbers, kind="stable")
+    numbers, missing = numbers.astype(int), len(weights) - 1
+    order = np.append(np.argsort(numbers, kind="stable"), missing)
     lengths = np.bincount(numbers, minlength=count)
     firsts = np.cumsum(lengths) - lengths
     rounded = 2 ** np.ceil(np.log2(np.maximum(lengths, 1))).astype(int)
@@ -105,14 +105,10 @@ def _tables(forms: Any, starts: Any, zero: int) -> tuple[list[Any], np.ndarray]:
     for length in np.unique(rounded):
         members = np.flatnonzero(rounded == length)
         is_there = np.arange(length) < lengths[members, None]
-        which = order[np.where(is_there, firsts[members, None] + np.arange(length), 0)]
-        tables.append(
-            (
-                np.where(is_there, lefts[which], zero).astype(np.int32),
-                np.where(is_there, rights[which], zero).astype(np.int32),
-                np.where(is_there, weights[which], 0.0),
-            )
-        )
+        places = np.where(is_there, firsts[members, None] + np.arange(length), missing)
+        which = order[places]
+        left, right = (side[which].astype(np.int32) for side in (lefts, rights))
+        tables.append((left, right, weights[which]))
         found.append(members)
     return tables, np.argsort(np.concatenate(found)).astype(np.int32)
 

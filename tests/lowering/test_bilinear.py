@@ -34,3 +34,8 @@ def test_half_precision_is_summed_in_single():
     found = evaluated([(Bilinear.inner((64,), None), x, x)])
     assert found.dtype == jnp.float32
     assert float(found[0]) == 64 * (1 + 2**-7) ** 2
+
+
+def test_forms_without_any_summand_are_zero():
+    form = Bilinear.of_matrices(np.zeros((3, 2, 2)), ((2,), (2,)))
+    np.testing.assert_array_equal(evaluated([(form, jnp.ones(2), jnp.ones(2))]), 0.0)
