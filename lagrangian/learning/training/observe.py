@@ -129,9 +129,10 @@ class Observation:
             if (inside := node.atoms(Block)) and inside <= set(forward):
                 # The one form of it may be minus a product.
                 sign, before = node.xreplace(forward).as_coeff_Mul()
-                # The same block may have other units in another law.
-                units = unit_axis(before)
-                symbol = EngineSymbol(f"{before} by {units} after", real=True)
+                # The same names may be other blocks in another law.
+                known = {other: symbol for symbol, other in self._after.items()}
+                text = f"{before} after, product {len(known)}"
+                symbol = known.get(before) or EngineSymbol(text, real=True)
                 self._after[symbol], replaced[node] = before, sign * symbol
         return sp.sympify(expression).xreplace(replaced)
 
