@@ -5,7 +5,8 @@ observed, by a Python loop over a jitted step, and by that loop with the norms t
 the host after every step, as scripts of the field do; then the loop that the Flax
 documentation writes, with `nnx.jit` and an `nnx.Optimizer`, without and with
 `lg.observed` around its transformation. Variants take turns, and each reports the
-fastest of its rounds, so that a busy machine slows all alike.
+fastest of its rounds, so that a busy machine slows all alike. At last, how long a run
+takes to begin: a small transformer with all the laws that `lg.discover` finds of it.
 
     python benchmarks/observation.py
 """
@@ -152,6 +153,33 @@ def flax_table(title, make, loss, data, rule, laws, steps, batch, every):
         print(f"| {name} | {1e6 * seconds:.0f} | {share:.2f} |")
 
 
+def beginning() -> None:
+    """What a run of ten steps takes, nearly all of it deriving and compiling."""
+    from lagrangian.networks.digits import cross_entropy
+    from lagrangian.networks.networks import Transformer
+
+    model = Transformer(
+        nnx.Rngs(0), vocabulary=5, length=4, width=4, heads=2, hidden=6, blocks=1
+    )
+    generator = np.random.default_rng(0)
+    batch = tuple(generator.integers(0, 5, (32, 4)) for _ in range(2))
+    rule = lg.HeavyBall(0.01, momentum=0.9, weight_decay=1e-3)
+    found = list(lg.discover(model, cross_entropy, batch))
+    print("\nThe beginning: a transformer of 269 parameters, 10 steps\n")
+    print("| laws | CPU seconds |\n| --- | --- |")
+    # The first run also loads what all runs need.
+    for observed in ([], [], found):
+        jax.clear_caches()
+        start = time.process_time()
+        lg.train(
+            *(model, cross_entropy, batch, rule, 10),
+            observe=observed,
+            batch_size=16,
+            progress=False,
+        )
+        print(f"| {len(observed)} | {time.process_time() - start:.2f} |")
+
+
 def main() -> None:
     generator = np.random.default_rng(0)
     data = (
@@ -212,6 +240,7 @@ def main() -> None:
         share = seconds / per_step["nothing"]
         print(f"| lg.train, {name} observed | {1e6 * seconds:.0f} | {share:.2f} |")
     flax_tables(data, rule, observed)
+    beginning()
 
 
 def flax_tables(data, rule, observed):

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import sympy as sp
 
+from lagrangian.lowering.bilinear import Bilinear
 from lagrangian.lowering.evaluate import evaluate, inner_product
 from lagrangian.symbolic.algebra.blocks import Applied, LinearMap, is_block
 from lagrangian.symbolic.algebra.inner import Inner
@@ -42,6 +43,10 @@ class Family(Protocol):
         """A_m, of a flat number that JAX may trace."""
         ...
 
+    def bilinear(self, how: str) -> Bilinear | None:
+        """What "paired" or "squared" computes, as data; None where that is large."""
+        ...
+
 
 def families_in(values: Mapping[Any, Any]) -> dict[LinearMap, Family]:
     """The maps among `values` that are families, and not of one member alone."""
@@ -52,9 +57,28 @@ def families_in(values: Mapping[Any, Any]) -> dict[LinearMap, Family]:
     }
 
 
-def has_family(node: Any, families: Mapping[LinearMap, Family]) -> bool:
-    """Whether there is a family in an expression."""
-    return any(base in families for base in _bases(node))
+def base_of(node: Any, families: Mapping[LinearMap, Family]) -> LinearMap | None:
+    """The first family in an expression; None if there is none."""
+    bases = _bases(node)
+    return next((base for base in families if base in bases), None)
+
+
+def bilinear_forms(
+    products: Sequence[Inner],
+    values: Mapping[Any, Any],
+    families: Mapping[LinearMap, Family],
+) -> dict[Inner, tuple[Bilinear, Any, Any]]:
+    """Those of the products that are small enough to be data, with their two sides."""
+    found: dict[Inner, Any] = {}
+    for node in products:
+        if (form := _form(node, families)) is None:
+            continue
+        sign, (base, how), *sides = form
+        if (bilinear := families[base].bilinear(how)) is not None:
+            found[node] = bilinear if sign == 1 else -bilinear, sides
+    sides = [side for _, pair in found.values() for side in pair]
+    known = dict(zip(sides, map(jnp.asarray, evaluate(sides, values)), strict=True))
+    return {n: (form, known[x], known[y]) for n, (form, (x, y)) in found.items()}
 
 
 def family_products(
@@ -115,16 +139,16 @@ def _form(node: Inner, families: Mapping[LinearMap, Family]) -> Any | None:
     None where the node has none of these forms.
     """
     factors = [f for side in node.args for f in sp.Mul.make_args(side)]
-    heads = [f for f in factors if isinstance(f, Applied) and has_family(f, families)]
+    heads = [f for f in factors if isinstance(f, Applied) and base_of(f, families)]
     others = sp.Mul(*(f for f in factors if f not in heads))
-    if has_family(others, families):
+    if base_of(others, families):
         return None
     if len(heads) == 2 and not is_block(others):
         return _squared(1, heads[0], heads[1], families)
     if len(heads) != 1:
         return None
     linear_map, inside = heads[0].args
-    if not has_family(inside, families):
+    if not base_of(inside, families):
         x, y = (inside, others) if linear_map.transposed else (others, inside)
         return 1, (linear_map.base, "paired"), x, y
     if linear_map.base in families and isinstance(inside, Applied):
@@ -142,7 +166,7 @@ def _squared(
 ) -> Any | None:
     (one, x), (other, y) = left.args, right.args
     plain = one == other and not one.transposed and one.base in families
-    if not plain or has_family(x, families) or has_family(y, families):
+    if not plain or base_of(x, families) or base_of(y, families):
         return None
     return sign, (one.base, "squared"), x, y
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from lagrangian.lowering.bilinear import Bilinear, evaluated
 from lagrangian.lowering.evaluate import evaluate, unit_axis
 from lagrangian.lowering.families import (
+    base_of,
+    bilinear_forms,
     families_in,
     family_products,
-    has_family,
 )
 from lagrangian.lowering.kernels.fused import fused, total
 from lagrangian.lowering.platform import on_cpu
@@ -22,8 +25,7 @@ from lagrangian.symbolic.algebra.inner import Inner
 
 #: Entries of a block from which on its products are worth several threads.
 LARGE = 2**18
-#: Entries of a block up to which its products are summed as they are: the loops for
-#: larger ones take long to compile.
+#: Entries of a block up to which its products are data: loops take long to compile.
 SMALL = 128
 #: Rows that are added up in one turn of its loops, where they can be shared out so.
 _UNROLLED = 8
@@ -31,96 +33,121 @@ _UNROLLED = 8
 _LANES, _UNIT_LANES = 64, 16
 
 
-def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
-    """The values of `products`: scalars, or vectors over a unit axis.
+def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> Any:
+    """The values of `products`, one after the other in one array.
 
-    Those that contain a `Family` of linear maps are arrays of its shape.
+    Each is a scalar, a vector over a unit axis, or, if it contains a `Family` of linear
+    maps, an array of its shape: see `product_shapes`.
 
     Args:
         products: of blocks, of linear maps and of elementwise functions of them.
         values: as `evaluate` takes them.
     """
     families = families_in(values)
-    several = [node for node in products if has_family(node, families)]
-    single = [node for node in products if not has_family(node, families)]
-    found = dict(zip(single, _summed(single, values), strict=True))
-    if several:
-        of_members = family_products(several, values, families)
-        found |= zip(several, of_members, strict=True)
-    return [found[node] for node in products]
+    several = [node for node in products if base_of(node, families)]
+    single = [node for node in products if node not in set(several)]
+    pairs = _pairs(single, values)
+    forms: dict[Inner, Any] = {}
+    # Blocks that are cut among devices need sums that XLA knows for such.
+    if on_cpu() and jax.device_count() == 1:
+        forms = bilinear_forms(several, values, families)
+        for node, (x, y, shape, kept) in pairs.items():
+            if math.prod(shape) <= SMALL:
+                forms[node] = Bilinear.inner(shape, kept), x, y
+    small = [node for node in products if node in forms]
+    rest = [node for node in several if node not in forms]
+    found = _summed({n: pair for n, pair in pairs.items() if n not in forms})
+    found |= zip(rest, family_products(rest, values, families), strict=True)
+    parts = [evaluated([forms[node] for node in small])] if small else []
+    parts += [value.reshape(-1) for value in found.values()]
+    joined = jnp.concatenate([*parts, *([] if parts else [jnp.zeros(0)])])
+    made = [*small, *found]
+    if made == [*products]:
+        return joined
+    sizes = [math.prod(forms[node][0].shape) for node in small]
+    sizes += [value.size for value in found.values()]
+    places = dict(
+        zip(made, np.split(np.arange(sum(sizes)), np.cumsum(sizes[:-1])), strict=True)
+    )
+    return joined[np.concatenate([places[node] for node in products])]
 
 
-def product_shape(
-    node: Inner, arrays: Mapping[Any, tuple[int, ...]], values: Mapping[Any, Any]
-) -> tuple[int, ...]:
-    """The shape of what `inner_products` returns for a product, without tracing it.
+def product_shapes(
+    products: Sequence[Inner],
+    arrays: Mapping[Any, tuple[int, ...]],
+    values: Mapping[Any, Any],
+) -> list[tuple[int, ...]]:
+    """The shapes of what `inner_products` computes, without tracing it.
 
     Args:
-        node: the product.
+        products: of these blocks.
         arrays: the shape of each block.
         values: families of linear maps may be among them.
     """
     families = families_in(values)
-    for base, family in families.items():
-        if has_family(node, {base: family}):
-            return family.shape
-    axis = unit_axis(node)
-    if axis is None:
-        return ()
-    shapes = (arrays[block] for block in node.atoms(Block))
-    return (max(shapes, key=len)[axis],)
+
+    def shape(node: Inner) -> tuple[int, ...]:
+        if base := base_of(node, families):
+            return families[base].shape
+        axis = unit_axis(node)
+        if axis is None:
+            return ()
+        return (max((arrays[w] for w in node.atoms(Block)), key=len)[axis],)
+
+    return [shape(node) for node in products]
 
 
-def _summed(products: Sequence[Inner], values: Mapping[Any, Any]) -> list[Any]:
+def _pairs(
+    products: Sequence[Inner], values: Mapping[Any, Any]
+) -> dict[Inner, tuple[Any, Any, tuple[int, ...], int | None]]:
+    """The two arrays of each product, their common shape, and the axis that it keeps"""
+    operands = evaluate([side for node in products for side in node.args], values)
+    arrays = [jnp.asarray(operand) for operand in operands]
+    found: dict[Inner, Any] = {}
+    for node, x, y in zip(products, arrays[::2], arrays[1::2], strict=True):
+        shape, axis = jnp.broadcast_shapes(x.shape, y.shape), unit_axis(node)
+        found[node] = x, y, shape, None if axis is None else axis % len(shape)
+    return found
+
+
+def _summed(pairs: Mapping[Inner, Any]) -> dict[Inner, Any]:
     """Sums over one pair of blocks each.
 
     XLA's CPU backend runs every sum over a block as a kernel of its own, reads the
     block for each of them again, and sums without vector registers down its columns.
     Here, on one device, one kernel makes all products of all but the largest blocks.
     """
-    operands = evaluate([side for node in products for side in node.args], values)
-    pairs = [
-        tuple(map(jnp.asarray, operands[i : i + 2])) for i in range(0, len(operands), 2)
-    ]
-    groups: dict[Any, list[int]] = {}
-    for index, (node, (x, y)) in enumerate(zip(products, pairs, strict=True)):
-        shape, axis = jnp.broadcast_shapes(x.shape, y.shape), unit_axis(node)
-        kept = None if axis is None else axis % len(shape)
-        groups.setdefault((shape, kept), []).append(index)
-    # Blocks that are cut among devices need sums that XLA knows for such.
     alone = on_cpu() and jax.device_count() == 1
-    results: list[Any] = [None] * len(products)
-    small: dict[Any, list[int]] = {}
-    for (shape, kept), members in groups.items():
+    results: dict[Inner, Any] = {}
+    groups: dict[Any, list[Inner]] = {}
+    for node, (x, y, shape, kept) in pairs.items():
         if alone and math.prod(shape) < LARGE:
-            small[shape, kept] = members
+            groups.setdefault((shape, kept), []).append(node)
             continue
         axes = tuple(a for a in range(len(shape)) if a != kept)
-        for index in members:
-            x, y = pairs[index]
-            results[index] = jnp.sum(x * y, axis=axes)
-    for index, value in _together(pairs, small).items():
-        results[index] = value
-    return results
+        results[node] = jnp.sum(x * y, axis=axes)
+    return results | _together(pairs, groups)
 
 
 def _together(
-    pairs: Sequence[Any], groups: Mapping[Any, Sequence[int]]
-) -> dict[int, Any]:
+    pairs: Mapping[Inner, Any], groups: Mapping[Any, Sequence[Inner]]
+) -> dict[Inner, Any]:
     """Those of `pairs` that are in `groups`, by one kernel that reads an array once."""
-    members = [i for group in groups.values() for i in group]
-    arrays = {id(array): array for i in members for array in pairs[i]}
+    members = [node for group in groups.values() for node in group]
+    arrays = {id(array): array for node in members for array in pairs[node][:2]}
 
     @fused
-    def kernel(*given: Any) -> dict[int, Any]:
+    def kernel(*given: Any) -> list[Any]:
         inside = dict(zip(arrays, given, strict=True))
-        results: dict[int, Any] = {}
+        results: list[Any] = []
         for (shape, kept), group in groups.items():
-            chosen = [[inside[id(array)] for array in pairs[i]] for i in group]
-            results |= zip(group, _sums(chosen, shape, kept), strict=True)
+            chosen = [[inside[id(a)] for a in pairs[node][:2]] for node in group]
+            results += _sums(chosen, shape, kept)
         return results
 
-    return kernel(*arrays.values()) if members else {}
+    if not members:
+        return {}
+    return dict(zip(members, kernel(*arrays.values()), strict=True))
 
 
 def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> list[Any]:
@@ -130,9 +157,6 @@ def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> lis
     none of them uses vector registers. Here rows of lanes are added to one another.
     """
     size = math.prod(shape)
-    if size <= SMALL:
-        axes = tuple(a for a in range(len(shape)) if a != kept)
-        return [jnp.sum(jnp.broadcast_to(x * y, shape), axis=axes) for x, y in pairs]
     # Units in the last axis are lanes themselves; any others come first.
     in_lanes = kept == len(shape) - 1
     first = None if in_lanes else kept

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from math import isqrt, prod
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,10 +20,14 @@ from lagrangian.learning.discover.terms import (
     SYMMETRIC,
     Term,
 )
+from lagrangian.lowering.bilinear import Bilinear
 from lagrangian.symbolic.algebra.content import ByContent
 
 #: Entries of the matrices of a family. Of larger ones a compression is observed.
 MOST_CHARGES = 2048
+#: Entries of the matrices of all members that are tried for what is zero, and summands
+#: up to which the charges are data: of more, products of matrices are faster.
+MOST_TRIED, MOST_SUMMANDS = 2**18, 2**10
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,28 +115,64 @@ class Members(ByContent):
     def paired(self, x: Any, y: Any) -> Any:
         """<x, A_m y> for every member; that is <A_m, y x^T> of matrices."""
         x, y = _long(x), _long(y)
-        slopes = sum(c * self._products(t, x, y) for t, c in self.terms)
-        if not self._first.is_matrix:
-            return slopes
-        return (slopes + self._sign * slopes.swapaxes(-1, -2)) / 2
+        return self._paired((f(x), g(y)) for f, g in map(self._sides, self._terms))
 
     def squared(self, x: Any, y: Any) -> Any | None:
         """<A_m x, A_m y> for every member, where no two terms move the same entries."""
-        pieces = [term.moved for term, _ in self.terms]
+        pieces = [term.moved for term in self._terms]
         if any(_overlap(one, other) for one, other in combinations(pieces, 2)):
             return None
         x, y = _long(x), _long(y)
         return sum(c**2 * self._squares(t, x, y) for t, c in self.terms)
 
-    def _products(self, term: Term, x: Any, y: Any) -> Any:
+    def bilinear(self, how: str) -> Bilinear | None:
+        """What "paired" or "squared" computes, as data; None where that is large."""
+        return self._bilinear[how]
+
+    @cached_property
+    def _bilinear(self) -> dict[str, Bilinear | None]:
+        codomain = self._first.moved.whole
+        shapes = codomain, self.domain
+        sizes = [prod(shape) for shape in shapes]
+        if prod(sizes) * prod(self.shape) > MOST_TRIED:
+            return {"paired": None, "squared": None}
+        # The entries (i, j) of all matrices A_m are what they make of unit vectors.
+        x, y = (np.eye(n).reshape(n, *s) for n, s in zip(sizes, shapes, strict=True))
+        sides = (
+            (np.stack([*map(f, x)])[:, None], np.stack([*map(g, y)]))
+            for f, g in map(self._sides, self._terms)
+        )
+        matrices = np.moveaxis(self._paired(sides), (0, 1), (-2, -1))
+        forms = {
+            "paired": Bilinear.of_matrices(matrices, shapes),
+            "squared": Bilinear.of_matrices(
+                matrices.swapaxes(-1, -2) @ matrices, (self.domain, self.domain)
+            ),
+        }
+        return {
+            how: form if len(form.weights) <= MOST_SUMMANDS else None
+            for how, form in forms.items()
+        }
+
+    @property
+    def _terms(self) -> list[Term]:
+        return [term for term, _ in self.terms]
+
+    def _sides(self, term: Term) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+        """What is made of x and of y before they are multiplied."""
         if term.is_matrix:
-            return self._rows(term, y) @ self._rows(term, x).swapaxes(-1, -2)
-        moved = term.moved.take(jnp.broadcast_to(x, term.moved.whole))
-        if term.action == ABSORB:
-            moved = moved.reshape(-1)
-        else:
-            moved = term.view.unfold_piece(moved)
-        return (_by_unit(term, y) * moved).sum(-1)
+            return partial(self._rows, term), partial(self._rows, term)
+        return partial(_moved_by_unit, term), partial(_by_unit, term)
+
+    def _paired(self, sides: Iterable[tuple[Any, Any]]) -> Any:
+        """From both sides of each term; axes before the units are kept."""
+        slopes = sum(
+            c * (y @ x.swapaxes(-1, -2) if term.is_matrix else (y * x).sum(-1))
+            for (term, c), (x, y) in zip(self.terms, sides, strict=True)
+        )
+        if not self._first.is_matrix:
+            return slopes
+        return (slopes + self._sign * slopes.swapaxes(-1, -2)) / 2
 
     def _squares(self, term: Term, x: Any, y: Any) -> Any:
         if not term.is_matrix:
@@ -157,11 +198,19 @@ class Members(ByContent):
         return f"{text} of S^T P S, with S at random" if is_part else text
 
 
+def _moved_by_unit(term: Term, array: Any) -> Any:
+    """The entries that a term moves, an array (units..., entries)."""
+    moved = term.moved.take(_numbers(array).broadcast_to(array, term.moved.whole))
+    if term.action == ABSORB:
+        return moved.reshape(*(1 for _ in term.view.units), -1)
+    return term.view.unfold_piece(moved)
+
+
 def _by_unit(term: Term, array: Any) -> Any:
     """What each unit moves by, an array (units..., entries)."""
     view = term.view
     if term.action == SHIFT:
-        return jnp.broadcast_to(array, (*view.units, view.size))
+        return _numbers(array).broadcast_to(array, (*view.units, view.size))
     if term.action != ABSORB:
         return view.unfold(array)
     values = view.piece.take(array)
@@ -176,6 +225,11 @@ def _overlap(one: Any, other: Any) -> bool:
     if one.path != other.path:
         return False
     return one == other or np.intersect1d(one.index, other.index).size > 0
+
+
+def _numbers(array: Any) -> Any:
+    """NumPy or JAX, whichever the array is of."""
+    return jnp if isinstance(array, jax.Array) else np
 
 
 def _long(array: Any) -> Any:

@@ -23,7 +23,7 @@ from lagrangian.learning.training.run import Record, step_rate
 from lagrangian.learning.training.terms import continuous_terms, discrete_terms
 from lagrangian.lowering.evaluate import check_lowerable, unit_axis
 from lagrangian.lowering.platform import float64
-from lagrangian.lowering.products import inner_products, product_shape
+from lagrangian.lowering.products import inner_products, product_shapes
 from lagrangian.symbolic.algebra.blocks import Block, ones
 from lagrangian.symbolic.algebra.coordinates import time
 from lagrangian.symbolic.algebra.inner import Inner
@@ -134,11 +134,13 @@ class Observation:
         replaced = {}
         for node in sorted(sp.sympify(expression).atoms(Inner), key=_sort_key):
             if (inside := node.atoms(Block)) and inside <= set(forward):
-                before = node.xreplace(forward)
-                # The same block may have other units in another law.
-                units = unit_axis(before)
-                symbol = EngineSymbol(f"{before} by {units} after", real=True)
-                self._after[symbol], replaced[node] = before, symbol
+                # The one form of it may be minus a product.
+                sign, before = node.xreplace(forward).as_coeff_Mul()
+                # The same names may be other blocks in another law.
+                known = {other: symbol for symbol, other in self._after.items()}
+                text = f"{before} after, product {len(known)}"
+                symbol = known.get(before) or EngineSymbol(text, real=True)
+                self._after[symbol], replaced[node] = before, sign * symbol
         return sp.sympify(expression).xreplace(replaced)
 
     @property
@@ -161,22 +163,22 @@ class Observation:
             states: for each of the `ROLES`, and for "metric", the arrays by name.
             rate: the learning rate of this step.
         """
-        return _joined(self._values(self.products, q, states, rate))
+        return self._values(self.products, q, states, rate)
 
     def closing(self, q: Mapping[str, Any], states: States) -> Any:
         """The carried products of a state, as a vector; `states` has its "trace"."""
-        return _joined(self._values(self.carried, q, states, jnp.ones(())))
+        return self._values(self.carried, q, states, jnp.ones(()))
 
     def shapes(self, q: Mapping[str, Any]) -> list[tuple[int, ...]]:
         """The shape of each of the products, for such arrays."""
         arrays = {w: q[w.name].shape for w in self.blocks}
         arrays |= {role(w, name): arrays[w] for w in self.blocks for name in ROLES}
         arrays |= {metric_block(w): arrays[w] for w in self.blocks}
-        return [product_shape(node, arrays, self.maps) for node in self.products]
+        return product_shapes(self.products, arrays, self.maps)
 
     def _values(
         self, products: Sequence[Any], q: Mapping[str, Any], states: States, rate: Any
-    ) -> list[Any]:
+    ) -> Any:
         values: dict[Any, Any] = dict(self.maps)
         dtypes = [q[w.name].dtype for w in self.blocks]
         if dtypes:  # maps take an array
@@ -265,9 +267,3 @@ _ENTRIES = Inner(ones, ones)
 
 def _sort_key(product: Any) -> Any:
     return sp.default_sort_key(product), str(unit_axis(product))
-
-
-def _joined(values: Sequence[Any]) -> Any:
-    if not values:
-        return jnp.zeros(0)
-    return jnp.concatenate([value.reshape(-1) for value in values])
