@@ -29,7 +29,7 @@ _BLOCK = 4
 
 #: Functions that are constant far out: how much their argument may change within a
 #: step, and from where on they are constant to rounding.
-_SATURATING: dict[Any, tuple[float, float]] = {
+SATURATING: dict[Any, tuple[float, float]] = {
     **{sp.exp: (3.0, 745.0), sp.sech: (1.0, 745.0), sp.csch: (1.0, 745.0)},
     **{sp.tanh: (1.0, 20.0), sp.coth: (1.0, 20.0)},
     **{sp.erf: (1.0, 27.0), sp.erfc: (1.0, 27.0)},
@@ -229,12 +229,12 @@ class Integrals(Group):
     """W_k = sum_j j B_j G_{k-j} / k; nodes of the same `run` come side by side.
 
     Of functions that are constant far out, the argument may change by the first number
-    of `_SATURATING`; or, where |B| exceeds the second by more, by half of the excess.
+    of `SATURATING`; or, where |B| exceeds the second by more, by half of the excess.
     """
 
     def __init__(self, nodes: Sequence[Any]):
         super().__init__(nodes)
-        rooms = [_SATURATING.get(node.function) for node in nodes]
+        rooms = [SATURATING.get(node.function) for node in nodes]
         self.watched = np.array([i for i, room in enumerate(rooms) if room], int)
         self.rooms = np.array([room for room in rooms if room]).reshape(-1, 2, 1)
 

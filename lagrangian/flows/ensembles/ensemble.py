@@ -32,7 +32,13 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     Results,
     integrate_lanes,
 )
-from lagrangian.flows.solvers.lanes import by_levels, field_in_lanes, noise_in_lanes
+from lagrangian.flows.solvers.lanes import (
+    by_levels,
+    field_in_lanes,
+    may_jump,
+    noise_in_lanes,
+    reach_in_lanes,
+)
 from lagrangian.flows.solvers.solver import Demands
 from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
@@ -369,6 +375,8 @@ def _from_start(
             jax.jit(field) if unrolled else field,
             *arguments,
             settle=settle,
+            reach=reach_in_lanes(flow),
+            jumps=may_jump(flow),
             lanes=lanes,
             max_steps=max_steps,
             unrolled=unrolled,

@@ -100,6 +100,8 @@ def integrate_lanes(
     times: Any,
     bounds: Bounds,
     settle: Callable[[Any, Any], Any] | None,
+    reach: Callable[[Any, Any, Any], Any] | None,
+    jumps: bool,
     lanes: int,
     max_steps: int,
     unrolled: bool,
@@ -117,6 +119,8 @@ def integrate_lanes(
         times: the output times, increasing, from the initial one.
         bounds: of each step.
         settle: brings (y, t) back onto the constraints; None without any.
+        reach: how long a step from (y, slope, t) may be; None without a limit.
+        jumps: whether forces may jump, which the shortest steps then cross.
         lanes: how many members are integrated side by side.
         max_steps: for each member.
         unrolled: whether the stages are one long expression, whose values an
@@ -155,7 +159,9 @@ def integrate_lanes(
     def body(carry: Any) -> Any:
         state, results, next_member = carry
         target = times[jnp.minimum(state.written, count - 1)]
-        state, at_target = _attempt(field, state, target, bounds, settle, unrolled)
+        state, at_target = _attempt(
+            *(field, state, target, bounds, settle, reach, jumps, unrolled)
+        )
         healthy = jnp.isfinite(state.step) & (state.t + state.step > state.t)
         healthy |= at_target
         written = state.written + at_target
@@ -253,26 +259,34 @@ def _attempt(
     target: Any,
     bounds: Bounds,
     settle: Callable[[Any, Any], Any] | None,
+    reach: Callable[[Any, Any, Any], Any] | None,
+    jumps: bool,
     unrolled: bool,
 ) -> tuple[Lanes, Any]:
     """One step of every lane, kept where its error allows; and who is at its target."""
-    shortest = _SHORTEST * jnp.abs(state.t)
     step = jnp.minimum(state.step, bounds.longest)
-    short = jnp.minimum(step, target - state.t) <= shortest
+    if reach is not None:
+        step = jnp.minimum(step, reach(state.y, state.slope, state.t))
     last = state.t + step * (1 + 1e-10) >= target
     h = jnp.where(last, target - state.t, step)
     stages = _stages_unrolled if unrolled else _stages_looped
     change, slope, missed = stages(field, state, h)
     y = state.y + h * change
     error = _error(state, y, slope, missed, h, bounds)
-    crosses = (error > 1) & short & _jumps(state, slope, h, bounds)
-    accepted = (error <= 1) | crosses
     # error^(-1/8), at the price of three square roots.
     root = jnp.sqrt(jnp.sqrt(jnp.sqrt(jnp.where(jnp.isfinite(error), error, 1e16))))
-    factor = jnp.where(crosses, 6.0, jnp.clip(0.9 / root, 0.1, 6.0))
+    factor = jnp.clip(0.9 / root, 0.1, 6.0)
+    accepted = error <= 1
+    if jumps:
+        shortest = _SHORTEST * jnp.abs(state.t)
+        short = jnp.minimum(step, target - state.t) <= shortest
+        crosses = ~accepted & short & _jumps(state, slope, h, bounds)
+        accepted, factor = accepted | crosses, jnp.where(crosses, 6.0, factor)
     # A step that was cut short at an output time says little about the next one.
     step = jnp.where(accepted & last, jnp.maximum(step, h * factor), h * factor)
-    step = jnp.where(short & ~accepted, jnp.nan, jnp.maximum(step, shortest))
+    if jumps:
+        step = jnp.where(short & ~accepted, jnp.nan, jnp.maximum(step, shortest))
+        state = _crossed(state, y, accepted & (h > _LEFT * shortest), crosses)
 
     def kept(new: Any, old: Any) -> Any:
         return jnp.where(accepted, new, old)
@@ -281,15 +295,17 @@ def _attempt(
     y, slope = kept(y, state.y), kept(slope, state.slope)
     if settle is not None:
         y = settle(y, t)
-    crossed = jnp.where(accepted & (h > _LEFT * shortest), 0, state.crossed + crosses)
-    n, steps = len(state.most), state.steps + 1
-    # From rest, not those that the jump itself makes.
-    seen = jnp.where(accepted & (h > _LEFT * shortest), jnp.abs(y[n : 2 * n]), 0.0)
-    most = jnp.maximum(state.most, seen)
-    state = state._replace(
-        t=t, y=y, slope=slope, step=step, steps=steps, most=most, crossed=crossed
-    )
+    state = state._replace(t=t, y=y, slope=slope, step=step, steps=state.steps + 1)
     return state, accepted & last
+
+
+def _crossed(state: Lanes, y: Any, left: Any, crosses: Any) -> Lanes:
+    """What is remembered of jumps: `left` is a step that is none of the shortest."""
+    n = len(state.most)
+    # From rest, not the velocities that the jump itself makes.
+    most = jnp.maximum(state.most, jnp.where(left, jnp.abs(y[n : 2 * n]), 0.0))
+    crossed = jnp.where(left, 0, state.crossed + crosses)
+    return state._replace(most=most, crossed=crossed)
 
 
 def _error(

@@ -17,7 +17,12 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     Results,
     integrate_lanes,
 )
-from lagrangian.flows.solvers.lanes import field_in_lanes, noise_in_lanes
+from lagrangian.flows.solvers.lanes import (
+    field_in_lanes,
+    may_jump,
+    noise_in_lanes,
+    reach_in_lanes,
+)
 from lagrangian.flows.solvers.solver import (
     HELD_STILL,
     NOT_FINITE,
@@ -73,6 +78,8 @@ def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
             lambda *a: integrate_lanes(
                 *(field, *a[:6]),
                 settle=settle,
+                reach=reach_in_lanes(flow),
+                jumps=may_jump(flow),
                 lanes=1,
                 max_steps=a[6],
                 unrolled=False,

@@ -10,8 +10,14 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower
+from lagrangian.flows.solvers.solver import NOTHING
 from lagrangian.lowering.evaluate import evaluate
+from lagrangian.lowering.groups import SATURATING
+from lagrangian.lowering.kernels.fused import smallest
 from lagrangian.lowering.kernels.linear_solve import UNROLLED_IN_LANES, is_diagonal
+from lagrangian.symbolic.algebra.calculus import total_derivative
+from lagrangian.symbolic.algebra.coordinates import jets, time
+from lagrangian.symbolic.exact.boundary import KINKED
 
 #: What is lost where forces cancel, as a share of their sizes.
 _ROUNDING = 64 * np.finfo(float).eps
@@ -62,6 +68,53 @@ def noise_in_lanes(flow: Any, rates: Sequence[Any], y: Any, t: Any) -> Any:
         )
         rows.append(jnp.where(mass > 0, sum(terms) / mass, 0.0))
     return _ROUNDING * jnp.stack(rows)
+
+
+def reach_in_lanes(flow: Any) -> Any | None:
+    """How far in time functions that are flat far out stay resolved, of (y, slope, t).
+
+    As `Group.reach` has it for series: a wall exp(-x^2), felt by no stage of a step
+    that leads over it, is announced by what it is a function of. None without any.
+    """
+    lagrangian = flow.lagrangian
+    coordinates, n = lagrangian.coordinates, len(lagrangian.coordinates)
+    moving = {time, *coordinates, *(c.dot for c in coordinates)}
+    parts = sp.Tuple(*lagrangian.mass_matrix, *lagrangian.forcing)
+    watched = [
+        f for f in parts.atoms(*SATURATING) if not moving.isdisjoint(f.args[0].atoms())
+    ]
+    if not watched:
+        return None
+    terms, rooms = [], []
+    for function in sorted(watched, key=sp.default_sort_key):
+        argument, rooms_of = function.args[0], SATURATING[type(function)]
+        first = total_derivative(argument)
+        # Without accelerations in it, whose derivatives are not known here.
+        second = sp.S.Zero if jets(first, order=2) else total_derivative(first) / 2
+        terms += [argument, first, second]
+        rooms.append(rooms_of)
+    least, share = np.array(rooms).T[..., None]
+
+    def reach(y: Any, slope: Any, t: Any) -> Any:
+        values = flow._values(y[:n], y[n : 2 * n], t, 0)
+        values |= {c.ddot: slope[n + i] for i, c in enumerate(coordinates)}
+        found = [jnp.broadcast_to(x, t.shape) for x in evaluate(terms, values)]
+        size, first, second = (
+            jnp.abs(jnp.stack(found)).reshape(-1, 3, *t.shape).swapaxes(0, 1)
+        )
+        room = jnp.maximum(least, (size - share) / 2)
+        return jnp.minimum(
+            smallest(room / (first + NOTHING)),
+            jnp.sqrt(smallest(room / (second + NOTHING))),
+        )
+
+    return reach
+
+
+def may_jump(flow: Any) -> bool:
+    """Whether the equations contain a function that jumps, or has a kink."""
+    parts = sp.Tuple(*flow.lagrangian.mass_matrix, *flow.lagrangian.forcing)
+    return parts.has(*KINKED)
 
 
 def by_levels(flow: Any, rates: Sequence[Any]) -> Any | None:

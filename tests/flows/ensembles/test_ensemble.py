@@ -304,6 +304,8 @@ def test_explicit_time_and_unrolled_stages(monkeypatch):
                 *(y, field(y, jnp.zeros(3)), jnp.zeros((1, 3))),
                 *(3, jnp.array([0.0, 7.0]), Bounds(1e-11, np.zeros((1, 1)), np.inf)),
                 settle=None,
+                reach=None,
+                jumps=False,
                 lanes=3,
                 max_steps=1000,
                 unrolled=True,
@@ -329,6 +331,8 @@ def test_outputs_that_are_written_at_once_are_those_in_turn():
                     field,
                     *(*arrays, jnp.zeros((1, 64)), 61, jnp.asarray(times), bounds),
                     settle=None,
+                    reach=None,
+                    jumps=False,
                     lanes=8,
                     max_steps=200,
                     unrolled=unrolled,
@@ -529,3 +533,14 @@ def test_what_an_ensemble_does_not_have_is_refused_by_name():
     for symbol in (far, near.ddot, "nera"):
         with pytest.raises(LagrangianError, match="`near`"):
             many[symbol]
+
+
+@pytest.mark.parametrize("start", [-10, -1000])
+def test_a_narrow_wall_far_away_reflects(start):
+    """No stage of a step that leads over it would feel it, nor the energy behind it."""
+    wall = lg.Lagrangian(x.dot**2 / 2, sp.Rational(3, 5) * sp.exp(-(x**2) * 25 / 2))
+    many = lg.lower(wall, {}).ensemble(
+        [[start]], [[1.0], [1.2]], (0, 20 - start), progress=False
+    )
+    assert list(many.status) == [0, 0]
+    np.testing.assert_allclose(many.v[:, -1, 0], [-1, 1.2], atol=1e-4)
