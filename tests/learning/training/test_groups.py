@@ -291,9 +291,9 @@ def test_rates_of_their_own_weigh_the_blocks():
     x = run[RESCALE].quantity
     np.testing.assert_allclose(x[0], first - second / 4, rtol=1e-12)
     np.testing.assert_allclose(x[-1], a - b / 4, rtol=1e-3)
+    # The control: a weight of one for each block is a quantity of no law.
     moved = np.abs((a - b) - (first - second))
     assert np.all(np.ptp(x, axis=0) < 0.01 * moved.max()) and moved.max() > 0.1
-    # The control: a weight of one for each block is a quantity of no law.
     predicted = lg.predict(run, RESCALE)
     assert np.abs(predicted - x).max() < 0.02 * np.ptp(x, axis=0).max()
     assert "frictions or decays" not in lg.check(run)[0].reason
