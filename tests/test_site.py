@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,12 @@ def test_a_search_from_disk_without_a_network(site):
     if browser_path is None:
         pytest.skip("no Chromium is installed")
     playwright = pytest.importorskip("playwright.sync_api")
+    # In a thread, as this one may have an event loop from the tests of the page.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(_search, playwright, browser_path, site).result()
+
+
+def _search(playwright, browser_path, site):
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=browser_path, args=["--no-sandbox"]

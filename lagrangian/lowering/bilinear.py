@@ -64,7 +64,8 @@ def evaluated(forms: Sequence[tuple[Bilinear, Any, Any]]) -> Any:
     """
     arrays = {id(a): a for _, *sides in forms for a in sides}
     *firsts, size = np.cumsum([0, *(a.size for a in arrays.values())])
-    tables, places = _tables(forms, dict(zip(arrays, firsts, strict=True)), size)
+    starts = dict(zip(arrays, firsts, strict=True))
+    tables, places = _tables(forms, starts, int(size))
     dtype = jnp.promote_types(jnp.result_type(*arrays.values()), jnp.float32)
     flat = [a.astype(dtype).reshape(-1) for a in arrays.values()]
     entries = jnp.concatenate([*flat, jnp.zeros(1, dtype)])

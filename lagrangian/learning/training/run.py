@@ -45,6 +45,8 @@ class Record(AtPrompt):
         shape: of the arrays.
         rule: with the decay of this law's blocks, where that is their own.
         mixed: whether these have several decays or learning rates.
+        weighted: the law with a mass for each block, where several rules have one.
+        note: what is to be said of it, or why there is none.
 
     Attributes:
         quantity: x of the law's oscillator (its charge where it is none), before the
@@ -276,7 +278,15 @@ class Run(AtPrompt):
         return plot_run(steps, np.asarray(self.losses), charges)
 
     def continuous(self, law: Law) -> Law | None:
-        """The law whose continuous equation an observed one has; None if none."""
+        """The law whose continuous equation an observed one has.
+
+        Args:
+            law: one that was observed.
+
+        Returns:
+            The law itself; one that weighs the blocks, where several rules move them;
+            None if no equation is known.
+        """
         record = self.records[law]
         rule = record.rule or self.rule
         own = law if rule.is_euclidean and not record.mixed else None

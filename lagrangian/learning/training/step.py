@@ -148,16 +148,11 @@ def _check_state(before: Any, after: Any) -> None:
             raise LagrangianError(
                 f"`model` has the state `{_path(name)}` in {was}, and a call of it "
                 f"makes {now} of that; a run carries state of one type and shape. "
-                f"{_REMEDY}"
+                # Linen's makes them in float32, whatever `param_dtype` is.
+                "Give it the latter from the start: for batch statistics in 64-bit "
+                "mode, `nnx.update(model, jax.tree.map(lambda a: "
+                "a.astype(jnp.float64), nnx.state(model, nnx.BatchStat)))`."
             )
-
-
-#: Linen's BatchNorm makes its statistics in float32, whatever `param_dtype` is.
-_REMEDY = (
-    "Give it the latter from the start: for batch statistics in 64-bit mode, "
-    "`nnx.update(model, jax.tree.map(lambda a: a.astype(jnp.float64), "
-    "nnx.state(model, nnx.BatchStat)))`."
-)
 
 
 def _aval(leaf: Any) -> str:
