@@ -93,9 +93,8 @@ def main() -> None:
         f"run a system not seen before. {os.cpu_count()} CPU cores, Python "
         f"{platform.python_version()}, jax {jax.__version__}.",
         "",
-        "XLA uses both cores where the CPU's time is longer than the clock's. Times vary "
-        "by a third",
-        "from one minute to the next.",
+        "XLA uses both cores where the CPU's time is longer than the clock's. Times",
+        "vary by a third from one minute to the next.",
         "",
         "| case | coordinates or rods | s | s of CPU |",
         "| --- | --- | --- | --- |",
