@@ -98,8 +98,7 @@ class Group:
         first, second = (
             jnp.abs(self._slope_undone(lefts[k, self.watched], k)) for k in (1, 2)
         )
-        room = self._room(jnp.abs(left[self.watched]))
-        return jnp.minimum(smallest(room / first), jnp.sqrt(smallest(room / second)))
+        return resolved(self._room(jnp.abs(left[self.watched])), first, second)
 
     def _with_right(self, z: Any, rights: Any, k: Any, order: int) -> Any:
         place = order + 1 - k
@@ -266,8 +265,20 @@ class Integrals(Group):
         return value / k
 
     def _room(self, size: Any) -> Any:
-        least, share = self.rooms[:, 0], self.rooms[:, 1]
-        return jnp.maximum(least, (size - share) / 2)
+        return saturating_room(size, self.rooms)
+
+
+def saturating_room(size: Any, rooms: Any) -> Any:
+    """How much arguments of these sizes may change; `rooms` are of `SATURATING`.
+
+    Shapes (functions, lanes) and (functions, 2, 1).
+    """
+    return jnp.maximum(rooms[:, 0], (size - rooms[:, 1]) / 2)
+
+
+def resolved(room: Any, first: Any, second: Any) -> Any:
+    """How far the terms of order 1 and 2 of all arguments fill their room."""
+    return jnp.minimum(smallest(room / first), jnp.sqrt(smallest(room / second)))
 
 
 _KINDS: dict[type[Node], type[Group]] = {

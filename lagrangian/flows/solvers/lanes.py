@@ -10,10 +10,8 @@ import numpy as np
 import sympy as sp
 
 from lagrangian.errors import CannotLower
-from lagrangian.flows.solvers.solver import NOTHING
 from lagrangian.lowering.evaluate import evaluate
-from lagrangian.lowering.groups import SATURATING
-from lagrangian.lowering.kernels.fused import smallest
+from lagrangian.lowering.groups import SATURATING, resolved, saturating_room
 from lagrangian.lowering.kernels.linear_solve import UNROLLED_IN_LANES, is_diagonal
 from lagrangian.symbolic.algebra.calculus import total_derivative
 from lagrangian.symbolic.algebra.coordinates import jets, time
@@ -85,15 +83,15 @@ def reach_in_lanes(flow: Any) -> Any | None:
     ]
     if not watched:
         return None
-    terms, rooms = [], []
-    for function in sorted(watched, key=sp.default_sort_key):
-        argument, rooms_of = function.args[0], SATURATING[type(function)]
+    watched.sort(key=sp.default_sort_key)
+    rooms = np.array([SATURATING[type(function)] for function in watched])[..., None]
+    terms = []
+    for function in watched:
+        argument = function.args[0]
         first = total_derivative(argument)
         # Without accelerations in it, whose derivatives are not known here.
         second = sp.S.Zero if jets(first, order=2) else total_derivative(first) / 2
         terms += [argument, first, second]
-        rooms.append(rooms_of)
-    least, share = np.array(rooms).T[..., None]
 
     def reach(y: Any, slope: Any, t: Any) -> Any:
         values = flow._values(y[:n], y[n : 2 * n], t, 0)
@@ -102,11 +100,7 @@ def reach_in_lanes(flow: Any) -> Any | None:
         size, first, second = (
             jnp.abs(jnp.stack(found)).reshape(-1, 3, *t.shape).swapaxes(0, 1)
         )
-        room = jnp.maximum(least, (size - share) / 2)
-        return jnp.minimum(
-            smallest(room / (first + NOTHING)),
-            jnp.sqrt(smallest(room / (second + NOTHING))),
-        )
+        return resolved(saturating_room(size, rooms), first, second)
 
     return reach
 
