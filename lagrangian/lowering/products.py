@@ -45,7 +45,7 @@ def inner_products(products: Sequence[Inner], values: Mapping[Any, Any]) -> Any:
     """
     families = families_in(values)
     several = [node for node in products if base_of(node, families)]
-    single = [node for node in products if node not in set(several)]
+    single = [node for node in products if not base_of(node, families)]
     pairs = _pairs(single, values)
     forms: dict[Inner, Any] = {}
     # Blocks that are cut among devices need sums that XLA knows for such.
@@ -100,7 +100,7 @@ def product_shapes(
 def _pairs(
     products: Sequence[Inner], values: Mapping[Any, Any]
 ) -> dict[Inner, tuple[Any, Any, tuple[int, ...], int | None]]:
-    """The two arrays of each product, their common shape, and the axis that it keeps"""
+    """The two arrays of each product, their common shape, and the kept axis."""
     operands = evaluate([side for node in products for side in node.args], values)
     arrays = [jnp.asarray(operand) for operand in operands]
     found: dict[Inner, Any] = {}

@@ -65,8 +65,8 @@ class Observation:
         )
         #: Of laws of several rules; a text says why there is no continuous one.
         self.across: dict[Law, Across | str] = {}
-        #: Symbols of carried products after the step.
-        self._after: dict[sp.Symbol, Any] = {}
+        #: The symbols of carried products after the step, by the product before it.
+        self._after: dict[Any, sp.Symbol] = {}
         self.terms = {law: self._terms_of(law) for law in self.laws}
         found = [
             node
@@ -75,7 +75,7 @@ class Observation:
             for node in sorted(expression.atoms(Inner), key=_sort_key)
             if node != _ENTRIES
         ]
-        self.carried = list(dict.fromkeys(self._after.values()))
+        self.carried = list(self._after)
         self.others = [n for n in dict.fromkeys(found) if n not in self.carried]
 
     def _terms_of(self, law: Law) -> dict[str, Any]:
@@ -136,11 +136,11 @@ class Observation:
             if (inside := node.atoms(Block)) and inside <= set(forward):
                 # The one form of it may be minus a product.
                 sign, before = node.xreplace(forward).as_coeff_Mul()
-                # The same names may be other blocks in another law.
-                known = {other: symbol for symbol, other in self._after.items()}
-                text = f"{before} after, product {len(known)}"
-                symbol = known.get(before) or EngineSymbol(text, real=True)
-                self._after[symbol], replaced[node] = before, sign * symbol
+                if before not in self._after:
+                    # The same names may be other blocks in another law.
+                    text = f"{before} after, product {len(self._after)}"
+                    self._after[before] = EngineSymbol(text, real=True)
+                replaced[node] = sign * self._after[before]
         return sp.sympify(expression).xreplace(replaced)
 
     @property
@@ -222,9 +222,10 @@ class Observation:
             made = rates if rule is own else _rates(rule, start, steps)
             mixed[self._rate_of(rule)] = made
         arrays: dict[Any, np.ndarray] = {}
+        before = {symbol: product for product, symbol in self._after.items()}
         for node in {n for e in terms.values() for n in e.atoms(Inner, sp.Symbol)}:
-            if node in self._after:
-                arrays[node] = column(self._after[node])[1 : steps + 1]
+            if node in before:
+                arrays[node] = column(before[node])[1 : steps + 1]
             elif isinstance(node, Inner) and node != _ENTRIES:
                 arrays[node] = column(node)[:steps]
         shape = max((a.shape[1:] for a in arrays.values()), key=len, default=())
