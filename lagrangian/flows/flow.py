@@ -154,7 +154,7 @@ class Flow(AtPrompt, Parametric, Generic[S]):
         "`.section(...)`"
     )
     _engine = frozenset(
-        "demands exponents field fingerprint flow_map guard series settle sizes "
+        "demands exponents field fingerprint flow_map guard recurrences series settle sizes "
         "structure tree_flatten tree_unflatten evaluate_moving".split()
     )
 

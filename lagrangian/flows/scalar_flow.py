@@ -418,9 +418,12 @@ class ScalarFlow(Flow[Array]):
         Raises:
             CannotLower: a function without a recurrence.
         """
-        made = recurrences(self.structure, tuple(rates))
         with float64():
-            return made.at(self.parameters, self.settle)
+            return self.recurrences(rates).at(self.parameters, self.settle)
+
+    def recurrences(self, rates: Sequence[Any]) -> TaylorSeries:
+        """As `series`, without numbers: the same for all flows of this structure."""
+        return recurrences(self.structure, tuple(rates))
 
     def acceleration(self, q: Array, v: Array, t: ArrayLike = 0.0) -> Any:
         return self._solution(q, v, t)[..., : len(self.lagrangian.coordinates)]

@@ -53,6 +53,10 @@ class Expansion(NamedTuple):
 class TaylorSeries:
     """The recurrences of one system, and with `at` the numbers for its constants.
 
+    Attributes:
+        nodes: each after those that it needs; `forms` are the linear forms, in inputs,
+            unknowns and nodes, of M (row after row), F, what M x_k is, and the rates.
+
     Args:
         matrix, forcing: M and F in the equations M x = F. Behind the accelerations, x
             may hold minus the multipliers of constraints.
@@ -107,13 +111,14 @@ class TaylorSeries:
             residual.append(combine([(ONE, right[i]), *lagged]))
         integrands = [recurrences.add(rate, "rate of a law") for rate in rates]
 
-        self._nodes = sorted(recurrences.nodes, key=lambda n: (_group(n), n.run))
-        early = [node for node in self._nodes if not node.late]
-        late = [node for node in self._nodes if node.late]
+        self.nodes = sorted(recurrences.nodes, key=lambda n: (_group(n), n.run))
+        early = [node for node in self.nodes if not node.late]
+        late = [node for node in self.nodes if node.late]
+        self.inputs, self.unknowns = inputs, unknowns
         keys = [ONE, *inputs, *early, *unknowns, *late]
         self.rows = {key: row for row, key in enumerate(keys)}
         flat = [entry for row in entries for entry in row]
-        self._forms = flat, right, residual, integrands
+        self.forms = flat, right, residual, integrands
         if values is not None:
             self._lower(values)
 
@@ -130,10 +135,10 @@ class TaylorSeries:
 
     def _lower(self, values: Mapping[Any, Any]) -> None:
         self._values = dict(values)
-        groups = [group_of(list(some)) for _, some in groupby(self._nodes, _group)]
+        groups = [group_of(list(some)) for _, some in groupby(self.nodes, _group)]
         self.groups = [group for group in groups if not group.late]
         self.late = [group for group in groups if group.late]
-        entries, right, residual, integrands = self._forms
+        entries, right, residual, integrands = self.forms
         self.entries_at = self._linear(entries)
         self.forcing_at = self._linear(right)
         self.residual_at = self._linear(residual)

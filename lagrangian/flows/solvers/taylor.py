@@ -7,7 +7,9 @@ tolerance. The steps are those of `taylor_step`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -26,6 +28,7 @@ from lagrangian.flows.solvers.solver import (
     Solution,
     reached,
 )
+from lagrangian.flows.solvers.taylor_native import native_steps
 from lagrangian.flows.solvers.taylor_step import (
     Limits,
     State,
@@ -62,6 +65,10 @@ class Progress(NamedTuple):
     known: Any
     steps: Any
     healthy: Any
+
+
+#: What goes on with a path of a flow until a number of steps.
+GoOn = Callable[[Any, Progress, np.ndarray, Limits, int], Progress]
 
 
 @dataclass(frozen=True)
@@ -112,20 +119,27 @@ class Taylor:
                 "and fields, or pass one of diffrax."
             )
         n, span, wanted = len(q), float(times[-1] - times[0]), len(demands.rates)
-        demands = demands._replace(rates=_filled(demands.rates, 2 * n))
-        order, rates = self.order or order_for(demands.tol), demands.rates
-        settings = (order, rates)
+        order = self.order or order_for(demands.tol)
+        native = native_steps(flow, order, demands.rates)
+        if native is None:
+            demands = demands._replace(rates=_filled(demands.rates, 2 * n))
+        rates = demands.rates
         rows = np.full((len(times), 2 * n + len(rates)), np.nan)
         rows[0, :n], rows[0, n : 2 * n], rows[0, 2 * n :] = q, v, 0.0
         floor = np.asarray(demands.atol, float)[:, None]
         limits = limits_for(demands.tol, n, span)
         limits = limits._replace(floor=floor, longest=demands.max_step)
         until = min(_SEGMENT, demands.max_steps)
-        path = run(_beginning, settings, flow, rows, times, limits, until)
+        if native is None:
+            go_on: GoOn = partial(run, _going_on, (order, rates))
+            path = run(_beginning, (order, rates), flow, rows, times, limits, until)
+        else:
+            go_on = native
+            path = native(flow, _begun(rows, times, n), times, limits, until)
         stopped = ""
         # Most paths are done by now: making the bar takes as long as a hundred steps.
         if int(np.asarray(path.known)) < len(times):
-            path, stopped = _rest(flow, path, times, settings, limits, demands)
+            path, stopped = _rest(flow, path, times, go_on, limits, demands)
         # As NumPy's: JAX's arrays are slow to look into.
         known, steps = (int(np.asarray(x)) for x in (path.known, path.steps))
         y = np.asarray(path.y)[:known]
@@ -137,7 +151,7 @@ def _rest(
     flow: Any,
     path: Progress,
     times: np.ndarray,
-    settings: Any,
+    go_on: GoOn,
     limits: Limits,
     demands: Demands,
 ) -> tuple[Progress, str]:
@@ -167,7 +181,7 @@ def _rest(
             began = float(path.state.now.t[0])
             bar.update(began - times[0] - bar.n)
             until = min(int(path.steps) + _SEGMENT, demands.max_steps)
-            path = run(_going_on, settings, flow, path, times, limits, until)
+            path = go_on(flow, path, times, limits, until)
 
 
 def _filled(rates: tuple[Any, ...], others: int) -> tuple[Any, ...]:
@@ -198,12 +212,16 @@ def _beginning(flow: Any, order: int, rates: tuple[Any, ...]) -> Any:
 
     @fused
     def begin(rows: Any, times: Any, limits: Limits, until: Any) -> Progress:
-        first = start(rows[0][:, None], times[:1], times[-1:], n)
-        one, none = jnp.ones((), int), jnp.zeros((), int)
-        path = Progress(first, rows, one, one, none, jnp.asarray(True))
+        path = jax.tree.map(jnp.asarray, _begun(rows, times, n))
         return _segment(series, path, times, limits, order, until)
 
     return begin
+
+
+def _begun(rows: Any, times: Any, n: int) -> Progress:
+    first = start(rows[0][:, None], times[:1], times[-1:], n)
+    one, none = np.int64(1), np.int64(0)
+    return Progress(first, rows, one, one, none, np.bool_(True))
 
 
 def _over_kink(

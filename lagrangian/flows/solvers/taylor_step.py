@@ -136,12 +136,16 @@ def limits_for(tol: Any, count: int, span: Any) -> Limits:
 
 
 def start(y: Any, t: Any, end: Any, n: int) -> State:
-    """The state to start from, for arrays of shape (rows, lanes) and (lanes,)."""
-    span = jnp.abs(end - t)
-    first = jnp.where(span > 0, span / _GROWTH, 1.0)
-    zero, rest = jnp.zeros_like(t), jnp.zeros_like(y)
+    """The state to start from, for arrays of shape (rows, lanes) and (lanes,).
+
+    Of NumPy's it is made by NumPy.
+    """
+    xp: Any = np if isinstance(t, np.ndarray) else jnp
+    span = abs(end - t)
+    first = xp.where(span > 0, span / _GROWTH, 1.0)
+    zero, rest = xp.zeros_like(t), xp.zeros_like(y)
     point = Point(t, y, zero, rest)
-    none = jnp.zeros(t.shape, int)
+    none = xp.zeros(t.shape, int)
     return State(point, point, zero, rest[:n], first, none, none > 0)
 
 

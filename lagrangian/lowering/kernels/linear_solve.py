@@ -42,7 +42,7 @@ def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]
         right = stacked[..., size * size :, None]
         solution = jnp.linalg.solve(dense, right)[..., 0]
         return [solution[..., i] for i in range(size)]
-    return _solve_ldl(matrix, entries, forcing)
+    return solve_ldl(matrix, entries, forcing)
 
 
 def solve_in_lanes(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
@@ -82,7 +82,7 @@ def needs_pivots(matrix: sp.Matrix) -> bool:
     return any(matrix[i, i] == 0 for i in range(matrix.rows))
 
 
-def _solve_ldl(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
+def solve_ldl(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
     size = matrix.rows
     lower: dict[tuple[int, int], Any] = {}
     pivots: list[Any] = []
@@ -130,7 +130,7 @@ def invert(matrix: sp.Matrix, entries: Any) -> Any:
         rows = [[entries[i, j] for j in range(size)] for i in range(size)]
         one, zero = jnp.ones(lanes), jnp.zeros(lanes)
         columns = [
-            _solve_ldl(matrix, rows, [one if i == j else zero for i in range(size)])
+            solve_ldl(matrix, rows, [one if i == j else zero for i in range(size)])
             for j in range(size)
         ]
         return jnp.stack([jnp.stack(column) for column in columns], 1)

@@ -1,0 +1,1 @@
+"""Small programs on scalars as machine code, where XLA's loops cost more than they do."""
