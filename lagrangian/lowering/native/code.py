@@ -200,28 +200,28 @@ class Code:
         self,
         first: int,
         end: Any,
-        body: Callable[[Value, Any], Any],
-        carried: Any = None,
+        body: Callable[[Value, list[Value]], Sequence[Any]],
+        carried: Sequence[Any] = (),
         kind: str = DOUBLE,
-    ) -> Any:
+    ) -> Sequence[Any]:
         """A loop over whole numbers from `first` until before `end`, at least once.
 
-        The body makes of the number and what is carried what is carried on; returns
+        The body makes of the number and of what is carried what is carried on; returns
         the last.
         """
         self._count += 1
         n, before = self._count, self._block
         index = Value(self, f"%i{n}", INTEGER, False)
-        held = Value(self, f"%c{n}", kind, False)
+        held = [Value(self, f"%c{n}_{i}", kind, False) for i in range(len(carried))]
         self._do(f"br label %loop{n}")
         self.label(f"loop{n}")
         place = len(self._lines)
         following = body(index, held)
         last = self._block
         phis = [f"%i{n} = phi i64 [ {first}, %{before} ], [ %next{n}, %{last} ]"]
-        if carried is not None:
-            given, made = text(carried, kind), text(following, kind)
-            phis += [f"%c{n} = phi {kind} [ {given}, %{before} ], [ {made}, %{last} ]"]
+        for value, given, made in zip(held, carried, following, strict=True):
+            ways = f"[ {text(given, kind)}, %{before} ], [ {made.name}, %{last} ]"
+            phis.append(f"{value.name} = phi {kind} {ways}")
         self._lines[place:place] = phis
         self._do(f"%next{n} = add i64 %i{n}, 1")
         self._do(f"%more{n} = icmp slt i64 %next{n}, {text(end, INTEGER)}")

@@ -45,6 +45,8 @@ from lagrangian.lowering.taylor import Expansion, TaylorSeries
 _WRITTEN_OUT = 5_000
 #: Compiling more nodes, or eliminating more unknowns, takes longer than XLA does.
 _MOST_NODES, _MOST_UNKNOWNS = 200, 8
+#: Sums in one loop: what registers hold.
+_AT_ONCE = 8
 
 #: The value of a coefficient of linear forms.
 Weigh = Callable[[Any], Any]
@@ -86,9 +88,11 @@ class Recursion:
         self.early = [node for node in series.nodes if not node.late]
         self.late = [node for node in series.nodes if node.late]
         products = len(series.nodes) * order * (order + 1) // 2
-        kind = _WrittenOut if products <= _WRITTEN_OUT else _Looped
-        self.history = {node: kind(code, node, order) for node in series.nodes}
-        self.divisors: dict[Node, Any] = {}
+        self.written_out = products <= _WRITTEN_OUT
+        kind = _WrittenOut if self.written_out else _Looped
+        self.factors = kind(code, series.nodes, order)
+        #: Left factors of order 0.
+        self.first: dict[Node, Any] = {}
 
     def expand(self, y: Any, t: Any, unit: Any) -> Expansion:
         """As `TaylorSeries.expand`, for arrays of one lane."""
@@ -110,13 +114,14 @@ class Recursion:
             z[node] = self._value(node, z)
         for node in series.nodes:
             if not isinstance(node, Product):
-                self.history[node].right(0, self._form(node.right, z))
+                self.factors.right(node, 0, self._form(node.right, z))
 
         def following(v: Any, x: Any, z: Any, scale: Any) -> list[Any]:
             return [scale * s for s in (*v, *x[:n], *self._linear(rates, z))]
 
         def next_after(k: Any, row: Any, clock: Any) -> list[Any]:
             """Row k + 1 of the terms, from row k and that of time."""
+            self.factors.begin(k)
             real = _real(self.code, k)
             z = {ONE: 0.0, **dict(zip(series.inputs, [*row[: 2 * n], clock], strict=True))}
             for node in self.early:
@@ -127,11 +132,11 @@ class Recursion:
                 z[node] = self._coefficient(node, z, k, real)
             for node in series.nodes:
                 if not isinstance(node, Product):
-                    self.history[node].right(k, self._form(node.right, z))
+                    self.factors.right(node, k, self._form(node.right, z))
             return following(row[n : 2 * n], x, z, unit * (1.0 / (real + 1.0)))
 
         rows = [y, following(y[n : 2 * n], x, z, unit)]
-        if self._is_written_out:
+        if self.written_out:
             for k in range(1, self.order):
                 rows.append(next_after(k, rows[k], unit if k == 1 else 0.0))
         else:
@@ -154,21 +159,18 @@ class Recursion:
         for i, value in enumerate([*rows[0], *rows[1]]):
             code.write(value, stored, place=i)
 
-        def body(k: Value, _: Any) -> None:
+        def body(k: Value, _: Any) -> Sequence[Any]:
             here = code.at(stored, code.binary("mul", k, width, INTEGER))
             row = [code.read(here, place=i) for i in range(width)]
             following = next_after(k, row, code.read(clock, place=k))
             for i, value in enumerate(following):
                 code.write(value, here, place=width + i)
+            return ()
 
         code.repeat(1, self.order, body)
         count = (self.order + 1) * width
         flat = [code.read(stored, place=i) for i in range(count)]
         return [flat[i : i + width] for i in range(0, count, width)]
-
-    @property
-    def _is_written_out(self) -> bool:
-        return all(isinstance(h, _WrittenOut) for h in self.history.values())
 
     # ------------------------------------------------------------ linear algebra
 
@@ -202,20 +204,17 @@ class Recursion:
 
     def _value(self, node: Node, z: Any) -> Any:
         """The coefficient of order 0, as the groups of `groups` have it."""
-        left, history = self._form(node.left, z), self.history[node]
-        history.first = left
+        self.first[node] = left = self._form(node.left, z)
         if isinstance(node, Product):
             right = self._form(node.right, z)
-            history.left(0, left)
-            history.right(0, right)
+            self.factors.left(node, 0, left)
+            self.factors.right(node, 0, right)
             return left * right
         # Most convolutions leave out j = 0.
-        history.left(0, 0.0)
+        self.factors.left(node, 0, 0.0)
         if isinstance(node, Quotient):
-            self.divisors[node] = 1.0 / left
             return self._form(node.numerator, z) / left
         if isinstance(node, Power):
-            self.divisors[node] = 1.0 / left
             return self._power(left, _number(node.exponent))
         if isinstance(node, Integral) and node.function is not None:
             arguments = self._linear(node.arguments, z)
@@ -228,16 +227,16 @@ class Recursion:
 
     def _coefficient(self, node: Node, z: Any, k: Any, real: Any) -> Any:
         """That of order k >= 1, with all that comes before it in its history."""
-        left, history = self._form(node.left, z), self.history[node]
-        history.left(k, real * left if isinstance(node, Integral) else left)
+        left = self._form(node.left, z)
+        self.factors.left(node, k, real * left if isinstance(node, Integral) else left)
         if isinstance(node, Product):
-            history.right(k, self._form(node.right, z))
-        if isinstance(node, Power):
-            total = history.convolved(k, _number(node.exponent) + 1.0)
-            return total * self.divisors[node] * (1.0 / real)
-        total = history.convolved(k)
+            self.factors.right(node, k, self._form(node.right, z))
+        rate = _number(node.exponent) + 1.0 if isinstance(node, Power) else 0.0
+        total = self.factors.convolved(node, k, rate)
         if isinstance(node, Quotient):
-            return (self._form(node.numerator, z) - total) * self.divisors[node]
+            return (self._form(node.numerator, z) - total) * (1.0 / self.first[node])
+        if isinstance(node, Power):
+            return total * (1.0 / self.first[node]) * (1.0 / real)
         return total * (1.0 / real) if isinstance(node, Integral) else total
 
     def _power(self, base: Any, exponent: float) -> Any:
@@ -251,15 +250,15 @@ class Recursion:
         """As `Group.reach`, of all nodes that are watched."""
         reach: Any = math.inf
         code = self.code
-        for node, history in self.history.items():
+        for node, left in self.first.items():
             if isinstance(node, Quotient | Power):
-                room = abs(history.first)
+                room = abs(left)
             elif isinstance(node, Integral) and node.function in SATURATING:
                 near, far = SATURATING[node.function]
-                room = larger(code, (abs(history.first) - far) * 0.5, near)
+                room = larger(code, (abs(left) - far) * 0.5, near)
             else:
                 continue
-            first, second = abs(history.held(1)), abs(history.held(2))
+            first, second = map(abs, self.factors.early_lefts(node))
             if isinstance(node, Integral):
                 second = second * 0.5
             filled = code.call("llvm.sqrt.f64", [room / second])
@@ -269,87 +268,121 @@ class Recursion:
 
 
 class _WrittenOut:
-    """The factors of a node's convolutions as values."""
+    """The factors of all convolutions as values."""
 
-    def __init__(self, code: Code, node: Node, order: int):
-        self.code, self.first = code, None
-        self.square = isinstance(node, Product) and node.left == node.right
-        self.lefts: list[Any] = []
-        self.rights: list[Any] = []
+    def __init__(self, code: Code, nodes: Sequence[Node], order: int):
+        self._code = code
+        self.lefts: dict[Node, list[Any]] = {node: [] for node in nodes}
+        self._rights: dict[Node, list[Any]] = {node: [] for node in nodes}
 
-    def left(self, k: int, value: Any) -> None:
-        self.lefts.append(value)
+    def begin(self, k: Any) -> None:
+        """Before any factor of order k."""
 
-    def right(self, k: int, value: Any) -> None:
-        self.rights.append(value)
+    def left(self, node: Node, k: Any, value: Any) -> None:
+        self.lefts[node].append(value)
 
-    def held(self, k: int) -> Any:
-        return self.lefts[k]
+    def right(self, node: Node, k: Any, value: Any) -> None:
+        self._rights[node].append(value)
 
-    def convolved(self, k: int, rate: float = 0.0) -> Any:
+    def early_lefts(self, node: Node) -> Any:
+        """The left factors of order 1 and 2."""
+        return self.lefts[node][1:3]
+
+    def convolved(self, node: Node, k: int, rate: float = 0.0) -> Any:
         """sum_j left_j right_{k-j}, with weights rate j - k if there is a rate."""
-        if self.square:
-            half = [(self.lefts[j], self.lefts[k - j]) for j in range((k + 1) // 2)]
-            total = 2.0 * _dot(self.code, [*half[1:], *half[:1]])
-            middle = self.lefts[k // 2]
+        lefts, rights = self.lefts[node], self._rights[node]
+        if isinstance(node, Product) and node.left == node.right:
+            half = [(lefts[j], lefts[k - j]) for j in range((k + 1) // 2)]
+            total = 2.0 * _dot(self._code, [*half[1:], *half[:1]])
+            middle = lefts[k // 2]
             if k % 2:
                 return total
-            return self.code.multiply_add(middle, middle, total)
+            return self._code.multiply_add(middle, middle, total)
         # What is known last comes last: nothing waits for it. Lefts of order 0 are zero
         # where rights of order k are not known.
-        places = [j for j in (*range(1, k), 0, k) if k - j < len(self.rights)]
-        pairs = [(self.lefts[j], self.rights[k - j]) for j in places]
-        if rate:
-            weights = (rate * j - k for j in places)
-            pairs = [(a, w * b) for w, (a, b) in zip(weights, pairs, strict=True)]
-        return _dot(self.code, pairs)
+        places = [j for j in (*range(1, k), 0, k) if k - j < len(rights)]
+        weights = [rate * j - k if rate else 1.0 for j in places]
+        return _dot(
+            self._code,
+            [(lefts[j], w * rights[k - j]) for j, w in zip(places, weights, strict=True)],
+        )
 
 
 class _Looped:
-    """The factors of a node's convolutions in memory, the right ones in reverse."""
+    """The same in memory, the right factors in reverse."""
 
-    def __init__(self, code: Code, node: Node, order: int):
-        self.code, self.order, self.first = code, order, None
-        # Behind both are zeros for what is left of a vector.
-        self.lefts = code.memory(order + LANES)
-        self.rights = code.memory(order + LANES)
-        # The left factors times their order, for the weights of powers.
-        self.weighed = code.memory(order + LANES) if isinstance(node, Power) else ""
+    def __init__(self, code: Code, nodes: Sequence[Node], order: int):
+        self._code, self._nodes, self._order = code, nodes, order
+        # Behind them are zeros for what is left of a vector. Those of a power twice: the
+        # second time multiplied by their order, for its weights.
+        self._lefts = {node: code.memory(order + LANES) for node in nodes}
+        self._rights = {node: code.memory(order + LANES) for node in nodes}
+        powers = [node for node in nodes if isinstance(node, Power)]
+        self._weighed = {node: code.memory(order + LANES) for node in powers}
+        # Factors of order 0, and those of order k as far as they are known.
+        self._first: dict[Node, list[Any]] = {}
+        self._latest: dict[Node, list[Any]] = {}
+        # The sums without factors of order k, by where their left ones are.
+        self._sums: dict[str, Any] = {}
 
-    def left(self, k: Any, value: Any) -> None:
-        self.code.write(value, self.lefts, place=k)
-        if self.weighed:
-            weighed = _real(self.code, k) * value
-            self.code.write(weighed, self.weighed, place=k)
+    def begin(self, k: Any) -> None:
+        """Before any factor of order k: the sums of those before, some at a time.
 
-    def right(self, k: Any, value: Any) -> None:
-        self.code.write(value, self.rights, place=self._reversed(k))
+        What has just been written could not be read with its neighbours at once.
+        """
+        code, sums = self._code, [(p, self._rights[n]) for n, p in self._lefts.items()]
+        sums += [(p, self._rights[n]) for n, p in self._weighed.items()]
+        blocks = code.binary("add", k, LANES - 1, INTEGER)
+        blocks = code.binary("sdiv", blocks, LANES, INTEGER)
+        for i in range(0, len(sums), _AT_ONCE):
+            some = sums[i : i + _AT_ONCE]
+            starts = [code.at(right, self._reversed(k)) for _, right in some]
 
-    def held(self, k: int) -> Any:
-        return self.code.read(self.lefts, place=k)
+            def block(j: Value, totals: Any, some: Any = some, starts: Any = starts) -> Any:
+                place = code.binary("mul", j, LANES, INTEGER)
+                factors = [
+                    (code.read(left, VECTOR, place), code.read(start, VECTOR, place))
+                    for (left, _), start in zip(some, starts, strict=True)
+                ]
+                each = zip(factors, totals, strict=True)
+                return [code.multiply_add(*pair, total) for pair, total in each]
 
-    def convolved(self, k: Any, rate: float = 0.0) -> Any:
-        total = self._convolved(self.lefts, k)
+            totals = code.repeat(0, blocks, block, [0.0] * len(some), VECTOR)
+            for (left, _), total in zip(some, totals, strict=True):
+                self._sums[left] = code.sum_of(total)
+
+    def left(self, node: Node, k: Any, value: Any) -> None:
+        self._known(k)[node] = [value]
+        self._code.write(value, self._lefts[node], place=k)
+        if node in self._weighed:
+            self._code.write(_real(self._code, k) * value, self._weighed[node], place=k)
+
+    def right(self, node: Node, k: Any, value: Any) -> None:
+        self._known(k)[node].append(value)
+        self._code.write(value, self._rights[node], place=self._reversed(k))
+
+    def early_lefts(self, node: Node) -> Any:
+        return [self._code.read(self._lefts[node], place=k) for k in (1, 2)]
+
+    def convolved(self, node: Node, k: Any, rate: float = 0.0) -> Any:
+        left, *right = self._latest[node]
+        first_left, first_right = self._first[node]
+        total = self._code.multiply_add(left, first_right, self._sums[self._lefts[node]])
+        if right:
+            total = self._code.multiply_add(first_left, right[0], total)
         if not rate:
             return total
-        return rate * self._convolved(self.weighed, k) - _real(self.code, k) * total
+        real = _real(self._code, k)
+        weighed = real * left * first_right + self._sums[self._weighed[node]]
+        return rate * weighed - real * total
 
-    def _convolved(self, lefts: str, k: Any) -> Any:
-        code, rights = self.code, self.code.at(self.rights, self._reversed(k))
-
-        def block(i: Value, total: Any) -> Any:
-            place = code.binary("mul", i, LANES, INTEGER)
-            factors = (code.read(x, VECTOR, place) for x in (lefts, rights))
-            return code.multiply_add(*factors, total)
-
-        count = code.binary("sdiv", k, LANES, INTEGER)
-        count = code.binary("add", count, 1, INTEGER)
-        return code.sum_of(code.repeat(0, count, block, 0.0, VECTOR))
+    def _known(self, k: Any) -> dict[Node, list[Any]]:
+        return self._latest if isinstance(k, Value) else self._first
 
     def _reversed(self, k: Any) -> Any:
         if not isinstance(k, Value):
-            return self.order - 1 - k
-        return self.code.binary("sub", self.order - 1, k, INTEGER)
+            return self._order - 1 - k
+        return self._code.binary("sub", self._order - 1, k, INTEGER)
 
 
 def _real(code: Code, k: Any) -> Any:
