@@ -154,8 +154,8 @@ class Flow(AtPrompt, Parametric, Generic[S]):
         "`.section(...)`"
     )
     _engine = frozenset(
-        "demands exponents field fingerprint flow_map guard recurrences series settle sizes "
-        "structure tree_flatten tree_unflatten evaluate_moving".split()
+        "demands exponents field fingerprint flow_map guard recurrences series settle "
+        "sizes structure tree_flatten tree_unflatten evaluate_moving".split()
     )
 
     def __str__(self) -> str:

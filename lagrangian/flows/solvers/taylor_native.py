@@ -7,12 +7,12 @@ of `taylor` to rounding, where the graph of recurrences is small.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 
 from lagrangian.flows.solvers.taylor_step import (
@@ -37,7 +37,7 @@ _COUNT, _UNTIL, _WRITTEN, _KNOWN, _STEPS, _HEALTHY = range(6)
 
 def native_steps(flow: Any, order: int, rates: tuple[Any, ...]) -> NativeSteps | None:
     """What goes on with the paths of a flow; None where that is left to JAX."""
-    if flow.settle is not None or not hasattr(flow, "recurrences"):
+    if not hasattr(flow, "recurrences") or flow.settle is not None:
         return None
     return _kept_steps(flow.recurrences(rates), order)
 
@@ -126,7 +126,7 @@ _expansion.multiple_results = True
 @_expansion.def_abstract_eval
 def _(y: Any, t: Any, unit: Any, *, order: int, n: int) -> list[Any]:
     shapes = (order + 1, *y.shape), t.shape, (n, 1), (n, 1)
-    return [jax.core.ShapedArray(shape, y.dtype) for shape in shapes]
+    return [ShapedArray(shape, y.dtype) for shape in shapes]
 
 
 class _Unexpanded:
@@ -141,7 +141,7 @@ class _Unexpanded:
         return Expansion(*_expansion.bind(y, t, unit, order=order, n=self.count))
 
 
-def _written(series: TaylorSeries, order: int, weights: Sequence[Any]) -> Code:
+def _written(series: TaylorSeries, order: int, weights: Iterable[Any]) -> Code:
     """The loop of `taylor._segment`."""
     n, width = series.count, 2 * series.count + series.integrals
     pointers = ["rows", "times", "numbers", "state", "limits", "weights"]
@@ -160,7 +160,8 @@ def _written(series: TaylorSeries, order: int, weights: Sequence[Any]) -> Code:
     bounds = Limits(real(), real(n, 1), real(), real())
 
     def step_from(state: State, end: Any, limits: Limits) -> Any:
-        return advance(_Unexpanded(n), state, end, limits, order)
+        series: Any = _Unexpanded(n)
+        return advance(series, state, end, limits, order)
 
     def row_at(terms: Any, start: Point, unit: Any, time: Any) -> Any:
         since = (time - start.t) - start.t_rest

@@ -1,1 +1,1 @@
-"""Small programs on scalars as machine code, where XLA's loops cost more than they do."""
+"""Small programs on scalars as machine code, where loops of XLA cost more."""

@@ -96,7 +96,9 @@ class Code:
     def write(self, value: Any, pointer: str, kind: str = DOUBLE, place: Any = 0):
         """Store a value there."""
         if kind == BOOLEAN:
-            value = self.operation(f"zext i1 {text(value, kind)} to i64", INTEGER, [value])
+            value = self.operation(
+                f"zext i1 {text(value, kind)} to i64", INTEGER, [value]
+            )
             kind = INTEGER
         at = self.at(pointer, place)
         self._do(f"store {kind} {text(value, kind)}, ptr {at}, align 8")
@@ -122,7 +124,9 @@ class Code:
     def call(self, function: str, of: Sequence[Any], kind: str = DOUBLE) -> Value:
         """A function of numbers of one kind, from the C library or LLVM."""
         kinds = ", ".join(kind for _ in of)
-        declared = f"declare {kind} @{function}({kinds}) memory(none) nounwind willreturn"
+        declared = (
+            f"declare {kind} @{function}({kinds}) memory(none) nounwind willreturn"
+        )
         self._declared[function] = declared
         given = ", ".join(f"{kind} {text(x, kind)}" for x in of)
         return self.operation(f"call {kind} @{function}({given})", kind, of)
@@ -144,7 +148,9 @@ class Code:
         line = f"select i1 {condition.name}, {one}, {two}"
         return self.operation(line, kind, [condition, chosen, other])
 
-    def binary(self, name: str, one: Any, other: Any, kind: str, result: str = "") -> Any:
+    def binary(
+        self, name: str, one: Any, other: Any, kind: str, result: str = ""
+    ) -> Any:
         """An operation of two values of a kind; `result` is another kind."""
         line = f"{name} {kind} {text(one, kind)}, {text(other, kind)}"
         return self.operation(line, result or kind, [one, other])
@@ -182,7 +188,7 @@ class Code:
     # ------------------------------------------------------------ flow of control
 
     def label(self, name: str) -> None:
-        """Begin a block, which others go to by its name; the first ends the beginning."""
+        """Begin a block, to which others go by its name; the first ends the start."""
         self._known = {}
         if self._is_early:
             self._is_early = False

@@ -99,7 +99,7 @@ def _results(code: Code, equation: Any, given: list[Any], own: Any) -> Sequence[
             results = emit(code, reducer, [values(one), values(other)], own)
             return results[0].item()
 
-        rows = np.moveaxis(given[0], axis, 0)
+        rows = [given[1], *np.moveaxis(given[0], axis, 0)]
         return [reduce(lambda a, b: _each(combined, [a, b], result.shape), rows)]
     raise NotNative(f"the primitive {name}")
 

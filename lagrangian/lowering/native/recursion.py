@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,10 @@ class Recursion:
             """Row k + 1 of the terms, from row k and that of time."""
             self.factors.begin(k)
             real = _real(self.code, k)
-            z = {ONE: 0.0, **dict(zip(series.inputs, [*row[: 2 * n], clock], strict=True))}
+            z = {
+                ONE: 0.0,
+                **dict(zip(series.inputs, [*row[: 2 * n], clock], strict=True)),
+            }
             for node in self.early:
                 z[node] = self._coefficient(node, z, k, real)
             x = self._applied(inverse, self._linear(residual, z))
@@ -236,7 +240,7 @@ class Recursion:
         if isinstance(node, Quotient):
             return (self._form(node.numerator, z) - total) * (1.0 / self.first[node])
         if isinstance(node, Power):
-            return total * (1.0 / self.first[node]) * (1.0 / real)
+            return total * ((1.0 / self.first[node]) * (1.0 / real))
         return total * (1.0 / real) if isinstance(node, Integral) else total
 
     def _power(self, base: Any, exponent: float) -> Any:
@@ -292,19 +296,22 @@ class _WrittenOut:
         """sum_j left_j right_{k-j}, with weights rate j - k if there is a rate."""
         lefts, rights = self.lefts[node], self._rights[node]
         if isinstance(node, Product) and node.left == node.right:
-            half = [(lefts[j], lefts[k - j]) for j in range((k + 1) // 2)]
-            total = 2.0 * _dot(self._code, [*half[1:], *half[:1]])
-            middle = lefts[k // 2]
-            if k % 2:
-                return total
-            return self._code.multiply_add(middle, middle, total)
+            half = [(lefts[j], lefts[k - j]) for j in range(1, (k + 1) // 2)]
+            total = 2.0 * _dot(self._code, half)
+            if k % 2 == 0:
+                middle = lefts[k // 2]
+                total = self._code.multiply_add(middle, middle, total)
+            return self._code.multiply_add(2.0 * lefts[0], lefts[k], total)
         # What is known last comes last: nothing waits for it. Lefts of order 0 are zero
         # where rights of order k are not known.
         places = [j for j in (*range(1, k), 0, k) if k - j < len(rights)]
         weights = [rate * j - k if rate else 1.0 for j in places]
         return _dot(
             self._code,
-            [(lefts[j], w * rights[k - j]) for j, w in zip(places, weights, strict=True)],
+            [
+                (lefts[j], w * rights[k - j])
+                for j, w in zip(places, weights, strict=True)
+            ],
         )
 
 
@@ -313,12 +320,15 @@ class _Looped:
 
     def __init__(self, code: Code, nodes: Sequence[Node], order: int):
         self._code, self._nodes, self._order = code, nodes, order
-        # Behind them are zeros for what is left of a vector. Those of a power twice: the
-        # second time multiplied by their order, for its weights.
+        # Behind them are zeros for what is left of a vector. Those of a power twice:
+        # the second time multiplied by their order, for its weights.
         self._lefts = {node: code.memory(order + LANES) for node in nodes}
         self._rights = {node: code.memory(order + LANES) for node in nodes}
-        powers = [node for node in nodes if isinstance(node, Power)]
-        self._weighed = {node: code.memory(order + LANES) for node in powers}
+        self._weighed: dict[Node, str] = {
+            node: code.memory(order + LANES)
+            for node in nodes
+            if isinstance(node, Power)
+        }
         # Factors of order 0, and those of order k as far as they are known.
         self._first: dict[Node, list[Any]] = {}
         self._latest: dict[Node, list[Any]] = {}
@@ -338,18 +348,23 @@ class _Looped:
             some = sums[i : i + _AT_ONCE]
             starts = [code.at(right, self._reversed(k)) for _, right in some]
 
-            def block(j: Value, totals: Any, some: Any = some, starts: Any = starts) -> Any:
-                place = code.binary("mul", j, LANES, INTEGER)
-                factors = [
-                    (code.read(left, VECTOR, place), code.read(start, VECTOR, place))
-                    for (left, _), start in zip(some, starts, strict=True)
-                ]
-                each = zip(factors, totals, strict=True)
-                return [code.multiply_add(*pair, total) for pair, total in each]
-
+            lefts = [left for left, _ in some]
+            block = partial(self._block, lefts, starts)
             totals = code.repeat(0, blocks, block, [0.0] * len(some), VECTOR)
             for (left, _), total in zip(some, totals, strict=True):
                 self._sums[left] = code.sum_of(total)
+
+    def _block(
+        self, lefts: Any, rights: Any, j: Value, totals: Sequence[Any]
+    ) -> list[Any]:
+        code = self._code
+        place = code.binary("mul", j, LANES, INTEGER)
+        pairs = (
+            (code.read(left, VECTOR, place), code.read(right, VECTOR, place))
+            for left, right in zip(lefts, rights, strict=True)
+        )
+        each = zip(pairs, totals, strict=True)
+        return [code.multiply_add(*pair, total) for pair, total in each]
 
     def left(self, node: Node, k: Any, value: Any) -> None:
         self._known(k)[node] = [value]
@@ -367,7 +382,9 @@ class _Looped:
     def convolved(self, node: Node, k: Any, rate: float = 0.0) -> Any:
         left, *right = self._latest[node]
         first_left, first_right = self._first[node]
-        total = self._code.multiply_add(left, first_right, self._sums[self._lefts[node]])
+        total = self._code.multiply_add(
+            left, first_right, self._sums[self._lefts[node]]
+        )
         if right:
             total = self._code.multiply_add(first_left, right[0], total)
         if not rate:
