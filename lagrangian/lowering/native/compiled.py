@@ -16,7 +16,10 @@ class Compiled:
     """A function of pointers, as machine code that lives as long as this.
 
     Args:
-        code: what it does; `name` is its own.
+        code: what it does.
+
+    Raises:
+        NotNative: LLVM is not there, or does not understand the code.
     """
 
     def __init__(self, code: Code):
@@ -27,9 +30,12 @@ class Compiled:
             opt=2,
             jit=True,
         )
+        try:
+            module = binding.parse_assembly(code.module())
+            module.verify()  # in the next lines, LLVM would end the process
+        except RuntimeError as error:
+            raise NotNative(str(error)) from error
         # No pass over it: every operation stands once, where it should.
-        module = binding.parse_assembly(code.module())
-        module.verify()  # which otherwise would end the process
         self._engine = binding.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
         address = self._engine.get_function_address(code.name)

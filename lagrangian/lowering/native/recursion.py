@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,8 @@ from lagrangian.lowering.kernels.linear_solve import (
     needs_pivots,
     solve_ldl,
 )
-from lagrangian.lowering.native.code import (
-    DOUBLE,
-    INTEGER,
-    LANES,
-    VECTOR,
-    Code,
-    NotNative,
-    Value,
-)
+from lagrangian.lowering.native.code import INTEGER, Code, NotNative, Value
+from lagrangian.lowering.native.factors import Looped, WrittenOut, dot, real
 from lagrangian.lowering.native.program import emit_function, larger, smaller
 from lagrangian.lowering.recurrences import (
     ONE,
@@ -45,9 +37,7 @@ from lagrangian.lowering.taylor import Expansion, TaylorSeries
 #: So many products of coefficients are written out; more are left to loops.
 _WRITTEN_OUT = 5_000
 #: Compiling more nodes, or eliminating more unknowns, takes longer than XLA does.
-_MOST_NODES, _MOST_UNKNOWNS = 200, 8
-#: Sums in one loop: what registers hold.
-_AT_ONCE = 8
+_MOST_NODES, _MOST_UNKNOWNS = 320, 10
 
 #: The value of a coefficient of linear forms.
 Weigh = Callable[[Any], Any]
@@ -90,7 +80,7 @@ class Recursion:
         self.late = [node for node in series.nodes if node.late]
         products = len(series.nodes) * order * (order + 1) // 2
         self.written_out = products <= _WRITTEN_OUT
-        kind = _WrittenOut if self.written_out else _Looped
+        kind = WrittenOut if self.written_out else Looped
         self.factors = kind(code, series.nodes, order)
         #: Left factors of order 0.
         self.first: dict[Node, Any] = {}
@@ -123,21 +113,19 @@ class Recursion:
         def next_after(k: Any, row: Any, clock: Any) -> list[Any]:
             """Row k + 1 of the terms, from row k and that of time."""
             self.factors.begin(k)
-            real = _real(self.code, k)
-            z = {
-                ONE: 0.0,
-                **dict(zip(series.inputs, [*row[: 2 * n], clock], strict=True)),
-            }
+            order = real(self.code, k)
+            inputs = [*row[: 2 * n], clock]
+            z = {ONE: 0.0, **dict(zip(series.inputs, inputs, strict=True))}
             for node in self.early:
-                z[node] = self._coefficient(node, z, k, real)
+                z[node] = self._coefficient(node, z, k, order)
             x = self._applied(inverse, self._linear(residual, z))
             z.update(zip(series.unknowns, x, strict=True))
             for node in self.late:
-                z[node] = self._coefficient(node, z, k, real)
+                z[node] = self._coefficient(node, z, k, order)
             for node in series.nodes:
                 if not isinstance(node, Product):
                     self.factors.right(node, k, self._form(node.right, z))
-            return following(row[n : 2 * n], x, z, unit * (1.0 / (real + 1.0)))
+            return following(row[n : 2 * n], x, z, unit * (1.0 / (order + 1.0)))
 
         rows = [y, following(y[n : 2 * n], x, z, unit)]
         if self.written_out:
@@ -202,7 +190,7 @@ class Recursion:
     def _applied(self, inverse: Any, right: Sequence[Any]) -> list[Any]:
         if inverse.ndim == 1:
             return [a * b for a, b in zip(inverse, right, strict=True)]
-        return [_dot(self.code, zip(row, right, strict=True)) for row in inverse]
+        return [dot(self.code, zip(row, right, strict=True)) for row in inverse]
 
     # ------------------------------------------------------------ of each kind
 
@@ -224,24 +212,22 @@ class Recursion:
             arguments = self._linear(node.arguments, z)
             if node.function in (sp.sin, sp.cos):
                 return self.code.call(node.function.__name__, arguments)
-            return emit_function(
-                self.code, FUNCTIONS[node.function], list(map(np.asarray, arguments))
-            ).item()
+            return emit_function(self.code, FUNCTIONS[node.function], arguments)
         return 0.0
 
-    def _coefficient(self, node: Node, z: Any, k: Any, real: Any) -> Any:
+    def _coefficient(self, node: Node, z: Any, k: Any, order: Any) -> Any:
         """That of order k >= 1, with all that comes before it in its history."""
         left = self._form(node.left, z)
-        self.factors.left(node, k, real * left if isinstance(node, Integral) else left)
+        self.factors.left(node, k, order * left if isinstance(node, Integral) else left)
         if isinstance(node, Product):
             self.factors.right(node, k, self._form(node.right, z))
-        rate = _number(node.exponent) + 1.0 if isinstance(node, Power) else 0.0
+        rate = _number(node.exponent) + 1.0 if isinstance(node, Power) else None
         total = self.factors.convolved(node, k, rate)
         if isinstance(node, Quotient):
             return (self._form(node.numerator, z) - total) * (1.0 / self.first[node])
         if isinstance(node, Power):
-            return total * ((1.0 / self.first[node]) * (1.0 / real))
-        return total * (1.0 / real) if isinstance(node, Integral) else total
+            return total * ((1.0 / self.first[node]) * (1.0 / order))
+        return total * (1.0 / order) if isinstance(node, Integral) else total
 
     def _power(self, base: Any, exponent: float) -> Any:
         if abs(exponent) in (0.5, 1.5):  # a quarter of the time
@@ -269,150 +255,6 @@ class Recursion:
             here = smaller(code, room / first, filled)
             reach = smaller(code, unit * here, reach)
         return reach
-
-
-class _WrittenOut:
-    """The factors of all convolutions as values."""
-
-    def __init__(self, code: Code, nodes: Sequence[Node], order: int):
-        self._code = code
-        self.lefts: dict[Node, list[Any]] = {node: [] for node in nodes}
-        self._rights: dict[Node, list[Any]] = {node: [] for node in nodes}
-
-    def begin(self, k: Any) -> None:
-        """Before any factor of order k."""
-
-    def left(self, node: Node, k: Any, value: Any) -> None:
-        self.lefts[node].append(value)
-
-    def right(self, node: Node, k: Any, value: Any) -> None:
-        self._rights[node].append(value)
-
-    def early_lefts(self, node: Node) -> Any:
-        """The left factors of order 1 and 2."""
-        return self.lefts[node][1:3]
-
-    def convolved(self, node: Node, k: int, rate: float = 0.0) -> Any:
-        """sum_j left_j right_{k-j}, with weights rate j - k if there is a rate."""
-        lefts, rights = self.lefts[node], self._rights[node]
-        if isinstance(node, Product) and node.left == node.right:
-            half = [(lefts[j], lefts[k - j]) for j in range(1, (k + 1) // 2)]
-            total = 2.0 * _dot(self._code, half)
-            if k % 2 == 0:
-                middle = lefts[k // 2]
-                total = self._code.multiply_add(middle, middle, total)
-            return self._code.multiply_add(2.0 * lefts[0], lefts[k], total)
-        # What is known last comes last: nothing waits for it. Lefts of order 0 are zero
-        # where rights of order k are not known.
-        places = [j for j in (*range(1, k), 0, k) if k - j < len(rights)]
-        weights = [rate * j - k if rate else 1.0 for j in places]
-        return _dot(
-            self._code,
-            [
-                (lefts[j], w * rights[k - j])
-                for j, w in zip(places, weights, strict=True)
-            ],
-        )
-
-
-class _Looped:
-    """The same in memory, the right factors in reverse."""
-
-    def __init__(self, code: Code, nodes: Sequence[Node], order: int):
-        self._code, self._nodes, self._order = code, nodes, order
-        # Behind them are zeros for what is left of a vector. Those of a power twice:
-        # the second time multiplied by their order, for its weights.
-        self._lefts = {node: code.memory(order + LANES) for node in nodes}
-        self._rights = {node: code.memory(order + LANES) for node in nodes}
-        self._weighed: dict[Node, str] = {
-            node: code.memory(order + LANES)
-            for node in nodes
-            if isinstance(node, Power)
-        }
-        # Factors of order 0, and those of order k as far as they are known.
-        self._first: dict[Node, list[Any]] = {}
-        self._latest: dict[Node, list[Any]] = {}
-        # The sums without factors of order k, by where their left ones are.
-        self._sums: dict[str, Any] = {}
-
-    def begin(self, k: Any) -> None:
-        """Before any factor of order k: the sums of those before, some at a time.
-
-        What has just been written could not be read with its neighbours at once.
-        """
-        code, sums = self._code, [(p, self._rights[n]) for n, p in self._lefts.items()]
-        sums += [(p, self._rights[n]) for n, p in self._weighed.items()]
-        blocks = code.binary("add", k, LANES - 1, INTEGER)
-        blocks = code.binary("sdiv", blocks, LANES, INTEGER)
-        for i in range(0, len(sums), _AT_ONCE):
-            some = sums[i : i + _AT_ONCE]
-            starts = [code.at(right, self._reversed(k)) for _, right in some]
-
-            lefts = [left for left, _ in some]
-            block = partial(self._block, lefts, starts)
-            totals = code.repeat(0, blocks, block, [0.0] * len(some), VECTOR)
-            for (left, _), total in zip(some, totals, strict=True):
-                self._sums[left] = code.sum_of(total)
-
-    def _block(
-        self, lefts: Any, rights: Any, j: Value, totals: Sequence[Any]
-    ) -> list[Any]:
-        code = self._code
-        place = code.binary("mul", j, LANES, INTEGER)
-        pairs = (
-            (code.read(left, VECTOR, place), code.read(right, VECTOR, place))
-            for left, right in zip(lefts, rights, strict=True)
-        )
-        each = zip(pairs, totals, strict=True)
-        return [code.multiply_add(*pair, total) for pair, total in each]
-
-    def left(self, node: Node, k: Any, value: Any) -> None:
-        self._known(k)[node] = [value]
-        self._code.write(value, self._lefts[node], place=k)
-        if node in self._weighed:
-            self._code.write(_real(self._code, k) * value, self._weighed[node], place=k)
-
-    def right(self, node: Node, k: Any, value: Any) -> None:
-        self._known(k)[node].append(value)
-        self._code.write(value, self._rights[node], place=self._reversed(k))
-
-    def early_lefts(self, node: Node) -> Any:
-        return [self._code.read(self._lefts[node], place=k) for k in (1, 2)]
-
-    def convolved(self, node: Node, k: Any, rate: float = 0.0) -> Any:
-        left, *right = self._latest[node]
-        first_left, first_right = self._first[node]
-        total = self._code.multiply_add(
-            left, first_right, self._sums[self._lefts[node]]
-        )
-        if right:
-            total = self._code.multiply_add(first_left, right[0], total)
-        if not rate:
-            return total
-        real = _real(self._code, k)
-        weighed = real * left * first_right + self._sums[self._weighed[node]]
-        return rate * weighed - real * total
-
-    def _known(self, k: Any) -> dict[Node, list[Any]]:
-        return self._latest if isinstance(k, Value) else self._first
-
-    def _reversed(self, k: Any) -> Any:
-        if not isinstance(k, Value):
-            return self._order - 1 - k
-        return self._code.binary("sub", self._order - 1, k, INTEGER)
-
-
-def _real(code: Code, k: Any) -> Any:
-    if not isinstance(k, Value):
-        return float(k)
-    return code.operation(f"sitofp i64 {k.name} to double", DOUBLE, [k])
-
-
-def _dot(code: Code, pairs: Iterable[tuple[Any, Any]]) -> Any:
-    total: Any = 0.0
-    for one, other in pairs:
-        total = code.multiply_add(one, other, total)
-    return total
 
 
 def _number(exponent: Any) -> float:

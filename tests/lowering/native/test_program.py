@@ -147,7 +147,7 @@ def test_what_is_no_program_is_an_error_and_not_the_end_of_the_process():
     code = Code("f", ["out"])
     code.label("all")
     code.write(1.0, "%nowhere")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(NotNative):
         Compiled(code)
 
 
