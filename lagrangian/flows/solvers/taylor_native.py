@@ -80,7 +80,8 @@ class NativeSteps:
         numbers[[_COUNT, _UNTIL]] = len(times), until
         driven = path.written, path.known, path.steps, path.healthy
         numbers[[_WRITTEN, _KNOWN, _STEPS, _HEALTHY]] = driven
-        state, limited = _packed(path.state), _packed(limits)
+        state = _packed(path.state)
+        limited = _packed(jax.tree.map(np.float64, limits))  # `max_step=1`, it may be
         rows = np.array(path.y)
         given = {s: np.float64(flow.parameters[s]) for s in self._parameters}
         with np.errstate(all="ignore"):

@@ -1,7 +1,8 @@
 """Functions written in the language of LLVM, one operation on scalars at a time.
 
-Python's numbers are constants. What they make together is one, too, and what depends on
-nothing but constants and arguments is computed once, before any loop.
+Python's numbers are constants. What they make together is one, too, and what they are
+multiplied with is zero if they are. What depends on nothing but constants and arguments
+is computed once, before any loop.
 """
 
 from __future__ import annotations

@@ -24,13 +24,13 @@ class Compiled:
 
     def __init__(self, code: Code):
         binding = _llvm()
-        machine = binding.Target.from_default_triple().create_target_machine(
-            cpu=binding.get_host_cpu_name(),
-            features=binding.get_host_cpu_features().flatten(),
-            opt=2,
-            jit=True,
-        )
         try:
+            machine = binding.Target.from_default_triple().create_target_machine(
+                cpu=binding.get_host_cpu_name(),
+                features=binding.get_host_cpu_features().flatten(),
+                opt=2,
+                jit=True,
+            )
             module = binding.parse_assembly(code.module())
             module.verify()  # in the next lines, LLVM would end the process
         except RuntimeError as error:

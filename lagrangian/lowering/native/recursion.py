@@ -58,8 +58,10 @@ def check_native(series: TaylorSeries) -> None:
     Raises:
         NotNative: it is too large, or its matrix needs pivots.
     """
-    if len(series.nodes) > _MOST_NODES or series.size > _MOST_UNKNOWNS:
+    if len(series.nodes) > _MOST_NODES:
         raise NotNative("too many nodes")
+    if series.size > _MOST_UNKNOWNS and not is_diagonal(series.matrix):
+        raise NotNative("too many unknowns")
     if needs_pivots(series.matrix):
         raise NotNative("a zero on the diagonal of the mass matrix")
 

@@ -116,7 +116,8 @@ def test_another_force_is_another_series(written_out, monkeypatch):
     )
     found = by_machine(one, [0.4, 0.3], 0.0, 0.5)
     expected = by_jax(other, [0.4, 0.3], 0.0, 0.5)
-    assert np.abs(found - expected).max() > 1e-12
+    finite = np.isfinite(expected)
+    assert np.abs(found[finite] - expected[finite]).max() > 1e-12
 
 
 ATOMS = st.sampled_from([x, y, x.dot, y.dot, time, sp.S.Half, sp.Integer(-2)])
@@ -139,7 +140,7 @@ def grown(terms):
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.recursive(ATOMS, grown, max_leaves=6), min_size=3, max_size=3),
     st.lists(st.sampled_from([0.0, 1.0, -0.7, 0.25, 1e-9]), min_size=4, max_size=4),
@@ -159,6 +160,10 @@ def test_what_is_too_large_or_needs_pivots_is_left_to_jax(monkeypatch):
         check_native(series_of([[0, 1], [1, 0]], [x, y]))
     series = series_of([[1]], [sp.sin(x)])
     check_native(series)
+    monkeypatch.setattr(recursion, "_MOST_UNKNOWNS", 1)
+    check_native(series_of([[1, 0], [0, 2]], [x, y]))
+    with pytest.raises(NotNative, match="unknowns"):
+        check_native(series_of([[2, 1], [1, 2]], [x, y]))
     monkeypatch.setattr(recursion, "_MOST_NODES", 1)
     with pytest.raises(NotNative, match="nodes"):
         check_native(series)
