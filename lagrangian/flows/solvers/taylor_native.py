@@ -58,7 +58,7 @@ class NativeSteps:
     """
 
     def __init__(self, series: TaylorSeries, order: int):
-        check_native(series)
+        check_native(series, order)
         weights = coefficients(series)
         self._moving = [w for w in weights if not w.is_number]
         symbols = set().union(*(w.free_symbols for w in self._moving))

@@ -36,8 +36,9 @@ from lagrangian.lowering.taylor import Expansion, TaylorSeries
 
 #: So many products of coefficients are written out; more are left to loops.
 _WRITTEN_OUT = 5_000
-#: Compiling more nodes, or eliminating more unknowns, takes longer than XLA does.
-_MOST_NODES, _MOST_UNKNOWNS = 320, 10
+#: Compiling more nodes, or eliminating more unknowns, takes longer than XLA does. No
+#: tolerance asks for higher orders, whose factors lie on the stack.
+_MOST_NODES, _MOST_UNKNOWNS, _HIGHEST_ORDER = 320, 10, 64
 
 #: The value of a coefficient of linear forms.
 Weigh = Callable[[Any], Any]
@@ -52,12 +53,14 @@ def coefficients(series: TaylorSeries) -> Iterable[Any]:
     return dict.fromkeys(c for form in forms for c in form.values())
 
 
-def check_native(series: TaylorSeries) -> None:
-    """Raise if a series is not for machine code.
+def check_native(series: TaylorSeries, order: int) -> None:
+    """Raise if a series of this order is not for machine code.
 
     Raises:
         NotNative: it is too large, or its matrix needs pivots.
     """
+    if order > _HIGHEST_ORDER:
+        raise NotNative("too high an order")
     if len(series.nodes) > _MOST_NODES:
         raise NotNative("too many nodes")
     if series.size > _MOST_UNKNOWNS and not is_diagonal(series.matrix):

@@ -37,7 +37,7 @@ def series_of(matrix, forcing, rates=()):
 
 def by_machine(series, state, t, unit):
     """What `expand` gives, flat: terms, reach, gross and masses."""
-    check_native(series)
+    check_native(series, ORDER)
     code = Code("expand", ["given", "out"])
     pointer, out = code.pointers
     read = [code.read(pointer, place=i) for i in range(len(state) + 2)]
@@ -157,13 +157,15 @@ def test_they_agree_on_random_systems(expressions, state, written_out):
 
 def test_what_is_too_large_or_needs_pivots_is_left_to_jax(monkeypatch):
     with pytest.raises(NotNative, match="diagonal"):
-        check_native(series_of([[0, 1], [1, 0]], [x, y]))
+        check_native(series_of([[0, 1], [1, 0]], [x, y]), ORDER)
     series = series_of([[1]], [sp.sin(x)])
-    check_native(series)
+    check_native(series, ORDER)
     monkeypatch.setattr(recursion, "_MOST_UNKNOWNS", 1)
-    check_native(series_of([[1, 0], [0, 2]], [x, y]))
+    check_native(series_of([[1, 0], [0, 2]], [x, y]), ORDER)
     with pytest.raises(NotNative, match="unknowns"):
-        check_native(series_of([[2, 1], [1, 2]], [x, y]))
+        check_native(series_of([[2, 1], [1, 2]], [x, y]), ORDER)
     monkeypatch.setattr(recursion, "_MOST_NODES", 1)
+    with pytest.raises(NotNative, match="order"):
+        check_native(series, 10_000)
     with pytest.raises(NotNative, match="nodes"):
-        check_native(series)
+        check_native(series, ORDER)
