@@ -25,7 +25,14 @@ from lagrangian.flows.solvers.taylor_step import (
 from lagrangian.flows.structure import kept
 from lagrangian.lowering.functions import number
 from lagrangian.lowering.in_numpy import InNumpy, NotInNumpy
-from lagrangian.lowering.native.code import BOOLEAN, INTEGER, Code, NotNative, values
+from lagrangian.lowering.native.code import (
+    BOOLEAN,
+    DOUBLE,
+    INTEGER,
+    Code,
+    NotNative,
+    values,
+)
 from lagrangian.lowering.native.compiled import Compiled
 from lagrangian.lowering.native.program import emit, kind_of
 from lagrangian.lowering.native.recursion import Recursion, check_native, coefficients
@@ -142,45 +149,57 @@ class _Unexpanded:
         return Expansion(*_expansion.bind(y, t, unit, order=order, n=self.count))
 
 
+class _Programs:
+    """What JAX makes of a step and of a row of the output.
+
+    Attributes:
+        begun, limits: the shapes of what a step starts from.
+        step: from (begun, the last time, limits) to the leaves of a `Step`.
+        taken: the structure of that.
+        row: from (terms, start, unit, time) to the state at that time.
+    """
+
+    def __init__(self, n: int, width: int, order: int):
+        real = lambda *shape: jax.ShapeDtypeStruct(shape, np.float64)
+        point = Point(real(1), real(width, 1), real(1), real(width, 1))
+        whole, truth = (jax.ShapeDtypeStruct((1,), x) for x in (np.int64, np.bool_))
+        self.begun = State(point, point, real(1), real(n, 1), real(1), whole, truth)
+        self.limits = Limits(real(), real(n, 1), real(), real())
+        series: Any = _Unexpanded(n)
+
+        def step(state: State, end: Any, limits: Limits) -> Any:
+            return advance(series, state, end, limits, order)
+
+        def row(terms: Any, start: Point, unit: Any, time: Any) -> Any:
+            since = (time - start.t) - start.t_rest
+            change, _ = increment(terms, since / unit, order, n)
+            return terms[0] + change
+
+        with jax.enable_x64(True):
+            traced = jax.make_jaxpr(step, return_shape=True)
+            self.step, shape = traced(self.begun, real(1), self.limits)
+            terms = real(order + 1, width, 1)
+            self.row = jax.make_jaxpr(row)(terms, point, real(1), real())
+        self.taken = jax.tree.structure(shape)
+
+
 def _written(series: TaylorSeries, order: int, weights: Iterable[Any]) -> Code:
     """The loop of `taylor._segment`."""
-    n, width = series.count, 2 * series.count + series.integrals
+    width = 2 * series.count + series.integrals
+    programs = _Programs(series.count, width, order)
     pointers = ["rows", "times", "numbers", "state", "limits", "weights"]
     code = Code("steps", pointers)
     rows, times, numbers, state, limits, held = code.pointers
     count, until = (code.read(numbers, INTEGER, i) for i in (_COUNT, _UNTIL))
     end = code.read(times, place=code.binary("sub", count, 1, INTEGER))
+    bounds = _read(code, limits, programs.limits)
     weighed = {w: float(number(w, np.float64)) for w in weights if w.is_number}
     moving = (w for w in weights if not w.is_number)
     weighed |= {w: code.read(held, place=i) for i, w in enumerate(moving)}
 
-    real = lambda *shape: jax.ShapeDtypeStruct(shape, np.float64)
-    point = Point(real(1), real(width, 1), real(1), real(width, 1))
-    whole, truth = (jax.ShapeDtypeStruct((1,), x) for x in (np.int64, np.bool_))
-    begun = State(point, point, real(1), real(n, 1), real(1), whole, truth)
-    bounds = Limits(real(), real(n, 1), real(), real())
-
-    def step_from(state: State, end: Any, limits: Limits) -> Any:
-        series: Any = _Unexpanded(n)
-        return advance(series, state, end, limits, order)
-
-    def row_at(terms: Any, start: Point, unit: Any, time: Any) -> Any:
-        since = (time - start.t) - start.t_rest
-        change, _ = increment(terms, since / unit, order, n)
-        return terms[0] + change
-
-    with jax.enable_x64(True):
-        step_program, shape = jax.make_jaxpr(step_from, return_shape=True)(
-            begun, real(1), bounds
-        )
-        row_program = jax.make_jaxpr(row_at)(
-            real(order + 1, width, 1), point, real(1), real()
-        )
-
     def expand(code: Code, y: Any, t: Any, unit: Any, **_: Any) -> Expansion:
         return Recursion(code, series, weighed.__getitem__, order).expand(y, t, unit)
 
-    bounded = _read(code, limits, bounds)
     code.label("next")
     written, known, steps, healthy = (
         code.read(numbers, INTEGER, i) for i in (_WRITTEN, _KNOWN, _STEPS, _HEALTHY)
@@ -191,18 +210,15 @@ def _written(series: TaylorSeries, order: int, weights: Iterable[Any]) -> Code:
     code.go(unfinished, "step", "end")
 
     code.label("step")
-    given = [*_read(code, state, begun), np.array([end], object), *bounded]
-    results = emit(code, step_program, given, {"expansion": expand})
-    step = jax.tree.unflatten(jax.tree.structure(shape), results)
-    _write(code, step.state, begun, state)
+    begun = _read(code, state, programs.begun)
+    given = [*begun, np.array([end], object), *bounds]
+    found = emit(code, programs.step, given, {"expansion": expand})
+    step = jax.tree.unflatten(programs.taken, found)
+    _write(code, step.state, programs.begun, state)
     good = step.confirmed[0]
     first = code.select(good, written, known, INTEGER)
     more = code.binary("add", steps, 1, INTEGER)
-    for value, place in (
-        (first, _WRITTEN),
-        (first, _KNOWN),
-        (more, _STEPS),
-    ):
+    for value, place in ((first, _WRITTEN), (first, _KNOWN), (more, _STEPS)):
         code.write(value, numbers, INTEGER, place)
     code.write(step.healthy[0], numbers, BOOLEAN, _HEALTHY)
     code.go(good, "outputs", "next")
@@ -212,12 +228,11 @@ def _written(series: TaylorSeries, order: int, weights: Iterable[Any]) -> Code:
     code.go(_less(code, written, count), "time", "next")
     code.label("time")
     time = code.read(times, place=written)
-    passed = code.binary("fcmp ole", time, step.state.now.t[0], "double", BOOLEAN)
+    passed = code.binary("fcmp ole", time, step.state.now.t[0], DOUBLE, BOOLEAN)
     code.go(passed, "output", "next")
     code.label("output")
-    given = [step.terms, *jax.tree.leaves(step.start), step.unit, values(0.0)]
-    given[-1][()] = time
-    (row,) = emit(code, row_program, given)
+    given = [step.terms, *jax.tree.leaves(step.start), step.unit, values(time)]
+    (row,) = emit(code, programs.row, given)
     here = code.at(rows, code.binary("mul", written, width, INTEGER))
     for i, value in enumerate(row[:, 0]):
         code.write(value, here, place=i)

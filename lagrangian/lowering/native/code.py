@@ -63,7 +63,12 @@ class Value:
 
 
 class Code:
-    """A function that returns nothing, with pointers and `numbers` as its arguments."""
+    """A function of pointers, which returns nothing.
+
+    Args:
+        name: its own.
+        arguments: those of its `pointers`; a letter and a number are taken.
+    """
 
     def __init__(self, name: str, arguments: Sequence[str]):
         self.name, self.pointers = name, [f"%{a}" for a in arguments]
