@@ -50,6 +50,8 @@ class Compiled:
 @cache
 def _llvm() -> Any:
     """llvmlite's binding, which takes a tenth of a second to load."""
+    if sys.platform == "win32":  # where nobody has tried it
+        raise NotNative("machine code on Windows")
     try:
         import llvmlite.binding as binding
 
@@ -66,7 +68,5 @@ def _llvm() -> Any:
 
 def _library() -> Any:
     """The C library's functions of numbers."""
-    if sys.platform == "win32":
-        return ctypes.CDLL("ucrtbase")
     library = ctypes.CDLL(None)  # the process, which as a rule has it
     return library if hasattr(library, "erf") else ctypes.CDLL("libm.so.6")
