@@ -137,13 +137,11 @@ def _(y: Any, t: Any, unit: Any, *, order: int, n: int) -> list[Any]:
     return [ShapedArray(shape, y.dtype) for shape in shapes]
 
 
-class _Unexpanded:
+class _Unexpanded(TaylorSeries):
     """A series for `advance` to be traced with."""
 
-    settle = None
-
     def __init__(self, count: int):
-        self.count = count
+        self.count, self.settle = count, None
 
     def expand(self, y: Any, t: Any, unit: Any, order: int) -> Expansion:
         return Expansion(*_expansion.bind(y, t, unit, order=order, n=self.count))
@@ -165,7 +163,7 @@ class _Programs:
         whole, truth = (jax.ShapeDtypeStruct((1,), x) for x in (np.int64, np.bool_))
         self.begun = State(point, point, real(1), real(n, 1), real(1), whole, truth)
         self.limits = Limits(real(), real(n, 1), real(), real())
-        series: Any = _Unexpanded(n)
+        series = _Unexpanded(n)
 
         def step(state: State, end: Any, limits: Limits) -> Any:
             return advance(series, state, end, limits, order)

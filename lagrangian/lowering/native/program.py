@@ -109,7 +109,11 @@ def _each(rule: Callable[..., Any], given: Sequence[Any], shape: Any) -> Any:
 
 
 def _scanned(code: Code, params: Any, given: list[Any], own: Any) -> list[Any]:
-    constants, n = given[: params["num_consts"]], params["num_carry"]
+    if "num_consts" in params:
+        held, n = params["num_consts"], params["num_carry"]
+    else:  # from JAX 0.12 on
+        held, n, _ = map(len, params["ft_in"].unpack())
+    constants = given[:held]
     carry = given[len(constants) : len(constants) + n]
     over, out = given[len(constants) + n :], []
     for i in range(params["length"]):
@@ -286,7 +290,7 @@ LIBRARY = {
     name: name
     for name in (
         "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
-        "exp exp2 expm1 log log1p cbrt erf erfc pow"
+        "exp exp2 expm1 log log2 log1p cbrt erf erfc pow"
     ).split()
 }
 
