@@ -59,7 +59,7 @@ def solve_in_lanes(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[
     if is_diagonal(matrix):
         return solve_mass(matrix, entries, forcing)
     if small:
-        return _solve_ldl(matrix, entries, forcing)
+        return solve_ldl(matrix, entries, forcing)
     flat = [entry for row in entries for entry in row] + list(forcing)
     stacked = jnp.stack(jnp.broadcast_arrays(*flat))
     dense = stacked[: size * size].reshape(size, size, *stacked.shape[1:])
