@@ -89,6 +89,7 @@ def needs_pivots(matrix: sp.Matrix) -> bool:
 
 
 def solve_ldl(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
+    """As `solve_mass`, by L D L^T alone, of anything that has the four operations."""
     size = matrix.rows
     lower: dict[tuple[int, int], Any] = {}
     pivots: list[Any] = []

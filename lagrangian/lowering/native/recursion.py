@@ -184,6 +184,12 @@ class Recursion:
 
     def _inverse(self, matrix: Any) -> Any:
         """As `invert`."""
+        try:
+            return self._inverted(matrix)
+        except ZeroDivisionError as error:  # of constants
+            raise NotNative("a mass matrix that needs pivots") from error
+
+    def _inverted(self, matrix: Any) -> Any:
         size = len(matrix)
         if is_diagonal(self.series.matrix):
             return np.array([1.0 / matrix[i, i] for i in range(size)], object)

@@ -200,6 +200,10 @@ def test_what_has_no_machine_code_is_left_to_jax():
     assert inverse.integrate([0.3], [0.0], (0, 1)).energy_drift < 1e-7
     indefinite = lg.lower(lg.Lagrangian(x.dot * y.dot, x * y))
     assert not is_native(indefinite)
+    z = lg.coordinates("z")
+    vanishing = (x.dot**2 + y.dot**2 + z.dot**2) / 2 + x.dot * y.dot + y.dot * z.dot
+    pivots = lg.lower(lg.Lagrangian(vanishing, (x**2 + y**2 + z**2) / 2))
+    assert not is_native(pivots)
     rod = lg.lower(
         lg.Lagrangian((x.dot**2 + y.dot**2) / 2, y, constraints=[x**2 + y**2 - 1])
     )
