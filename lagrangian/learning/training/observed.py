@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -40,10 +42,10 @@ class Layout:
     sizes: tuple[tuple[str, int], ...]
     dtype: np.dtype
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Of a row: the loss, the learning rate, and the products."""
-        return 2 + sum(int(np.prod(shape)) for shape in self.shapes)
+        return 2 + sum(map(math.prod, self.shapes))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import ExitStack
 from dataclasses import replace
@@ -187,8 +188,8 @@ def _last(state: ObservedState, rows: Rows, model: Any) -> tuple[int, np.ndarray
     """How many of the rows have an end, and the carried products there."""
     if model is not None:
         return rows.count, np.reshape(_closing(state, model), -1)
-    shapes = zip(state.layout.shapes, state.layout.observation.carried, strict=False)
-    carried = sum(int(np.prod(shape)) for shape, _ in shapes)
+    shapes = state.layout.shapes[: len(state.layout.observation.carried)]
+    carried = sum(map(math.prod, shapes))
     return max(0, rows.count - 1), np.reshape(rows.last[:, :carried], -1)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +152,8 @@ class Recorder:
     ):
         self.observation, self.sizes, self.about = observation, sizes, about
         self.steps, self._start, self.before = 0, start, before
-        widths = [int(np.prod(shape)) for shape in shapes]
-        ends = np.cumsum([0, *widths])
+        widths = [math.prod(shape) for shape in shapes]
+        ends = [0, *accumulate(widths)]
         self._columns = {
             node: (slice(start, end), shape)
             for node, start, end, shape in zip(
@@ -168,7 +170,7 @@ class Recorder:
 
         self._losses = rows("losses", steps, (), dtypes[0])
         self._rates = rows("learning_rates", steps, (), np.float64)
-        self._products = rows("products", steps + 1, (int(ends[-1]),), dtypes[1])
+        self._products = rows("products", steps + 1, (ends[-1],), dtypes[1])
         self._files = [] if folder is None else self._all
 
     @property
