@@ -29,7 +29,7 @@ import lagrangian as lg
 STEPS, BATCH = 600, 256
 #: Rounds of the loops of Flax, of a tenth of a second each: XLA's threads and Python
 #: share two cores, and one round differs from the next by more than observing costs.
-FLAX_ROUNDS = 100
+FLAX_ROUNDS = 80
 #: Steps of the long and the short run, for the small network and for the main job's.
 #: The time of compiling, which their difference takes off, varies by a tenth of a
 #: second: the long run is long enough to make that 1 % of a step.
@@ -105,8 +105,12 @@ def looped(data, rule, norms_on_host):
     return run
 
 
-def flax_loop(make, loss, data, tx, steps, batch, every):
-    """The training loop of the Flax documentation, warmed up."""
+def flax_loop(make, loss, data, tx, steps, batch, every=None, read=None):
+    """The training loop of the Flax documentation, warmed up.
+
+    Every so many steps the run is taken out, or the loss is read, as for a log: which
+    alone makes Python wait for the steps that it is ahead.
+    """
     model = make(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
     arrays = tuple(map(jnp.asarray, data))
@@ -124,7 +128,9 @@ def flax_loop(make, loss, data, tx, steps, batch, every):
     def run():
         taken = None
         for k in range(steps):
-            train_step(model, optimizer, batches[k % count])
+            value = train_step(model, optimizer, batches[k % count])
+            if read and k % read == read - 1:
+                float(value)
             if every and k % every == every - 1:
                 taken = lg.recorded(optimizer, model, after=taken)
                 # The next round begins anew.
@@ -136,17 +142,18 @@ def flax_loop(make, loss, data, tx, steps, batch, every):
 
 
 def flax_table(title, make, loss, data, rule, laws, steps, batch, every):
+    started = make, loss, data
+    bare, watched = rule.optax(), lg.observed(rule, laws)
+    drained = lg.observed(rule, laws, capacity=every)
     loops = {
-        name: flax_loop(make, loss, data, tx, steps, batch, taken)
-        for name, tx, taken in (
-            ("nothing observed", rule.optax(), None),
-            ("four laws observed", lg.observed(rule, laws), None),
-            (
-                f"and taken out every {every} steps",
-                lg.observed(rule, laws, capacity=every),
-                every,
-            ),
-        )
+        "nothing observed": flax_loop(*started, bare, steps, batch),
+        "four laws observed": flax_loop(*started, watched, steps, batch),
+        f"nothing observed, the loss read every {every} steps": flax_loop(
+            *started, bare, steps, batch, read=every
+        ),
+        f"four laws observed, and taken out every {every} steps": flax_loop(
+            *started, drained, steps, batch, every
+        ),
     }
     times: dict[str, list[float]] = {name: [] for name in loops}
     names = list(loops)

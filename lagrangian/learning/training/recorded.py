@@ -6,6 +6,7 @@ import math
 import os
 from contextlib import ExitStack
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -244,12 +245,23 @@ _compiled = jax.jit(closing, static_argnums=0)
 
 def _closing(state: ObservedState, model: Any) -> np.ndarray:
     layout = state.layout
-    parameters = nnx.state(model) if isinstance(model, nnx.Module) else model
-    leaves = named_leaves(parameters)
-    names = [w.name for w in layout.observation.blocks]
+    leaves = _arrays(model, [w.name for w in layout.observation.blocks])
     with jax.enable_x64(layout.dtype == np.float64):
         inner = nnx.as_pure(state.inner_state)
-        return np.asarray(_compiled(layout, pick(leaves, names, "the model"), inner))
+        return np.asarray(_compiled(layout, leaves, inner))
+
+
+def _arrays(model: Any, names: list[str]) -> dict[str, Any]:
+    """The named arrays of a model, or of its parameters."""
+    if isinstance(model, nnx.Module):
+        try:
+            found = {name: attrgetter(name)(model) for name in names}
+        except AttributeError:  # one is in a list, or not there
+            found = {"": None}
+        if all(isinstance(value, nnx.Variable) for value in found.values()):
+            return nnx.as_pure(found)
+        model = nnx.state(model)  # which takes the whole model apart
+    return pick(named_leaves(model), names, "the model")
 
 
 def _observed_state(source: Any) -> ObservedState:
