@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sympy as sp
@@ -31,7 +31,8 @@ def renaming(one: Law, other: Law) -> Names | None:
         if isinstance(f, LinearMap) and isinstance(g, LinearMap):
             if f.parity == g.parity == 0:
                 names[f.T] = g.T
-    return names if _says(one).xreplace(names) == _says(other) else None
+    pairs = zip(_says(one), _says(other), strict=True)
+    return names if all(a.xreplace(names) == b for a, b in pairs) else None
 
 
 def renamed(terms: Mapping[str, Any], names: Names) -> dict[str, Any]:
@@ -55,17 +56,13 @@ def _maps(law: Law) -> list[Any]:
     return list(found)
 
 
-def _says(law: Law) -> Any:
-    """Everything that the terms of a law are derived from, in one expression."""
+def _says(law: Law) -> Iterator[Any]:
+    """Everything that the terms of a law are derived from, what differs most first."""
     theory, symmetry = law.lagrangian, law.symmetry
-    parts = (theory.T, theory.V, theory.damping, theory.dissipation)
-    return sp.Tuple(
-        sp.Tuple(*theory.coordinates),
-        sp.Tuple(*parts, *theory.constraints.expressions),
-        sp.Dict(theory.forces),
-        sp.Dict(symmetry.xi),
-        sp.Dict(symmetry.shifts),
-        sp.Dict(symmetry.boundaries),
-        sp.Tuple(*law.components.values()),
-        sp.Dict({sp.Symbol(name): change for name, change in law.changes.items()}),
-    )
+    yield sp.Tuple(*theory.coordinates)
+    yield sp.Dict(symmetry.xi)
+    yield from (sp.Dict(symmetry.shifts), sp.Dict(symmetry.boundaries))
+    yield sp.Tuple(*law.components.values())
+    yield sp.Dict({sp.Symbol(name): change for name, change in law.changes.items()})
+    yield sp.Tuple(theory.T, theory.V, theory.damping, theory.dissipation)
+    yield from (sp.Dict(theory.forces), sp.Tuple(*theory.constraints.expressions))
