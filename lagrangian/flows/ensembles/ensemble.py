@@ -33,20 +33,22 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     integrate_lanes,
 )
 from lagrangian.flows.solvers.lanes import (
-    by_levels,
     field_in_lanes,
     may_jump,
     noise_in_lanes,
     reach_in_lanes,
 )
 from lagrangian.flows.solvers.solver import Demands
+from lagrangian.flows.solvers.threads import integrate_threads
 from lagrangian.flows.structure import run
+from lagrangian.lowering.kernels.by_rows import NotByRows
 from lagrangian.lowering.kernels.fused import fused
 from lagrangian.lowering.platform import (
     devices_of_float64,
     float64,
     lowered_for,
     on_cpu,
+    platform,
 )
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import Coordinate
@@ -340,12 +342,13 @@ def _worker(
             y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
             arguments = y, active, jnp.asarray(times), bounds
             results = run(_from_start, settings, flow, *arguments)
-            results = jax.tree.map(np.array, results)
-            # Members last in the kernel, first for users.
-            y = np.transpose(results.y, (2, 0, 1))
+            y, suspects = _looked_at(flow, guard, times, results, active, demands.tol)
             parts = {"status": results.status, "t": results.t, "steps": results.steps}
-            _mark_broken(flow, guard, times, y, parts, active, demands.tol)
-            q, v = y[..., :n], y[..., n : 2 * n]
+            parts = {name: np.array(x) for name, x in parts.items()}
+            if len(suspects):
+                y = [np.array(x) for x in y]
+                _mark_broken(flow, guard, times, y, parts, suspects, demands.tol)
+            q, v, _ = y
             if not records:
                 parts |= {"q": q, "v": v}
             for name, record in records.items():
@@ -366,22 +369,33 @@ def _from_start(
     rates: tuple[Any, ...],
 ) -> Callable[..., Results]:
     field, settle = field_in_lanes(flow, rates), flow.settle
-    unrolled = not on_cpu() and by_levels(flow, rates) is None
+    reach, jumps = reach_in_lanes(flow), may_jump(flow)
 
     @fused
-    def kernel(*arguments: Any) -> Results:
+    def in_lanes(*arguments: Any) -> Results:
         return integrate_lanes(
-            # As a function that is called, its text is in the program once.
-            jax.jit(field) if unrolled else field,
-            *arguments,
+            *(field, *arguments),
             settle=settle,
-            reach=reach_in_lanes(flow),
-            jumps=may_jump(flow),
+            reach=reach,
+            jumps=jumps,
             lanes=lanes,
             max_steps=max_steps,
-            unrolled=unrolled,
             at_once=not on_cpu(),
         )
+
+    def kernel(*arguments: Any) -> Results:
+        if platform() not in ("cuda", "gpu") or settle is not None:
+            return in_lanes(*arguments)
+        try:
+            return integrate_threads(
+                *(field_in_lanes(flow, rates, levels=False), *arguments),
+                reach=reach,
+                jumps=jumps,
+                max_steps=max_steps,
+                interpret=jax.default_backend() == "cpu",
+            )
+        except NotByRows:
+            return in_lanes(*arguments)
 
     def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
         t = jnp.full(chunk, times[0])
@@ -391,40 +405,99 @@ def _from_start(
     return from_start
 
 
+def _looked_at(
+    flow: Any,
+    guard: Guard,
+    times: np.ndarray,
+    results: Results,
+    active: int,
+    tol: float,
+) -> tuple[Sequence[Any], np.ndarray]:
+    """States and integrals, members first; and which members break a balance.
+
+    One that is broken stays so: all are looked at where they ended.
+    """
+    if not on_cpu():
+        # There, where the states are: a host takes longer for this than for the paths.
+        arguments = results, jnp.asarray(times), float(tol)
+        *y, wrong = run(_looked_at_there, (guard, (0, -1)), flow, *arguments)
+        return y, np.flatnonzero(np.asarray(wrong)[:active])
+    n = len(flow.lagrangian.coordinates)
+    # Members last in the kernel, first for users.
+    all_of_it = np.transpose(np.array(results.y), (2, 0, 1))
+    y = [all_of_it[..., part] for part in _parts(n)]
+    done = np.flatnonzero(np.asarray(results.status)[:active] == DONE)
+    steps = np.asarray(results.steps)
+    wrong = _wrong(flow, guard, times, y, done, [0, -1], tol, steps)
+    return y, done[wrong[-1]]
+
+
+def _looked_at_there(
+    flow: Any, guard: Guard, ends: Sequence[int]
+) -> Callable[..., Any]:
+    """As `_looked_at`, as a JAX function."""
+    n = len(flow.lagrangian.coordinates)
+
+    def looked_at(results: Results, times: Any, tol: Any) -> tuple[Any, ...]:
+        def wrong(y: Any, steps: Any) -> Any:
+            path = Seen(times[np.array(ends)], *(y[:, part] for part in _parts(n)))
+            found = guard.missed(flow, path, tol, steps)
+            return jnp.any(jnp.stack([~(m <= allowed)[-1] for _, m, allowed in found]))
+
+        y = jnp.transpose(results.y, (2, 0, 1))
+        broken = jax.vmap(wrong)(y[:, np.array(ends)], results.steps)
+        return *(y[..., part] for part in _parts(n)), broken & (results.status == DONE)
+
+    return looked_at
+
+
+def _parts(n: int) -> tuple[slice, ...]:
+    """Where q, v and the integrals are."""
+    return slice(n), slice(n, 2 * n), slice(2 * n, None)
+
+
+def _wrong(
+    flow: Any,
+    guard: Guard,
+    times: np.ndarray,
+    y: Sequence[np.ndarray],
+    members: np.ndarray,
+    rows: Any,
+    tol: float,
+    steps: np.ndarray,
+    exactly: bool = False,
+) -> np.ndarray:
+    """Whether balances are broken, of shape (times, members), at some of the times."""
+    some = [np.moveaxis(x[members][:, rows], 1, 0) for x in y]  # times first
+    at = np.broadcast_to(times[rows, None], some[0].shape[:2])
+    found = guard.missed(flow, Seen(at, *some), tol, steps[members], exactly)
+    return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
+
+
 def _mark_broken(
     flow: Any,
     guard: Guard,
     times: np.ndarray,
-    y: np.ndarray,
+    y: Sequence[np.ndarray],
     parts: Mapping[str, np.ndarray],
-    active: int,
+    suspects: np.ndarray,
     tol: float,
 ) -> None:
     """Give those members a status of their own that break a balance, and no states.
 
-    A balance that is broken stays so: all are looked at where they ended, and only
-    those that fail there at every output time.
+    At every output time, since they do where they ended.
     """
-    done = np.flatnonzero(parts["status"][:active] == DONE)
-    if not len(done):
-        return
-    n = (y.shape[-1] - len(guard.rates)) // 2
-
-    def wrong(members: np.ndarray, rows: Any, exactly: bool = False) -> np.ndarray:
-        some = np.moveaxis(y[members][:, rows], 1, 0)  # times first
-        at = np.broadcast_to(times[rows, None], some.shape[:2])
-        path = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
-        steps = parts["steps"][members]
-        found = guard.missed(flow, Seen(*path), tol, steps, exactly)
-        return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
-
-    for member in done[wrong(done, [0, -1])[-1]]:
-        along = wrong(np.array([member]), slice(None), exactly=True)[:, 0]
+    for member in suspects:
+        only, rows = np.array([member]), slice(None)
+        along = _wrong(
+            *(flow, guard, times, y, only, rows, tol, parts["steps"]), exactly=True
+        )[:, 0]
         if not along.any():
             continue
         first = int(np.argmax(along))
         parts["status"][member], parts["t"][member] = BROKEN, times[first]
-        y[member, first:] = np.nan
+        for x in y[:2]:
+            x[member, first:] = np.nan
 
 
 def _joined(
@@ -434,6 +507,9 @@ def _joined(
 
     Chunk i of the `count` belongs to process i mod P, as its number i div P.
     """
+    if count == processes == 1:
+        alone = {name: x[:members] for name, x in mine[0].items()}
+        return {name: np.require(x, requirements="CW") for name, x in alone.items()}
     slots = -(-count // processes)
     parts = {}
     for name, first in mine[0].items():
