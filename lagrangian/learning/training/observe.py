@@ -18,7 +18,6 @@ import sympy as sp
 
 from lagrangian.learning.rules.rule import Rule, metric_block
 from lagrangian.learning.training.across import Across, across
-from lagrangian.learning.training.alike import renamed, renaming
 from lagrangian.learning.training.groups import Rules
 from lagrangian.learning.training.run import Record, step_rate
 from lagrangian.learning.training.terms import continuous_terms, discrete_terms
@@ -68,8 +67,6 @@ class Observation:
         self.across: dict[Law, Across | str] = {}
         #: The symbols of carried products after the step, by the product before it.
         self._after: dict[Any, sp.Symbol] = {}
-        #: What was derived of laws, of which others are the same under other names.
-        self._derived: list[tuple[Law, dict[str, Any]]] = []
         self.terms = {law: self._terms_of(law) for law in self.laws}
         found = [
             node
@@ -82,30 +79,6 @@ class Observation:
         self.others = [n for n in dict.fromkeys(found) if n not in self.carried]
 
     def _terms_of(self, law: Law) -> dict[str, Any]:
-        terms = self._known_of(law)
-        if terms is None:
-            terms = self._derive(law)
-            self._derived.append((law, terms))
-        roles = [role(w, name) for w in self.blocks for name in ROLES]
-        metrics = [metric_block(w) for w in self.blocks]
-        rates = [self._rate_of(rule) for rule in self.rules.all]
-        check_lowerable(
-            {f"observed {name}": e for name, e in terms.items()},
-            [*self.blocks, *roles, *metrics, time, learning_rate, step_rate]
-            + [*self._parameters(1.0), *self.maps, *rates],
-        )
-        forward = self._forward()
-        return {name: self._rolled(e, forward) for name, e in terms.items()}
-
-    def _known_of(self, law: Law) -> dict[str, Any] | None:
-        """The terms of a law of one rule, where those of one like it are known."""
-        alone = self._alone(law)
-        for known, terms in self._derived if alone else ():
-            if self._alone(known) is alone and (names := renaming(known, law)):
-                return renamed(terms, names)
-        return None
-
-    def _derive(self, law: Law) -> dict[str, Any]:
         rules = {w: self.rules.of(w) for w in law.lagrangian.coordinates}
         # A law of one rule has its rate in its time, one of several in its terms.
         alone = self._alone(law)
@@ -115,7 +88,16 @@ class Observation:
             self.across[law] = together = across(law, self.rules)
             if isinstance(together, Across):
                 terms = together.terms()
-        return terms | discrete_terms(law, rules, rates)
+        terms |= discrete_terms(law, rules, rates)
+        roles = [role(w, name) for w in self.blocks for name in ROLES]
+        metrics = [metric_block(w) for w in self.blocks]
+        check_lowerable(
+            {f"observed {name}": e for name, e in terms.items()},
+            [*self.blocks, *roles, *metrics, time, learning_rate, step_rate]
+            + [*self._parameters(1.0), *self.maps, *rates.values()],
+        )
+        forward = self._forward()
+        return {name: self._rolled(e, forward) for name, e in terms.items()}
 
     def _alone(self, law: Law) -> Rule | None:
         """The one rule of a law's blocks, if the law is one of its Lagrangian."""
