@@ -301,7 +301,7 @@ def ensembles(members: int, began: float) -> None:
                     ),
                 }
                 steps = float(path.steps.mean())
-            reference = rows["lagrangian"][0][1]
+            reference = rows["lagrangian"][0]
             for solver, (seconds, error, failed) in rows.items():
                 say(
                     f"| {name} | {size:,} | {solver} | {size / seconds:,.0f} | "

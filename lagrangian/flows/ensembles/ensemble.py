@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.files import LOCK, one_writer
+from lagrangian.flows.ensembles.broken import BROKEN, looked_at, mark_broken
 from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
 from lagrangian.flows.ensembles.memory import check_memory
 from lagrangian.flows.ensembles.records import Record, read_records
 from lagrangian.flows.ensembles.streamed import Streamed, bytes_of_chunk
-from lagrangian.flows.guard import Guard, Seen
+from lagrangian.flows.guard import Guard
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
     HELD,
@@ -64,8 +65,6 @@ _CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**20, 2**27
 
 #: Members that a figure shows at most.
 _DRAWN = 20_000
-#: Of a member whose path breaks the balance of a law, beside those of `dopri8_lanes`.
-BROKEN = 4
 
 _REASONS = {
     STUCK: "the step became too small, or the state was not finite",
@@ -342,12 +341,12 @@ def _worker(
             y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
             arguments = y, active, jnp.asarray(times), bounds
             results = run(_from_start, settings, flow, *arguments)
-            y, suspects = _looked_at(flow, guard, times, results, active, demands.tol)
+            y, suspects = looked_at(flow, guard, times, results, active, demands.tol)
             parts = {"status": results.status, "t": results.t, "steps": results.steps}
             parts = {name: np.array(x) for name, x in parts.items()}
             if len(suspects):
                 y = [np.array(x) for x in y]
-                _mark_broken(flow, guard, times, y, parts, suspects, demands.tol)
+                mark_broken(flow, guard, times, y, parts, suspects, demands.tol)
             q, v, _ = y
             if not records:
                 parts |= {"q": q, "v": v}
@@ -403,101 +402,6 @@ def _from_start(
         return kernel(y, field(y, t), noise, active, times, bounds)
 
     return from_start
-
-
-def _looked_at(
-    flow: Any,
-    guard: Guard,
-    times: np.ndarray,
-    results: Results,
-    active: int,
-    tol: float,
-) -> tuple[Sequence[Any], np.ndarray]:
-    """States and integrals, members first; and which members break a balance.
-
-    One that is broken stays so: all are looked at where they ended.
-    """
-    if not on_cpu():
-        # There, where the states are: a host takes longer for this than for the paths.
-        arguments = results, jnp.asarray(times), float(tol)
-        *y, wrong = run(_looked_at_there, (guard, (0, -1)), flow, *arguments)
-        return y, np.flatnonzero(np.asarray(wrong)[:active])
-    n = len(flow.lagrangian.coordinates)
-    # Members last in the kernel, first for users.
-    all_of_it = np.transpose(np.array(results.y), (2, 0, 1))
-    y = [all_of_it[..., part] for part in _parts(n)]
-    done = np.flatnonzero(np.asarray(results.status)[:active] == DONE)
-    steps = np.asarray(results.steps)
-    wrong = _wrong(flow, guard, times, y, done, [0, -1], tol, steps)
-    return y, done[wrong[-1]]
-
-
-def _looked_at_there(
-    flow: Any, guard: Guard, ends: Sequence[int]
-) -> Callable[..., Any]:
-    """As `_looked_at`, as a JAX function."""
-    n = len(flow.lagrangian.coordinates)
-
-    def looked_at(results: Results, times: Any, tol: Any) -> tuple[Any, ...]:
-        def wrong(y: Any, steps: Any) -> Any:
-            path = Seen(times[np.array(ends)], *(y[:, part] for part in _parts(n)))
-            found = guard.missed(flow, path, tol, steps)
-            return jnp.any(jnp.stack([~(m <= allowed)[-1] for _, m, allowed in found]))
-
-        y = jnp.transpose(results.y, (2, 0, 1))
-        broken = jax.vmap(wrong)(y[:, np.array(ends)], results.steps)
-        return *(y[..., part] for part in _parts(n)), broken & (results.status == DONE)
-
-    return looked_at
-
-
-def _parts(n: int) -> tuple[slice, ...]:
-    """Where q, v and the integrals are."""
-    return slice(n), slice(n, 2 * n), slice(2 * n, None)
-
-
-def _wrong(
-    flow: Any,
-    guard: Guard,
-    times: np.ndarray,
-    y: Sequence[np.ndarray],
-    members: np.ndarray,
-    rows: Any,
-    tol: float,
-    steps: np.ndarray,
-    exactly: bool = False,
-) -> np.ndarray:
-    """Whether balances are broken, of shape (times, members), at some of the times."""
-    some = [np.moveaxis(x[members][:, rows], 1, 0) for x in y]  # times first
-    at = np.broadcast_to(times[rows, None], some[0].shape[:2])
-    found = guard.missed(flow, Seen(at, *some), tol, steps[members], exactly)
-    return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
-
-
-def _mark_broken(
-    flow: Any,
-    guard: Guard,
-    times: np.ndarray,
-    y: Sequence[np.ndarray],
-    parts: Mapping[str, np.ndarray],
-    suspects: np.ndarray,
-    tol: float,
-) -> None:
-    """Give those members a status of their own that break a balance, and no states.
-
-    At every output time, since they do where they ended.
-    """
-    for member in suspects:
-        only, rows = np.array([member]), slice(None)
-        along = _wrong(
-            *(flow, guard, times, y, only, rows, tol, parts["steps"]), exactly=True
-        )[:, 0]
-        if not along.any():
-            continue
-        first = int(np.argmax(along))
-        parts["status"][member], parts["t"][member] = BROKEN, times[first]
-        for x in y[:2]:
-            x[member, first:] = np.nan
 
 
 def _joined(

@@ -18,7 +18,7 @@ UNROLLED = 8
 #: Taylor series, where a loop over the columns costs no more and compiles in less time.
 UNROLLED_IN_LANES = 4
 #: Up to here in the threads of an accelerator, which cannot compute a register's place.
-_UNROLLED_IN_THREADS = 16
+_UNROLLED_IN_THREADS = 8
 
 
 def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
