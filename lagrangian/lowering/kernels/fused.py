@@ -76,9 +76,9 @@ def _constant(value: Any) -> Any:
 def _read(handed: Sequence[Any]) -> Any:
     """A number that needs all that is handed to a kernel.
 
-    The compiler of JAX 0.11 ends the process where a kernel does not read one of its
-    arguments. Whether it does is only known once XLA has simplified it, so each is read
-    once more for this number, which the kernel returns.
+    XLA's compiler ends the process where a kernel does not read one of its arguments.
+    Whether it does is only known once XLA has simplified it, by rules that differ from
+    version to version, so each is read once more for this number, which is returned.
     """
     first = (jax.lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in handed)
     return sum((x.reshape(()).astype(float) for x in first), jnp.zeros(()))

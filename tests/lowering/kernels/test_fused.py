@@ -102,7 +102,7 @@ def readings(program):
     ids=["plain", "one result", "derivative", "derivative of nothing", "batch"],
 )
 def test_a_kernel_reads_each_of_its_arguments(function, transform):
-    """Where it does not, the compiler of JAX 0.11 ends the process."""
+    """Where it does not, XLA's compiler ends the process."""
     arguments = Q, jnp.ones(3), jnp.ones((0, 2)), jnp.int32(4)
     compiled = jax.jit(transform(function)).lower(*arguments).compile()
     counts = list(readings(compiled.as_text()))
