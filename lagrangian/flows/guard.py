@@ -253,7 +253,7 @@ def _nudged(x: Any) -> Any:
 
 def _explained(tol: float, steps: Any) -> Any:
     """By how much, of its size, a balance may be off after so many steps."""
-    if np.isinf(tol):
+    if not is_traced(tol) and np.isinf(tol):
         return _FIXED
     return (tol + 2 * _EPS) * (_ERRORS + steps)
 
@@ -280,7 +280,7 @@ def _evaluator(structure: Any, charge: Any) -> Callable[..., list[Any]]:
     try:
         terms = InNumpy(sp.Add.make_args(charge), [*symbols, *parameters])
     except NotInNumpy:
-        return _by_jax(charge)
+        return _of_numbers_by_jax(charge)
 
     def values(flow: Any, t: Any, q: Any, v: Any) -> list[Any]:
         numbers = [np.float64(flow.parameters[s]) for s in parameters]
@@ -288,6 +288,18 @@ def _evaluator(structure: Any, charge: Any) -> Callable[..., list[Any]]:
         known = [t, *columns[0], *columns[1], *numbers]
         with np.errstate(all="ignore"):
             return terms(dict(zip([*symbols, *parameters], known, strict=True)))
+
+    return values
+
+
+def _of_numbers_by_jax(charge: Any) -> Callable[..., list[Any]]:
+    """The same where NumPy lacks a function; of one path, or of many members'."""
+    terms = sp.Add.make_args(charge)
+
+    def values(flow: Any, t: Any, q: Any, v: Any) -> list[Any]:
+        with float64():
+            found = [flow.evaluate(term, q, v, jnp.asarray(t)) for term in terms]
+            return known([jnp.broadcast_to(x, np.shape(t)) for x in found])
 
     return values
 

@@ -233,7 +233,7 @@ def test_lanes_are_refilled_on_a_gpu():
     """All at once there, and one after the other in a kernel of a CPU."""
     for kind, at_once in (("cuda", True), ("cpu", False)):
         with lowered_for(kind):
-            program = MECHANICS["ensemble"]()
+            program = MECHANICS["ensemble under constraints"]()
         assert ("@cumsum" in program.module(kind)) is at_once
 
 

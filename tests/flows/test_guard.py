@@ -10,7 +10,7 @@ import sympy as sp
 
 import lagrangian as lg
 from lagrangian.flows.ensembles.ensemble import BROKEN
-from lagrangian.flows.guard import Guard
+from lagrangian.flows.guard import Guard, Seen
 from lagrangian.flows.solvers.solver import reached
 from lagrangian.flows.solvers.taylor import Taylor
 
@@ -150,3 +150,32 @@ def test_rates_that_outrun_the_motion_lead_the_steps():
     waves = lg.noether(free, lg.Symmetry({x: sp.sin(50 * x)}))
     assert waves.rate != 0
     lg.lower(free).integrate([1.0], [0.0], (0, 10), laws=[waves])
+
+
+@pytest.mark.parametrize(
+    "potential",
+    [
+        sp.erf(x) ** 2,
+        sp.Piecewise((x**2 / 2, x < 0), (x**2, True)),
+        sp.Max(x, x / 2) ** 2,
+    ],
+)
+def test_energies_that_numpy_cannot_compute_are_kept_by_many_members(potential):
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, potential))
+    q0, times = np.linspace(-1.0, 1.5, 5), (0.0, 0.5, 1.0, 2.0)
+    many = flow.ensemble({x: q0}, {x: 0.3}, times, progress=False)
+    assert not many.failures
+    for q, path in zip(q0, many[x], strict=True):
+        alone = flow.integrate({x: q}, {x: 0.3}, times)
+        np.testing.assert_allclose(path, alone[x], rtol=1e-5, atol=1e-6)
+
+
+def test_a_member_off_an_energy_that_numpy_cannot_compute_is_found():
+    flow = lg.lower(lg.Lagrangian(x.dot**2 / 2, sp.erf(x) ** 2))
+    q = np.array([[[0.5], [0.5]], [[0.5], [0.5]]])  # times, members, coordinates
+    v = np.array([[[1.0], [1.0]], [[1.0], [1.1]]])
+    t = np.array([[0.0, 0.0], [1.0, 1.0]])
+    [(_, missed, allowed)] = flow.guard().missed(
+        flow, Seen(t, q, v, None), 1e-9, np.array([10, 10])
+    )
+    assert (missed <= allowed).tolist() == [[True, True], [True, False]]

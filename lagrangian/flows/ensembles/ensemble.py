@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from lagrangian.errors import LagrangianError, nearest
 from lagrangian.files import LOCK, one_writer
+from lagrangian.flows.ensembles.broken import BROKEN, looked_at, mark_broken
 from lagrangian.flows.ensembles.chunks import chunk_folder, save_chunk, saved_chunk
 from lagrangian.flows.ensembles.memory import check_memory
 from lagrangian.flows.ensembles.records import Record, read_records
 from lagrangian.flows.ensembles.streamed import Streamed, bytes_of_chunk
-from lagrangian.flows.guard import Guard, Seen
+from lagrangian.flows.guard import Guard
 from lagrangian.flows.solvers.dopri8_lanes import (
     DONE,
     HELD,
@@ -33,20 +34,22 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     integrate_lanes,
 )
 from lagrangian.flows.solvers.lanes import (
-    by_levels,
     field_in_lanes,
     may_jump,
     noise_in_lanes,
     reach_in_lanes,
 )
 from lagrangian.flows.solvers.solver import Demands
+from lagrangian.flows.solvers.threads import integrate_threads
 from lagrangian.flows.structure import run
+from lagrangian.lowering.kernels.by_rows import NotByRows
 from lagrangian.lowering.kernels.fused import fused
 from lagrangian.lowering.platform import (
     devices_of_float64,
     float64,
     lowered_for,
     on_cpu,
+    platform,
 )
 from lagrangian.prompt import AtPrompt
 from lagrangian.symbolic.algebra.coordinates import Coordinate
@@ -62,8 +65,6 @@ _CHUNK, _ACCELERATOR_CHUNK, _BYTES = 4096, 2**20, 2**27
 
 #: Members that a figure shows at most.
 _DRAWN = 20_000
-#: Of a member whose path breaks the balance of a law, beside those of `dopri8_lanes`.
-BROKEN = 4
 
 _REASONS = {
     STUCK: "the step became too small, or the state was not finite",
@@ -340,12 +341,13 @@ def _worker(
             y[:n, :active], y[n : 2 * n, :active] = q0.T, v0.T
             arguments = y, active, jnp.asarray(times), bounds
             results = run(_from_start, settings, flow, *arguments)
-            results = jax.tree.map(np.array, results)
-            # Members last in the kernel, first for users.
-            y = np.transpose(results.y, (2, 0, 1))
+            y, suspects = looked_at(flow, guard, times, results, active, demands.tol)
             parts = {"status": results.status, "t": results.t, "steps": results.steps}
-            _mark_broken(flow, guard, times, y, parts, active, demands.tol)
-            q, v = y[..., :n], y[..., n : 2 * n]
+            parts = {name: np.array(x) for name, x in parts.items()}
+            if len(suspects):
+                y = [np.array(x) for x in y]
+                mark_broken(flow, guard, times, y, parts, suspects, demands.tol)
+            q, v, _ = y
             if not records:
                 parts |= {"q": q, "v": v}
             for name, record in records.items():
@@ -366,22 +368,33 @@ def _from_start(
     rates: tuple[Any, ...],
 ) -> Callable[..., Results]:
     field, settle = field_in_lanes(flow, rates), flow.settle
-    unrolled = not on_cpu() and by_levels(flow, rates) is None
+    reach, jumps = reach_in_lanes(flow), may_jump(flow)
 
     @fused
-    def kernel(*arguments: Any) -> Results:
+    def in_lanes(*arguments: Any) -> Results:
         return integrate_lanes(
-            # As a function that is called, its text is in the program once.
-            jax.jit(field) if unrolled else field,
-            *arguments,
+            *(field, *arguments),
             settle=settle,
-            reach=reach_in_lanes(flow),
-            jumps=may_jump(flow),
+            reach=reach,
+            jumps=jumps,
             lanes=lanes,
             max_steps=max_steps,
-            unrolled=unrolled,
             at_once=not on_cpu(),
         )
+
+    def kernel(*arguments: Any) -> Results:
+        if platform() not in ("cuda", "gpu") or settle is not None:
+            return in_lanes(*arguments)
+        try:
+            return integrate_threads(
+                *(field_in_lanes(flow, rates, levels=False), *arguments),
+                reach=reach,
+                jumps=jumps,
+                max_steps=max_steps,
+                interpret=jax.default_backend() == "cpu",
+            )
+        except NotByRows:
+            return in_lanes(*arguments)
 
     def from_start(y: Any, active: Any, times: Any, bounds: Any) -> Results:
         t = jnp.full(chunk, times[0])
@@ -391,42 +404,6 @@ def _from_start(
     return from_start
 
 
-def _mark_broken(
-    flow: Any,
-    guard: Guard,
-    times: np.ndarray,
-    y: np.ndarray,
-    parts: Mapping[str, np.ndarray],
-    active: int,
-    tol: float,
-) -> None:
-    """Give those members a status of their own that break a balance, and no states.
-
-    A balance that is broken stays so: all are looked at where they ended, and only
-    those that fail there at every output time.
-    """
-    done = np.flatnonzero(parts["status"][:active] == DONE)
-    if not len(done):
-        return
-    n = (y.shape[-1] - len(guard.rates)) // 2
-
-    def wrong(members: np.ndarray, rows: Any, exactly: bool = False) -> np.ndarray:
-        some = np.moveaxis(y[members][:, rows], 1, 0)  # times first
-        at = np.broadcast_to(times[rows, None], some.shape[:2])
-        path = at, some[..., :n], some[..., n : 2 * n], some[..., 2 * n :]
-        steps = parts["steps"][members]
-        found = guard.missed(flow, Seen(*path), tol, steps, exactly)
-        return np.any([~(m <= allowed) for _, m, allowed in found], axis=0)
-
-    for member in done[wrong(done, [0, -1])[-1]]:
-        along = wrong(np.array([member]), slice(None), exactly=True)[:, 0]
-        if not along.any():
-            continue
-        first = int(np.argmax(along))
-        parts["status"][member], parts["t"][member] = BROKEN, times[first]
-        y[member, first:] = np.nan
-
-
 def _joined(
     mine: list[dict[str, np.ndarray]], count: int, members: int, processes: int
 ) -> dict[str, np.ndarray]:
@@ -434,6 +411,9 @@ def _joined(
 
     Chunk i of the `count` belongs to process i mod P, as its number i div P.
     """
+    if count == processes == 1:
+        alone = {name: x[:members] for name, x in mine[0].items()}
+        return {name: np.require(x, requirements="CW") for name, x in alone.items()}
     slots = -(-count // processes)
     parts = {}
     for name, first in mine[0].items():

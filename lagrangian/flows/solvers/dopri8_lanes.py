@@ -26,8 +26,15 @@ DONE, RUNNING, STUCK, TOO_MANY_STEPS = range(4)
 HELD = 5
 
 _TABLEAU = diffrax.Dopri8.tableau
-_STAGES = len(_TABLEAU.b_sol) - 1  # the last stage is that of the next step
-_ORDER = 8
+#: The last stage is the first one of the next step.
+STAGES = len(_TABLEAU.b_sol) - 1
+#: Of each stage's state in the slopes before it, and the times of the stages.
+WEIGHTS = np.zeros((STAGES + 1, STAGES + 1))
+for _i, _row in enumerate(_TABLEAU.a_lower, 1):
+    WEIGHTS[_i, :_i] = _row
+NODES = np.array([0.0, *_TABLEAU.c])
+#: Of the error in the slopes of all stages.
+ERROR = np.asarray(_TABLEAU.b_error)
 
 #: A step is at most this share of the whole time, unless told otherwise: its thirteen
 #: stages then see what is a few hundredths of that wide.
@@ -81,6 +88,12 @@ class Bounds(NamedTuple):
     floor: Any
     longest: Any
 
+    def within(self, times: Any) -> Bounds:
+        """These, with a longest step for the output times where none was given."""
+        share = (times[-1] - times[0]) * _LONGEST
+        given = jnp.isfinite(self.longest)
+        return self._replace(longest=jnp.where(given, self.longest, share))
+
 
 class Results(NamedTuple):
     """One chunk's results, members last: outputs, status, and where each one ended."""
@@ -104,7 +117,6 @@ def integrate_lanes(
     jumps: bool,
     lanes: int,
     max_steps: int,
-    unrolled: bool,
     at_once: bool,
 ) -> Results:
     """Integrate members by Dormand and Prince's method of order 8.
@@ -123,9 +135,6 @@ def integrate_lanes(
         jumps: whether forces may jump, which the shortest steps then cross.
         lanes: how many members are integrated side by side.
         max_steps: for each member.
-        unrolled: whether the stages are one long expression, whose values an
-            accelerator keeps in registers, or a loop, which compiles sooner and which a
-            CPU runs better.
         at_once: whether outputs are written and lanes refilled by scattering, for many
             lanes, or lane by lane, as a kernel of a CPU must.
     """
@@ -139,18 +148,13 @@ def integrate_lanes(
         jnp.full(members + 1, times[0]),
         jnp.zeros(members + 1, int),
     )
-    span = times[-1] - times[0]
-    longest = jnp.where(jnp.isfinite(bounds.longest), bounds.longest, span * _LONGEST)
-    bounds = bounds._replace(longest=longest)
+    bounds = bounds.within(times)
 
     def load(member: Any) -> Lanes:
         held = jnp.minimum(member, active - 1)
-        y, slope = y0[:, held], slope0[:, held]
-        t = jnp.full(member.shape, times[0])
-        step = _first_step(y, slope, len(noise), bounds)
-        n, zero = len(noise), jnp.zeros(member.shape, int)
-        noisy, most = noise[:, held], jnp.abs(y[n : 2 * n])
-        return Lanes(t, y, slope, noisy, step, zero, member, zero + 1, most, zero)
+        return started(
+            *(y0[:, held], slope0[:, held], noise[:, held], member, times[0], bounds)
+        )
 
     def unfinished(carry: Any) -> Any:
         state, _, _ = carry
@@ -159,18 +163,13 @@ def integrate_lanes(
     def body(carry: Any) -> Any:
         state, results, next_member = carry
         target = times[jnp.minimum(state.written, count - 1)]
-        state, at_target = _attempt(
-            *(field, state, target, bounds, settle, reach, jumps, unrolled)
+        proposal = proposed(state, target, bounds, reach)
+        found = _stages(field, state, proposal.h)
+        state, at_target, ended, status = advanced(
+            *(state, proposal, found, target, count),
+            *(bounds, settle, jumps, max_steps),
         )
-        healthy = jnp.isfinite(state.step) & (state.t + state.step > state.t)
-        healthy |= at_target
-        written = state.written + at_target
-        status = jnp.where(written == count, DONE, RUNNING)
-        status = jnp.where(state.steps >= max_steps, TOO_MANY_STEPS, status)
-        status = jnp.where(written == count, DONE, status)
-        status = jnp.where(healthy, status, STUCK)
-        status = jnp.where(state.crossed < _CROSSINGS, status, HELD)
-        ended = (status != RUNNING) & (state.member < active)
+        ended &= state.member < active
         stored = at_target & (state.member < active)
 
         def store(carry: Any) -> Any:
@@ -179,7 +178,6 @@ def integrate_lanes(
             results, member, next_member = write(
                 results, state, next_member, active, stored, ended, status
             )
-            state = state._replace(written=written)
             state = jax.tree.map(
                 lambda new, old: jnp.where(ended, new, old), load(member), state
             )
@@ -192,6 +190,74 @@ def integrate_lanes(
     state = load(jnp.minimum(jnp.arange(lanes), active))
     _, results, _ = jax.lax.while_loop(unfinished, body, (state, results, lanes))
     return jax.tree.map(lambda x: x[..., :members], results)
+
+
+def started(
+    y: Any, slope: Any, noise: Any, member: Any, start: Any, bounds: Bounds
+) -> Lanes:
+    """What lanes hold of their members before the first step."""
+    n, zero = len(noise), jnp.zeros_like(member)
+    t, step = jnp.full(member.shape, start), _first_step(y, slope, n, bounds)
+    most = jnp.abs(y[n : 2 * n])
+    return Lanes(t, y, slope, noise, step, zero, member, zero + 1, most, zero)
+
+
+class Proposal(NamedTuple):
+    """The next step: by error control, cut at the target, and whether it was."""
+
+    step: Any
+    h: Any
+    last: Any
+
+
+class Stages(NamedTuple):
+    """What the stages find, over h: the change and its error; and the slope behind."""
+
+    change: Any
+    slope: Any
+    missed: Any
+
+
+class Advance(NamedTuple):
+    """What a step of all lanes leads to: who is at an output time, who ended and how.
+
+    `state.written` counts what is stored, too.
+    """
+
+    state: Lanes
+    stored: Any
+    ended: Any
+    status: Any
+
+
+def advanced(
+    state: Lanes,
+    proposal: Proposal,
+    found: Stages,
+    target: Any,
+    count: int,
+    bounds: Bounds,
+    settle: Callable[[Any, Any], Any] | None,
+    jumps: bool,
+    max_steps: int,
+) -> Advance:
+    """The lanes behind the step that was proposed, kept where its error allows.
+
+    Args:
+        count: how many output times there are.
+    """
+    state, at_target = _judged(state, proposal, found, target, bounds, settle, jumps)
+    healthy = jnp.isfinite(state.step) & (state.t + state.step > state.t)
+    healthy |= at_target
+    written = state.written + at_target
+    status = jnp.where(written == count, DONE, RUNNING)
+    status = jnp.where(state.steps >= max_steps, TOO_MANY_STEPS, status)
+    status = jnp.where(written == count, DONE, status)
+    status = jnp.where(healthy, status, STUCK)
+    status = jnp.where(state.crossed < _CROSSINGS, status, HELD)
+    return Advance(
+        state._replace(written=written), at_target, status != RUNNING, status
+    )
 
 
 def _store_in_turn(
@@ -207,12 +273,12 @@ def _store_in_turn(
 
     Lane by lane, as a kernel of a CPU can contain no scatter.
     """
-    count, members = results.y.shape[0], results.y.shape[-1] - 1
+    members = results.y.shape[-1] - 1
 
     def one(lane: Any, carry: Any) -> Any:
         results, member, next_member = carry
         place = jnp.where(stored[lane], state.member[lane], members)
-        row = jnp.minimum(state.written[lane], count - 1)
+        row = state.written[lane] - 1
         y = state.y[None, :, lane, None]
         end = jnp.where(ended[lane], state.member[lane], members)
         results = Results(
@@ -238,9 +304,9 @@ def _store_at_once(
     status: Any,
 ) -> tuple[Results, Any, Any]:
     """As `_store_in_turn` by scattering: accelerators have too many lanes for turns."""
-    count, members = results.y.shape[0], results.y.shape[-1] - 1
+    members = results.y.shape[-1] - 1
     place = jnp.where(stored, state.member, members)
-    row = jnp.minimum(state.written, count - 1)
+    row = state.written - 1
     end = jnp.where(ended, state.member, members)
     results = Results(
         results.y.at[row, :, place].set(state.y.T),
@@ -253,24 +319,31 @@ def _store_at_once(
     return results, member, next_member + jnp.sum(ended)
 
 
-def _attempt(
-    field: Field,
+def proposed(
     state: Lanes,
     target: Any,
     bounds: Bounds,
-    settle: Callable[[Any, Any], Any] | None,
     reach: Callable[[Any, Any, Any], Any] | None,
-    jumps: bool,
-    unrolled: bool,
-) -> tuple[Lanes, Any]:
-    """One step of every lane, kept where its error allows; and who is at its target."""
+) -> Proposal:
+    """The length of the next step of every lane towards its target."""
     step = jnp.minimum(state.step, bounds.longest)
     if reach is not None:
         step = jnp.minimum(step, reach(state.y, state.slope, state.t))
     last = state.t + step * (1 + 1e-10) >= target
-    h = jnp.where(last, target - state.t, step)
-    stages = _stages_unrolled if unrolled else _stages_looped
-    change, slope, missed = stages(field, state, h)
+    return Proposal(step, jnp.where(last, target - state.t, step), last)
+
+
+def _judged(
+    state: Lanes,
+    proposal: Proposal,
+    found: Stages,
+    target: Any,
+    bounds: Bounds,
+    settle: Callable[[Any, Any], Any] | None,
+    jumps: bool,
+) -> tuple[Lanes, Any]:
+    """The step of every lane, kept where its error allows; and who is at its target."""
+    (step, h, last), (change, slope, missed) = proposal, found
     y = state.y + h * change
     error = _error(state, y, slope, missed, h, bounds)
     # error^(-1/8), at the price of three square roots.
@@ -343,38 +416,20 @@ def _jumps(state: Lanes, slope: Any, h: Any, bounds: Bounds) -> Any:
     return smallest(jnp.where(jumps, 1.0, 0.0)) > 0
 
 
-def _stages_looped(field: Field, state: Lanes, h: Any) -> Any:
-    weights = np.zeros((_STAGES + 1, _STAGES + 1))
-    for i, row in enumerate(_TABLEAU.a_lower):
-        weights[i + 1, : len(row)] = row
-    nodes = jnp.asarray([0.0, *_TABLEAU.c])
-    weights = jnp.asarray(weights)[..., None, None]
-    slopes = jnp.zeros((_STAGES + 1, *state.y.shape)).at[0].set(state.slope)
+def _stages(field: Field, state: Lanes, h: Any) -> Stages:
+    slopes = jnp.zeros((STAGES + 1, *state.y.shape)).at[0].set(state.slope)
+    weights, nodes = jnp.asarray(WEIGHTS)[..., None, None], jnp.asarray(NODES)
 
     def stage(i: Any, slopes: Any) -> Any:
         at = state.y + h * total(weights[i] * slopes)
         slope = field(at, state.t + nodes[i] * h)
         return jax.lax.dynamic_update_index_in_dim(slopes, slope, i, 0)
 
-    slopes = jax.lax.fori_loop(1, _STAGES + 1, stage, slopes)
+    slopes = jax.lax.fori_loop(1, STAGES + 1, stage, slopes)
     solution = jnp.asarray(_TABLEAU.b_sol)[:, None, None]
-    error = jnp.asarray(_TABLEAU.b_error)[:, None, None]
+    error = jnp.asarray(ERROR)[:, None, None]
     change, missed = (total(w * slopes) for w in (solution, error))
-    return change, slopes[-1], missed
-
-
-def _stages_unrolled(field: Field, state: Lanes, h: Any) -> Any:
-    slopes = [state.slope]
-    for row, node in zip(_TABLEAU.a_lower, _TABLEAU.c, strict=True):
-        at = state.y + h * _weighted(row, slopes)
-        slopes.append(field(at, state.t + node * h))
-    change, missed = (_weighted(w, slopes) for w in (_TABLEAU.b_sol, _TABLEAU.b_error))
-    return change, slopes[-1], missed
-
-
-def _weighted(weights: Any, slopes: list[Any]) -> Any:
-    used = [(float(w), s) for w, s in zip(weights, slopes, strict=False) if w != 0]
-    return sum(w * s for w, s in used)
+    return Stages(change, slopes[-1], missed)
 
 
 def _first_step(y: Any, slope: Any, n: int, bounds: Bounds) -> Any:

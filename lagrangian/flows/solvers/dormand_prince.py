@@ -82,7 +82,6 @@ def _one_lane(flow: Any, rates: tuple[Any, ...]) -> Any:
                 jumps=may_jump(flow),
                 lanes=1,
                 max_steps=a[6],
-                unrolled=False,
                 at_once=False,
             )
         )

@@ -21,12 +21,13 @@ from lagrangian.symbolic.exact.boundary import KINKED
 _ROUNDING = 64 * np.finfo(float).eps
 
 
-def field_in_lanes(flow: Any, rates: Sequence[Any]) -> Any:
+def field_in_lanes(flow: Any, rates: Sequence[Any], levels: bool = True) -> Any:
     """dy/dt as a function of (y, t), for y = (q, v, integrals of rates) in lanes.
 
-    Arrays have the lanes as their last axis.
+    Arrays have the lanes as their last axis. With `levels`, all nodes of a level of
+    many coupled masses are one array, as a loop in lanes has them.
     """
-    if (series := by_levels(flow, rates)) is not None:
+    if levels and (series := by_levels(flow, rates)) is not None:
         return series.field
     n, rates = len(flow.lagrangian.coordinates), list(rates)
     symbols = [c.ddot for c in flow.lagrangian.coordinates]

@@ -151,7 +151,9 @@ def _judge(
         return APPROXIMATE, (
             f"{share}, and the residual reaches {discrete:.1e}, above {level}: "
             "something small breaks the symmetry, such as the epsilon inside a "
-            "normalisation"
+            "normalisation, or products in a shorter format than the parameters' (a "
+            "GPU multiplies float32 in TF32, but inside of "
+            '`with jax.default_matmul_precision("highest"):`)'
         )
     if isinstance(rule, Unread):
         return HOLDS, (

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import sympy as sp
 
 from lagrangian.lowering.kernels.fused import largest, smallest, total
+from lagrangian.lowering.platform import on_cpu
 
 #: Above this size an unrolled factorisation compiles slowly, and LAPACK is as fast.
 UNROLLED = 8
 #: The same where LAPACK cannot be called: in the loops of ensembles, and in a step of a
 #: Taylor series, where a loop over the columns costs no more and compiles in less time.
 UNROLLED_IN_LANES = 4
+#: Up to here in the threads of an accelerator, which cannot compute a register's place.
+_UNROLLED_IN_THREADS = 8
 
 
 def solve_mass(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[Any]:
@@ -51,9 +54,12 @@ def solve_in_lanes(matrix: sp.Matrix, entries: Any, forcing: list[Any]) -> list[
     That could not stand within a loop that is one kernel.
     """
     size = matrix.rows
-    small = size <= UNROLLED_IN_LANES and not needs_pivots(matrix)
-    if small or is_diagonal(matrix):
+    most = UNROLLED_IN_LANES if on_cpu() else _UNROLLED_IN_THREADS
+    small = size <= most and not needs_pivots(matrix)
+    if is_diagonal(matrix):
         return solve_mass(matrix, entries, forcing)
+    if small:
+        return _solve_ldl(matrix, entries, forcing)
     flat = [entry for row in entries for entry in row] + list(forcing)
     stacked = jnp.stack(jnp.broadcast_arrays(*flat))
     dense = stacked[: size * size].reshape(size, size, *stacked.shape[1:])

@@ -24,8 +24,7 @@ from lagrangian.flows.solvers.dopri8_lanes import (
     TOO_MANY_STEPS,
     Bounds,
     Lanes,
-    _stages_looped,
-    _stages_unrolled,
+    _stages,
     integrate_lanes,
 )
 from lagrangian.flows.solvers.lanes import field_in_lanes
@@ -99,8 +98,7 @@ def test_the_error_follows_the_tolerance():
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 
-@pytest.mark.parametrize("stages", [_stages_looped, _stages_unrolled])
-def test_a_step_has_order_eight(stages):
+def test_a_step_has_order_eight():
     """The error of equal steps against their number, after x = cos(t)."""
     flow, counts, errors = OSCILLATOR, np.array([4, 6, 8, 12]), []
     with jax.enable_x64(True):
@@ -109,7 +107,7 @@ def test_a_step_has_order_eight(stages):
             y, field = jnp.array([[1.0], [0.0]]), field_in_lanes(flow, ())
             for _ in range(count):
                 state = Lanes(0 * h, y, field(y, h), *[None] * 7)
-                y = y + h * stages(field, state, h)[0]
+                y = y + h * _stages(field, state, h).change
             errors.append(abs(float(y[0, 0]) - np.cos(6)))
     slope = np.polyfit(np.log(counts), np.log(errors), 1)[0]
     assert slope == pytest.approx(-8, abs=0.5)
@@ -312,31 +310,12 @@ def test_it_goes_on_from_finished_chunks(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_explicit_time_and_unrolled_stages(monkeypatch):
+def test_explicit_time():
     driven = lg.lower(lg.Lagrangian(x.dot**2 / 2, x**2 / 2 - x * sp.cos(2 * lg.time)))
     q0, v0 = np.ones((3, 1)), np.zeros((3, 1))
     many = driven.ensemble(q0, v0, (0, 7), tol=1e-11)
     expected = (4 * np.cos(7.0) - np.cos(14.0)) / 3
     np.testing.assert_allclose(many[x][:, -1], expected, atol=1e-9)
-
-    # What accelerators run: a lane a member, and the stages as one expression.
-    with jax.enable_x64(True):
-        field = field_in_lanes(driven, ())
-        results = jax.jit(
-            lambda y: integrate_lanes(
-                field,
-                *(y, field(y, jnp.zeros(3)), jnp.zeros((1, 3))),
-                *(3, jnp.array([0.0, 7.0]), Bounds(1e-11, np.zeros((1, 1)), np.inf)),
-                settle=None,
-                reach=None,
-                jumps=False,
-                lanes=3,
-                max_steps=1000,
-                unrolled=True,
-                at_once=True,
-            )
-        )(np.concatenate([q0.T, v0.T]))
-    np.testing.assert_allclose(results.y[-1, 0], expected, atol=1e-9)
 
 
 def test_outputs_that_are_written_at_once_are_those_in_turn():
@@ -348,9 +327,9 @@ def test_outputs_that_are_written_at_once_are_those_in_turn():
     with jax.enable_x64(True):
         field, y0 = field_in_lanes(flow, ()), np.concatenate([q0, 0 * q0])
         bounds = Bounds(1e-9, np.zeros((1, 1)), np.inf)
-        for unrolled in (True, False):
+        for together in (True, False):
 
-            def run(*arrays, unrolled=unrolled):
+            def run(*arrays, together=together):
                 return integrate_lanes(
                     field,
                     *(*arrays, jnp.zeros((1, 64)), 61, jnp.asarray(times), bounds),
@@ -359,11 +338,10 @@ def test_outputs_that_are_written_at_once_are_those_in_turn():
                     jumps=False,
                     lanes=8,
                     max_steps=200,
-                    unrolled=unrolled,
-                    at_once=unrolled,
+                    at_once=together,
                 )
 
-            compiled = jax.jit(run) if unrolled else fused(run)
+            compiled = jax.jit(run) if together else fused(run)
             runs.append(compiled(y0, field(y0, np.zeros(64))))
     at_once, in_turn = runs
     np.testing.assert_array_equal(at_once.status, in_turn.status)
