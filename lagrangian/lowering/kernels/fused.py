@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
@@ -43,7 +44,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
         constants = [_constant(value) for value in given]
         handed = [
             value
-            if isinstance(value, jax.core.Tracer)
+            if isinstance(value, Tracer)
             else jax.lax.optimization_barrier(jnp.asarray(value))
             for value, constant in zip(given, constants, strict=True)
             if constant is None
@@ -69,7 +70,7 @@ def _constant(value: Any) -> Any:
     """What stands for `value` inside of a kernel; None for what is handed to it."""
     if np.size(value) == 0:
         return np.zeros(value.shape, value.dtype)
-    known = not isinstance(value, jax.core.Tracer)
+    known = not isinstance(value, Tracer)
     return value if known and np.size(value) <= LARGE_CONSTANT else None
 
 

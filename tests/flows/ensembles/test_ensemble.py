@@ -44,18 +44,6 @@ def pendulum():
 PENDULUM = pendulum()
 
 
-def chain(links):
-    """Planar pendulums, hung one on the other."""
-    q = lg.coordinates(" ".join(f"q{i}" for i in range(links)))
-    kinetic = sum(
-        (links - max(i, j)) * sp.cos(a - b) * a.dot * b.dot / 2
-        for i, a in enumerate(q)
-        for j, b in enumerate(q)
-    )
-    potential = -sum((links - i) * sp.cos(a) for i, a in enumerate(q))
-    return lg.lower(lg.Lagrangian(kinetic, potential))
-
-
 def states(members, seed=0):
     random = np.random.default_rng(seed)
     return random.uniform(-2, 2, (members, 2)), np.zeros((members, 2))
