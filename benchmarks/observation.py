@@ -5,15 +5,17 @@ observed, by a Python loop over a jitted step, and by that loop with the norms t
 the host after every step, as scripts of the field do; then the loop that the Flax
 documentation writes, with `nnx.jit` and an `nnx.Optimizer`, without and with
 `lg.observed` around its transformation. Variants take turns, and each reports the
-fastest of its rounds, so that a busy machine slows all alike. At last, how long a run
-takes to begin: a small transformer with all the laws that `lg.discover` finds of it.
+fastest of its rounds, and the loops of Flax their median, too, so that a busy machine
+slows all alike. At last, how long a run takes to begin: a small transformer with all
+the laws that `lg.discover` finds of it.
 
-    python benchmarks/observation.py
+    python benchmarks/observation.py [loops]     # the loops of Flax alone
 """
 
 from __future__ import annotations
 
 import platform
+import sys
 import time
 
 import jax
@@ -24,7 +26,10 @@ from flax import nnx
 
 import lagrangian as lg
 
-STEPS, BATCH, ROUNDS = 600, 256, 15
+STEPS, BATCH = 600, 256
+#: Rounds of the loops of Flax, of a tenth of a second each: XLA's threads and Python
+#: share two cores, and one round differs from the next by more than observing costs.
+FLAX_ROUNDS = 80
 #: Steps of the long and the short run, for the small network and for the main job's.
 #: The time of compiling, which their difference takes off, varies by a tenth of a
 #: second: the long run is long enough to make that 1 % of a step.
@@ -100,8 +105,12 @@ def looped(data, rule, norms_on_host):
     return run
 
 
-def flax_loop(make, loss, data, tx, steps, batch, every):
-    """The training loop of the Flax documentation, warmed up."""
+def flax_loop(make, loss, data, tx, steps, batch, every=None, read=None):
+    """The training loop of the Flax documentation, warmed up.
+
+    Every so many steps the run is taken out, or the loss is read, as for a log: which
+    alone makes Python wait for the steps that it is ahead.
+    """
     model = make(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
     arrays = tuple(map(jnp.asarray, data))
@@ -119,7 +128,9 @@ def flax_loop(make, loss, data, tx, steps, batch, every):
     def run():
         taken = None
         for k in range(steps):
-            train_step(model, optimizer, batches[k % count])
+            value = train_step(model, optimizer, batches[k % count])
+            if read and k % read == read - 1:
+                float(value)
             if every and k % every == every - 1:
                 taken = lg.recorded(optimizer, model, after=taken)
                 # The next round begins anew.
@@ -131,26 +142,40 @@ def flax_loop(make, loss, data, tx, steps, batch, every):
 
 
 def flax_table(title, make, loss, data, rule, laws, steps, batch, every):
+    started = make, loss, data
+    bare, watched = rule.optax(), lg.observed(rule, laws)
+    drained = lg.observed(rule, laws, capacity=every)
     loops = {
-        name: flax_loop(make, loss, data, tx, steps, batch, taken)
-        for name, tx, taken in (
-            ("nothing observed", rule.optax(), None),
-            ("four laws observed", lg.observed(rule, laws), None),
-            (
-                f"and taken out every {every} steps",
-                lg.observed(rule, laws, capacity=every),
-                every,
-            ),
-        )
+        "nothing observed": flax_loop(*started, bare, steps, batch),
+        "four laws observed": flax_loop(*started, watched, steps, batch),
+        f"nothing observed, the loss read every {every} steps": flax_loop(
+            *started, bare, steps, batch, read=every
+        ),
+        f"four laws observed, and taken out every {every} steps": flax_loop(
+            *started, drained, steps, batch, every
+        ),
     }
-    best = dict.fromkeys(loops, np.inf)
-    for _ in range(ROUNDS):
-        for name, run in loops.items():
-            best[name] = min(best[name], timed(run) / steps)
-    print(f"\n{title}\n\n| variant | us per step | relative |\n| --- | --- | --- |")
-    for name, seconds in best.items():
-        share = seconds / best["nothing observed"]
-        print(f"| {name} | {1e6 * seconds:.0f} | {share:.2f} |")
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    names = list(loops)
+    for turn in range(FLAX_ROUNDS):
+        # Whoever comes after the one that waits for its drains begins colder.
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            times[name].append(timed(loops[name]) / steps)
+    print(
+        f"\n{title}, {FLAX_ROUNDS} rounds\n\n| variant | us per step: fastest and "
+        "median round | relative, fastest | relative, median |\n"
+        "| --- | --- | --- | --- |"
+    )
+    for name in loops:
+        shown = [
+            (of(times[name]), of(times["nothing observed"])) for of in (min, np.median)
+        ]
+        (fastest, median), (low, middle) = zip(*shown, strict=True)
+        print(
+            f"| {name} | {1e6 * fastest:.0f}, {1e6 * median:.0f} | {fastest / low:.3f} "
+            f"| {median / middle:.3f} |"
+        )
 
 
 def beginning() -> None:
@@ -180,7 +205,7 @@ def beginning() -> None:
         print(f"| {len(observed)} | {time.process_time() - start:.2f} |")
 
 
-def main() -> None:
+def main(only_loops: bool = False) -> None:
     generator = np.random.default_rng(0)
     data = (
         generator.normal(size=(4096, 16)).astype(np.float32),
@@ -188,6 +213,9 @@ def main() -> None:
     )
     rule = lg.HeavyBall(0.05, 0.9, 5e-4)
     observed = laws(rule)
+    if only_loops:
+        flax_tables(data, rule, observed)
+        return
 
     # `train` compiles in every call, so its time a step is that of long runs minus that
     # of short ones: the fastest of each, since a difference of noisy times is noise.
@@ -257,7 +285,7 @@ def flax_tables(data, rule, observed):
         data,
         rule,
         observed,
-        200,
+        100,
         BATCH,
         50,
     )
@@ -326,4 +354,4 @@ def trained(data, rule, observe, steps):
 
 
 if __name__ == "__main__":
-    main()
+    main(only_loops=sys.argv[1:] == ["loops"])

@@ -29,7 +29,7 @@ LARGE = 2**18
 SMALL = 128
 #: Rows that are added up in one turn of its loops, where they can be shared out so.
 _UNROLLED = 8
-#: Lanes side by side in a sum over everything, and over the last axes for each unit.
+#: Lanes side by side in a sum over everything, and at least in one for each unit.
 _LANES, _UNIT_LANES = 64, 16
 
 
@@ -115,14 +115,18 @@ def _summed(pairs: Mapping[Inner, Any]) -> dict[Inner, Any]:
 
     XLA's CPU backend runs every sum over a block as a kernel of its own, reads the
     block for each of them again, and sums without vector registers down its columns.
-    Here, on one device, one kernel makes all products of all but the largest blocks.
+    Here, on one device, one kernel makes all products of all but the largest blocks;
+    but for units that come first, whose rows are for a product with a vector.
     """
     alone = on_cpu() and jax.device_count() == 1
     results: dict[Inner, Any] = {}
     groups: dict[Any, list[Inner]] = {}
     for node, (x, y, shape, kept) in pairs.items():
         if alone and math.prod(shape) < LARGE:
-            groups.setdefault((shape, kept), []).append(node)
+            if kept in (None, len(shape) - 1):
+                groups.setdefault((shape, kept), []).append(node)
+            else:
+                results[node] = _each_row(x, y, shape, kept)
             continue
         axes = tuple(a for a in range(len(shape)) if a != kept)
         results[node] = jnp.sum(x * y, axis=axes)
@@ -150,39 +154,42 @@ def _together(
     return dict(zip(members, kernel(*arrays.values()), strict=True))
 
 
+def _each_row(x: Any, y: Any, shape: tuple[int, ...], kept: int) -> Any:
+    """The product of two blocks for each unit, in an axis that is not the last."""
+    dtype = jnp.result_type(x, y)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    rows = jnp.broadcast_to(x * y, shape).astype(wide)
+    rows = rows.reshape(*shape[: kept + 1], -1) @ jnp.ones(
+        math.prod(shape[kept + 1 :]), wide
+    )
+    return rows.sum(axis=tuple(range(kept))).astype(dtype)
+
+
 def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> list[Any]:
-    """Products of one shape over the same axes, row by row.
+    """Products of one shape over all axes, or over all but the last, row by row.
 
     XLA's own sums over all but the last axis go down each column, with a stride, and
     none of them uses vector registers. Here rows of lanes are added to one another.
     """
-    size = math.prod(shape)
-    # Units in the last axis are lanes themselves; any others come first.
-    in_lanes = kept == len(shape) - 1
-    first = None if in_lanes else kept
-    units = () if first is None else (shape[first],)
-    if in_lanes:
-        lanes = shape[-1]
-    else:
-        lanes = math.gcd(size // math.prod(units), _UNIT_LANES if units else _LANES)
-    rows = size // math.prod((lanes, *units))
+    units, least = (1, _LANES) if kept is None else (shape[-1], _UNIT_LANES)
+    rows = math.prod(shape) // units
+    # Where units are few, several of their rows are one row of lanes.
+    side = math.gcd(rows, max(1, least // units))
+    rows, lanes = rows // side, side * units
     turn = math.gcd(rows, _UNROLLED)
 
     def laid_out(array: Any) -> Any:
         if array.ndim == 0:
             return array
-        array = jnp.broadcast_to(array, shape)
-        if first is not None:
-            array = jnp.moveaxis(array, first, 0)
-        return array.reshape(*units, rows, lanes)
+        return jnp.broadcast_to(array, shape).reshape(rows, lanes)
 
     distinct = {id(a): laid_out(a) for pair in pairs for a in pair}
 
     def rows_from(array: Any, start: Any) -> list[Any]:
         if array.ndim == 0:
             return [array] * turn
-        part = jax.lax.dynamic_slice_in_dim(array, start, turn, len(units))
-        return [part[..., k, :] for k in range(turn)]
+        part = jax.lax.dynamic_slice_in_dim(array, start, turn)
+        return [part[k] for k in range(turn)]
 
     def body(i: Any, sums: Any) -> Any:
         here = {key: rows_from(array, i * turn) for key, array in distinct.items()}
@@ -199,8 +206,9 @@ def _sums(pairs: Sequence[Any], shape: tuple[int, ...], kept: int | None) -> lis
     dtypes = [jnp.result_type(x, y) for x, y in pairs]
     # As `jnp.sum` does, in single precision at least.
     wide = [jnp.promote_types(dtype, jnp.float32) for dtype in dtypes]
-    zero = [jnp.zeros((*units, lanes), dtype) for dtype in wide]
+    zero = [jnp.zeros(lanes, dtype) for dtype in wide]
     sums = jax.lax.fori_loop(0, rows // turn, body, zero)
-    if not in_lanes:
-        sums = [total(value, axis=len(units)) for value in sums]
-    return [x.astype(dtype) for x, dtype in zip(sums, dtypes, strict=True)]
+    if side > 1:
+        sums = [total(value.reshape(side, units)) for value in sums]
+    ends = () if kept is None else (units,)
+    return [x.astype(t).reshape(ends) for x, t in zip(sums, dtypes, strict=True)]

@@ -49,6 +49,8 @@ def separate(wanted, values):
         ((64, 48), None),
         ((3, 64), 0),
         ((64, 3), -1),
+        ((48, 4), -1),
+        ((6, 5, 8), 1),
         ((1, 1), 0),
     ],
 )
@@ -90,13 +92,22 @@ def test_sums_are_as_exact_as_those_of_jax(dtype, array):
 
 def test_it_is_one_kernel(array):
     """On the CPU: one call, and no sum that XLA would run on its own."""
-    u, w = blocks("u", unit_axis=-1), blocks("w", unit_axis=0)
+    u, w = blocks("u", unit_axis=-1), blocks("w")
     values = {u: jnp.asarray(array((32, 8))), w: jnp.asarray(array((32, 8)))}
     wanted = [Inner(u, u), Inner(u, ones), Inner(w, w)]
     text = compiled(wanted, u, w).lower(values[u], values[w]).compile().as_text()
     entry = text.split("ENTRY")[1]
     assert entry.count(" call(") == 1
     assert " reduce(" not in entry and " fusion(" not in entry
+
+
+def test_rows_of_units_that_come_first_are_as_exact(array):
+    """10^5 squares for each unit, whose sum XLA makes by a product with a vector."""
+    w = blocks("w", unit_axis=0)
+    values = {w: jnp.asarray(array((2, 100_000)), jnp.float32)}
+    (found,) = separate([Inner(w, w)], values)
+    exact = np.sum(np.asarray(values[w], np.float64) ** 2, axis=1)
+    np.testing.assert_allclose(found, exact, rtol=3e-6)
 
 
 def test_a_program_does_not_grow_with_the_number_of_small_products(array):

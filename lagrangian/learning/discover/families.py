@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
@@ -77,30 +76,55 @@ def sample(probe: Probe, gradients: Sequence[Gradient], seed: int) -> Samples:
         gradients: what has to be orthogonal to a generator, one after the other.
         seed: of parameters and rows.
     """
-    terms = terms_of(probe.pieces)
-    pairs: list[Any] = [[] for _ in terms]
-    peaks = {path: np.zeros(shape) for path, shape in probe.shapes.items()}
-    for theta, batch in probe.draws(_enough(terms), seed):
+    levels: dict[Any, list[Term]] = {}
+    for term in terms_of(probe.pieces):
+        levels.setdefault(term.level, []).append(term)
+    needed = {level: _enough(level, len(terms)) for level, terms in levels.items()}
+    pairs: dict[Term, list[Any]] = {t: [] for terms in levels.values() for t in terms}
+    silence = _Silence(probe)
+    draws = probe.draws(max(needed.values()), seed)
+    for number, (theta, batch) in enumerate(draws):
+        terms = [t for level in levels if number < needed[level] for t in levels[level]]
         for gradient in gradients:
             draw = Draw(theta, gradient(theta, batch))
-            for path, peak in peaks.items():
-                np.maximum(peak, np.abs(draw.gradient[path]), out=peak)
-            for kept, term in zip(pairs, terms, strict=True):
-                kept.append(term.pairing(draw))
-    silent = tuple(
-        piece
-        for piece in probe.pieces
-        if piece.take(peaks[piece.path]).max(initial=0.0) < probe.rounding
-    )
-    for piece in silent:
-        peaks[piece.path] += np.abs(piece.place(np.ones(piece.shape)))
-    quiet = {path: peak == 0 for path, peak in peaks.items()}
-    samples = Samples({}, {}, silent, quiet, *probe.bounds)
-    for term, drawn in zip(terms, pairs, strict=True):
-        if term.moved not in silent:
+            silence.hear(draw.gradient)
+            for term in terms:
+                pairs[term].append(term.pairing(draw))
+    samples = Samples({}, {}, tuple(silence.pieces), silence.masks(), *probe.bounds)
+    for term, drawn in pairs.items():
+        if term.moved not in silence.pieces:
             sums, squares = (np.stack(part) for part in zip(*drawn, strict=True))
             samples.sums[term], samples.squares[term] = sums, squares
     return samples
+
+
+class _Silence:
+    """What no gradient has reached: pieces, and entries of the others.
+
+    Attributes:
+        pieces: those whose gradient was never above rounding.
+    """
+
+    def __init__(self, probe: Probe):
+        self.pieces, self._rounding = list(probe.pieces), probe.rounding
+        self._zero = {path: np.ones(s, bool) for path, s in probe.shapes.items()}
+
+    def hear(self, gradient: Mapping[str, np.ndarray]) -> None:
+        """One more gradient. What it reached once needs no further look."""
+        self.pieces = [
+            piece
+            for piece in self.pieces
+            if np.abs(piece.take(gradient[piece.path])).max(initial=0) < self._rounding
+        ]
+        for path, zero in self._zero.items():
+            if zero.any():
+                zero &= gradient[path] == 0
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """By path, a mask of entries that were zero throughout, none in `pieces`."""
+        for piece in self.pieces:
+            self._zero[piece.path] &= piece.place(np.ones(piece.shape)) == 0
+        return self._zero
 
 
 def generators(samples: Samples, known: Sequence[Generator] = ()) -> list[Generator]:
@@ -192,13 +216,14 @@ def _near(
     return found
 
 
-def _enough(terms: Sequence[Term]) -> int:
-    """How many draws give every level more equations than unknowns."""
-    unknowns = Counter(term.level for term in terms)
-    return EXTRA + max(
-        ceil(SURPLUS * count / min(prod(units), MANY_UNITS))
-        for (_, units), count in unknowns.items()
-    )
+def _enough(level: Any, unknowns: int) -> int:
+    """How many draws give a level of so many terms more equations than unknowns.
+
+    Each gives an equation a sampled unit. So the coarsest level, where whole arrays
+    move, needs by far the most, and the others need not wait for it.
+    """
+    _, units = level
+    return EXTRA + ceil(SURPLUS * unknowns / min(prod(units), MANY_UNITS))
 
 
 def _generator(terms: Sequence[Term], solution: Solution) -> Generator:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lagrangian.learning.discover.terms import CENTRED, SHIFT, SYMMETRIC, Term
+from lagrangian.learning.discover.terms import CENTRED, SHIFT, SYMMETRIC, Term, paired
 
-#: Terms of the exponential series.
-SERIES = 24
+#: Terms of the exponential series, and below which share one is lost.
+SERIES, ROUNDING = 24, 1e-16
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def flow(
 ) -> dict[str, Any]:
     """The finite transformation exp(xi) at `theta`, for a field affine in theta.
 
-    The exponential series: every term is the last one, moved by the linear part.
+    The exponential series: every term is the last one, moved by the linear part, until
+    it is lost in rounding.
     """
     start = change = field(theta)
     moved = {**theta, **{path: theta[path] + c for path, c in change.items()}}
@@ -89,4 +90,10 @@ def flow(
         after = field(ahead)
         change = {path: (after[path] - start[path]) / order for path in start}
         moved |= {path: moved[path] + c for path, c in change.items()}
+        if all(_is_lost(c, moved[path]) for path, c in change.items()):
+            break
     return moved
+
+
+def _is_lost(change: Any, array: Any) -> bool:
+    return paired(change, change) <= ROUNDING**2 * paired(array, array)

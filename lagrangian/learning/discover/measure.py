@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from lagrangian.learning.discover.candidates import Candidate
@@ -13,6 +14,7 @@ from lagrangian.learning.discover.families import NEAR
 from lagrangian.learning.discover.generator import Generator, flow
 from lagrangian.learning.discover.probe import Probe
 from lagrangian.learning.discover.stretches import Stretch
+from lagrangian.learning.discover.terms import paired
 
 EXACT, APPROXIMATE, ABSENT = "exact", "approximate", "absent"
 #: Where training differentiates something else than its loss (`stop_gradient`): what
@@ -125,6 +127,7 @@ def measure(
     sizes = []
     for draw, (theta, batch) in enumerate(probe.draws(DRAWS, seed)):
         gradient = probe.gradient(theta, batch)
+        placed = jax.device_put(theta)  # what is not moved is not copied again
         slope = probe.own_gradient(theta, batch) if probe.is_detached else gradient
         before = float(probe.value(theta, batch))
         sizes.append(abs(before))
@@ -139,11 +142,12 @@ def measure(
                 moved = family.finite(theta, chosen)
             else:
                 moved = flow(lambda q, f=family, c=chosen: f.field(q, c), theta)
+            moved = {path: moved[path] for path in field}
             random = _displaced(theta, moved, field, generator)
             changes[i].append(
                 (
-                    float(probe.value(moved, batch)) - before,
-                    float(probe.value(random, batch)) - before,
+                    float(probe.value({**placed, **moved}, batch)) - before,
+                    float(probe.value({**placed, **random}, batch)) - before,
                 )
             )
     size, detached = float(np.mean(sizes)), probe.is_detached
@@ -160,8 +164,8 @@ def residual(
 ) -> float:
     """Of one draw, relative to random signs; see `Evidence`."""
     products = [gradient[path] * xi for path, xi in field.items()]
-    length = np.sqrt(sum(float((xi**2).sum()) for xi in field.values()))
-    signs = np.sqrt(sum(float((p**2).sum()) for p in products))
+    length = np.sqrt(sum(paired(xi, xi) for xi in field.values()))
+    signs = np.sqrt(sum(paired(p, p) for p in products))
     # Where every single term is rounding, against the whole gradient, of norm 1.
     bound = signs if signs > rounding * length else length
     return abs(sum(float(p.sum()) for p in products)) / bound if bound else 0.0
@@ -174,13 +178,12 @@ def _displaced(
     generator: np.random.Generator,
 ) -> dict[str, Any]:
     """Every moved array displaced as far as `moved` is, in a random direction."""
-    displaced = dict(theta)
+    displaced = {}
     for path in field:
-        direction = generator.standard_normal(theta[path].shape)
-        length = np.linalg.norm(moved[path] - theta[path])
-        displaced[path] = theta[path] + direction * (
-            length / (np.linalg.norm(direction) or 1.0)
-        )
+        direction = generator.random(theta[path].shape) - 0.5
+        change = moved[path] - theta[path]
+        length = np.sqrt(paired(change, change) / (paired(direction, direction) or 1.0))
+        displaced[path] = theta[path] + direction * length
     return displaced
 
 

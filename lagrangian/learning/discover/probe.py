@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
@@ -80,56 +81,63 @@ class Probe:
         def gradient(theta: Arrays, batch: Any) -> Any:
             leaves = [theta[path] for path in self.parameters]
             slopes = evaluated(self.slopes, self._rounded)(*leaves, *batch)
-            return dict(zip(self.parameters, slopes, strict=True))
+            return _unit(dict(zip(self.parameters, slopes, strict=True)))
 
         return gradient
 
     @cached_property
     def _own_gradient(self) -> Callable[[Arrays, Any], Any]:
-        return jax.jit(jax.grad(self._value))
+        return jax.jit(lambda *given: _unit(jax.grad(self._value)(*given)))
 
     def gradient(self, theta: Arrays, batch: Any) -> dict[str, np.ndarray]:
         """The gradient that training uses, by path, its norm over all paths 1."""
-        return _unit(jax.device_get(self._gradient(theta, batch)))
+        return jax.device_get(self._gradient(theta, batch)[0])
 
     def own_gradient(self, theta: Arrays, batch: Any) -> dict[str, np.ndarray]:
         """That of the value itself, through every `stop_gradient`; its norm is 1."""
-        return _unit(jax.device_get(self._own_gradient(theta, batch)))
+        return jax.device_get(self._own_gradient(theta, batch)[0])
 
     @cached_property
     def is_detached(self) -> bool:
-        """Whether the gradient of training is another than that of the value.
-
-        A difference of values is cheap, but crosses kinks; where it does not agree, the
-        value is differentiated.
-        """
+        """Whether the gradient of training is another than that of the value."""
         names = {e.primitive.name for e in equations(self.program.jaxpr)}
         if not names & _CUTTING:
             return False
-        for theta, batch in self.draws(2, seed=1):
-            if self._slope_agrees(theta, batch):
-                continue
-            one, other = self.gradient(theta, batch), self.own_gradient(theta, batch)
-            apart = sum(float(((one[p] - other[p]) ** 2).sum()) for p in one)
-            if np.isfinite(apart) and np.sqrt(apart) > self.rounding:
-                return True
-        return False
+        draws = self.draws(2, seed=1)
+        return any(self._is_detached_at(theta, batch) for theta, batch in draws)
 
-    def _slope_agrees(self, theta: Arrays, batch: Any) -> bool:
-        """Along one direction: the slope by values, and by the gradient."""
+    def _is_detached_at(self, theta: Arrays, batch: Any) -> bool:
+        """Along one direction: the slope by the gradient, and the value's own.
+
+        A difference of values is cheap, but crosses kinks; where it does not agree, the
+        value is differentiated, along that direction alone.
+        """
         generator = np.random.default_rng(1)
-        gradient = jax.device_get(self._gradient(theta, batch))
         ahead = {
-            path: _size(a) * generator.standard_normal(a.shape)
+            path: self._sizes[path] * generator.standard_normal(a.shape)
             for path, a in theta.items()
         }
-        slope = sum(float((gradient[path] * d).sum()) for path, d in ahead.items())
-        bound = sum(float(np.abs(g * ahead[p]).sum()) for p, g in gradient.items())
+        gradient, norm = jax.device_get(self._gradient(theta, batch))
+        products = [norm * gradient[path] * d for path, d in ahead.items()]
+        slope = sum(float(p.sum()) for p in products)
+        bound = sum(float(np.abs(p).sum()) for p in products)
         first, second = (
             float(self.value({p: a + s * ahead[p] for p, a in theta.items()}, batch))
             for s in (STEP, -STEP)
         )
-        return abs((first - second) / (2 * STEP) - slope) <= SLOPE * bound
+        if abs((first - second) / (2 * STEP) - slope) <= SLOPE * bound:
+            return False
+        apart = abs(float(self._derivative(theta, ahead, batch)) - slope)
+        return bool(np.isfinite(apart)) and apart > self.rounding * bound
+
+    @cached_property
+    def _derivative(self) -> Callable[[Arrays, Arrays, Any], Any]:
+        @jax.jit
+        def derivative(theta: Arrays, ahead: Arrays, batch: Any) -> Any:
+            value = partial(self._value, batch=batch)
+            return jax.jvp(value, (theta,), (ahead,))[1]
+
+        return derivative
 
     @property
     def _is_coarse(self) -> bool:
@@ -202,9 +210,11 @@ def length_of(leaves: list[Any]) -> int | None:
     return lengths.pop()[0] if len(lengths) == 1 and () not in lengths else None
 
 
-def _unit(gradient: dict[str, Any]) -> dict[str, np.ndarray]:
-    norm = np.sqrt(sum(float((g**2).sum()) for g in gradient.values()))
-    return {path: np.asarray(g) / (norm or 1.0) for path, g in gradient.items()}
+def _unit(gradient: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The gradient over its norm, and that norm; of a zero one, itself."""
+    norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in gradient.values()))
+    scale = jnp.where(norm == 0, 1.0, norm)
+    return {path: g / scale for path, g in gradient.items()}, norm
 
 
 def _size(array: np.ndarray) -> float:

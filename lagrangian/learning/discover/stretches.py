@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,12 @@ from lagrangian.learning.activations import ACTIVATIONS
 from lagrangian.learning.discover.generator import Generator
 from lagrangian.learning.discover.pieces import Piece
 from lagrangian.learning.discover.probe import Probe
-from lagrangian.learning.discover.terms import SCALE, Term
+from lagrangian.learning.discover.terms import SCALE, Term, sampled_units
 from lagrangian.learning.discover.units import View
 from lagrangian.symbolic.algebra.blocks import Block
 
 #: Draws of parameters and rows at which a generator must hold.
 DRAWS = 4
-#: Arrays that may read the same units.
-READERS = 2
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,8 @@ def stretches(probe: Probe, seed: int) -> list[Stretch]:
             # What the loss does not depend on, and what is far from where it was set.
             if not probe.rounding < size < np.inf:
                 continue
-            for readers, left in _read(pairing, others, scales):
+            for readers in _readers(pairing, others, scales, probe.rounding * size):
+                left = pairing - sum(scales[reader] for reader in readers)
                 defect = float(np.sqrt(np.mean(left**2)) / size)
                 if defect < probe.rounding:
                     terms = ((Term(view, SCALE), 1.0),) + tuple(
@@ -110,20 +108,39 @@ def _views(path: str, shape: tuple[int, ...]) -> Iterator[View]:
 
 
 def _pairings(view: View, drawn: list[Any], function: Any) -> np.ndarray:
-    """<g, function(theta)> of each unit, in each draw."""
-    return np.stack(
-        [
-            view.unfold(function(q[view.path]) * g[view.path]).sum(axis=-1)
-            for q, g in drawn
-        ]
-    )
+    """<g, function(theta)> of each unit, or of a sample of many, in each draw."""
+    (axis,) = view.axes
+    rest = tuple(a for a in range(len(view.shape)) if a != axis)
+    chosen = sampled_units(view.units)
+
+    def units(arrays: Mapping[str, Any]) -> np.ndarray:
+        return view.piece.take(arrays[view.path]).take(chosen, axis)
+
+    return np.stack([(function(units(q)) * units(g)).sum(rest) for q, g in drawn])
 
 
-def _read(
-    pairing: np.ndarray, others: list[View], scales: Mapping[View, np.ndarray]
-) -> Iterator[tuple[tuple[View, ...], np.ndarray]]:
-    """Arrays that may read the units, and what is left of the pairing with them."""
-    for count in range(1, READERS + 1):
-        for readers in combinations(others, count):
-            if len({reader.path for reader in readers}) == count:
-                yield readers, pairing - sum(scales[reader] for reader in readers)
+def _readers(
+    pairing: np.ndarray,
+    others: list[View],
+    scales: Mapping[View, np.ndarray],
+    bound: float,
+) -> Iterator[tuple[View, ...]]:
+    """Arrays that may read the units: one, or two.
+
+    Their pairings must add up to `pairing`. One random weighted sum of each, a number,
+    shows where they cannot, so that pairs need not be tried one by one.
+
+    Args:
+        pairing, scales: of the units, in each draw.
+        others: what may read them.
+        bound: of the root mean square of what is left, if they do.
+    """
+    weights = np.random.default_rng(0).standard_normal(pairing.shape)
+    limit = bound * np.sqrt(weights.size) * np.linalg.norm(weights)
+    numbers = np.array([(weights * scales[view]).sum() for view in others])
+    left = (weights * pairing).sum() - numbers
+    for one in np.flatnonzero(np.abs(left) <= limit):
+        yield (others[one],)
+    for one, other in np.argwhere(np.abs(left[:, None] - numbers) <= limit):
+        if one < other and others[one].path != others[other].path:
+            yield others[one], others[other]

@@ -59,6 +59,13 @@ class Draw:
             self._known[piece] = tuple(piece.take(a) for a in arrays)
         return self._known[piece]
 
+    def summed(self, piece: Piece, axes: tuple[int, ...]) -> np.ndarray:
+        """The parameters of a piece, summed along axes; once for all that ask."""
+        key = piece, axes
+        if key not in self._known:
+            self._known[key] = self.piece(piece)[0].sum(axes, keepdims=True)
+        return self._known[key]
+
 
 @dataclass(frozen=True)
 class Term:
@@ -109,7 +116,11 @@ class Term:
         view = self.view
         if self.is_matrix:
             return self._matrix_pairing(draw)
-        factors, axes, chosen = self._factors(draw), view.axes, _sample(view.units)
+        factors, axes, chosen = (
+            self._factors(draw),
+            view.axes,
+            sampled_units(view.units),
+        )
         if axes and len(axes) == len(view.shape):
             index = np.unravel_index(chosen, view.shape)
             values = _product([np.broadcast_to(f, view.shape)[index] for f in factors])
@@ -118,7 +129,7 @@ class Term:
             # Before the sums, which take as long as the rest is large.
             factors, chosen = _taken(factors, chosen, axes[0]), np.arange(len(chosen))
         elif not axes and view.size > LARGE:
-            return _of_whole(factors)
+            return self._of_whole(draw, factors)
         values = _product(factors)
         rest = tuple(a for a in range(values.ndim) if a not in axes)
         sums, squares = values.sum(rest), (values**2).sum(rest)
@@ -137,6 +148,24 @@ class Term:
         """What has the kept axes of the view's piece, along its other axes."""
         shape = [n if a in self.kept else 1 for a, n in enumerate(self.view.shape)]
         return values.reshape(shape)
+
+    def _of_whole(
+        self, draw: Draw, factors: list[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The sum of a large product, and the sum of its squares as a sample has it."""
+        first, last = factors[0], factors[-1]
+        if self.action == SHIFT:
+            total = first.sum()
+        elif self.action == ABSORB:
+            spread = tuple(a for a, n in enumerate(last.shape) if n < first.shape[a])
+            total = paired(draw.summed(self.view.piece, spread), last)
+        else:
+            total = paired(first, last)
+        axis = int(np.argmax(first.shape))
+        chosen = sampled_units(first.shape[axis : axis + 1])
+        values = _product(_taken(factors, chosen, axis))
+        share = len(chosen) / first.shape[axis]
+        return np.array([total]), np.array([paired(values, values) / share])
 
     def _matrix_pairing(self, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
         part, axes = self._part
@@ -247,6 +276,16 @@ def _companions(terms: Iterable[Term]) -> list[Term]:
     ]
 
 
+def paired(left: Any, right: Any) -> float:
+    """The sum of all products of the entries of two arrays of one shape.
+
+    Not by BLAS, whose threads wait for each other longer than such a sum takes.
+    """
+    left, right = np.asarray(left), np.asarray(right)
+    axes = list(range(left.ndim))
+    return float(np.einsum(left, axes, right, axes, []))
+
+
 def _product(factors: Sequence[np.ndarray]) -> np.ndarray:
     return factors[0] if len(factors) == 1 else factors[0] * factors[1]
 
@@ -258,21 +297,6 @@ def _taken(
     return [f if f.shape[axis] == 1 else f.take(chosen, axis) for f in factors]
 
 
-def _of_whole(factors: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of a large product, and the sum of its squares as a sample has it."""
-    first, last = factors[0], factors[-1]
-    if len(factors) == 1:
-        total = first.sum()
-    else:
-        spread = tuple(a for a, n in enumerate(last.shape) if n < first.shape[a])
-        total = np.vdot(first.sum(spread) if spread else first, last)
-    axis = int(np.argmax(first.shape))
-    chosen = _sample(first.shape[axis : axis + 1])
-    values = _product(_taken(factors, chosen, axis))
-    share = len(chosen) / first.shape[axis]
-    return np.array([total]), np.array([np.vdot(values, values) / share])
-
-
 @cache
 def _above(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the entries above the diagonal are."""
@@ -280,7 +304,7 @@ def _above(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def _sample(units: tuple[int, ...]) -> np.ndarray:
+def sampled_units(units: tuple[int, ...]) -> np.ndarray:
     """Units that are sampled."""
     total = prod(units)
     if total <= MANY_UNITS:

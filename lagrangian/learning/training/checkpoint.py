@@ -42,7 +42,7 @@ from lagrangian.learning.training.recorder import Mark
 INTERVAL = 10.0
 #: How many states are kept.
 _KEPT = 2
-_FORMAT = 1
+_FORMAT = 2
 
 
 class _Damaged(Exception):

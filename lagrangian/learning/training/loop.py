@@ -16,8 +16,7 @@ from lagrangian.learning.training.batches import Batches
 from lagrangian.learning.training.checkpoint import Checkpoint
 from lagrangian.learning.training.failure import check_gradient, locate
 from lagrangian.learning.training.observed import newest
-from lagrangian.learning.training.recorded import Rows
-from lagrangian.learning.training.recorder import Mark, Recorder
+from lagrangian.learning.training.recorder import Mark, Recorder, Rows
 from lagrangian.learning.training.run import Run
 from lagrangian.learning.training.step import TrainingStep
 from lagrangian.lowering.kernels.convolutions import ordered

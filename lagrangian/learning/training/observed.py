@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -26,6 +28,8 @@ from lagrangian.symbolic.laws.noether import Law
 
 #: Of the records in a state, unless its capacity is given.
 _BYTES = 2**18
+#: The count of steps is two numbers to this base: a float32 counts to 2^24 alone.
+_BASE = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,34 +42,59 @@ class Layout:
     sizes: tuple[tuple[str, int], ...]
     dtype: np.dtype
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Of a row: the loss, the learning rate, and the products."""
-        return 2 + sum(int(np.prod(shape)) for shape in self.shapes)
+        return 2 + sum(map(math.prod, self.shapes))
 
 
 @dataclass(frozen=True)
 class ObservedState:
     """The state of an observed transformation: a pytree of arrays.
 
+    All that is recorded is one array. In a loop of Flax each array of a state is taken
+    apart and put together in Python in every step, which costs as much as recording.
+
     Attributes:
         inner_state: of the transformation that is observed.
-        steps: how many were made.
-        rows: of the last steps, that of step k in row k modulo their number: the loss
-            (nan where `update` was not told its `value`), the learning rate, and the
-            inner products.
+        record: `rows`, one after the other, and the two digits of `steps`.
         layout: no part of the arrays.
     """
 
     inner_state: Any
-    steps: Any
-    rows: Any
+    record: Any
     layout: Layout
 
+    @property
+    def steps(self) -> Any:
+        """How many were made, as int32."""
+        high, low = self.record[-2].astype(np.int32), self.record[-1].astype(np.int32)
+        return high * np.int32(_BASE) + low
 
-jax.tree_util.register_dataclass(
-    ObservedState, ["inner_state", "steps", "rows"], ["layout"]
-)
+    @property
+    def rows(self) -> Any:
+        """Of the last steps, that of step k in row k modulo their number: the loss (nan
+        where `update` was not told its `value`), the learning rate, and the inner
+        products.
+        """
+        return self.record[:-2].reshape(self.layout.capacity, self.layout.width)
+
+    def after(self, inner_state: Any, row: Any) -> ObservedState:
+        """The state after one more step, which made this row."""
+        width, dtype = self.layout.width, self.record.dtype
+        # Without a sign an index is in its bounds, so that nobody checks it.
+        index = self.steps.astype(jnp.uint32) % jnp.uint32(self.layout.capacity)
+        place = (index * jnp.uint32(width),)
+        record = jax.lax.dynamic_update_slice(self.record, row.astype(dtype), place)
+        counted = _digits(optax.safe_increment(self.steps), dtype)
+        return ObservedState(inner_state, record.at[-2:].set(counted), self.layout)
+
+
+def _digits(steps: Any, dtype: Any) -> Any:
+    return jnp.stack(jnp.divmod(steps, _BASE)).astype(dtype)
+
+
+jax.tree_util.register_dataclass(ObservedState, ["inner_state", "record"], ["layout"])
 
 
 def observed(
@@ -197,12 +226,9 @@ class Watch:
             self.layouts[form] = self._layout(params, leaves)
         layout = self.layouts[form]
         wide = jnp.promote_types(layout.dtype, jnp.float32)  # for loss, learning rate
-        return ObservedState(
-            inner_state,
-            jnp.asarray(steps, jnp.int32),  # as optax counts
-            jnp.zeros((layout.capacity, layout.width), wide),
-            layout,
-        )
+        counted = _digits(jnp.asarray(steps, jnp.int32), wide)  # as optax counts
+        rows = jnp.zeros(layout.capacity * layout.width, wide)
+        return ObservedState(inner_state, jnp.concatenate([rows, counted]), layout)
 
     def _layout(self, params: Any, leaves: dict[str, Any]) -> Layout:
         pick(leaves, [w.name for w in self.observation.blocks], "the parameters")
@@ -255,15 +281,8 @@ class Watch:
             )
             row = _row(observation, params, made, rate)
         value = jnp.asarray(extra.get("value", jnp.nan))
-        whole = jnp.concatenate(
-            [part.astype(state.rows.dtype).reshape(-1) for part in (value, rate, row)]
-        )
-        return moved, ObservedState(
-            inner_state,
-            optax.safe_increment(steps),
-            state.rows.at[steps % state.layout.capacity].set(whole),
-            state.layout,
-        )
+        parts = [a.astype(state.record.dtype).reshape(-1) for a in (value, rate, row)]
+        return moved, state.after(inner_state, jnp.concatenate(parts))
 
 
 def _made(

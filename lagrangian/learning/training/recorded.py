@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +18,15 @@ from jaxtyping import PyTree
 from lagrangian.errors import LagrangianError, TrainingStopped
 from lagrangian.learning.training.folder import Folder, kind_of, one_folder
 from lagrangian.learning.training.observed import Layout, ObservedState, closing
-from lagrangian.learning.training.recorder import Recorder
+from lagrangian.learning.training.recorder import Recorder, Rows
 from lagrangian.learning.training.run import Run
 from lagrangian.lowering.pytrees import named_leaves, pick
 
 
-@dataclass(frozen=True)
-class Rows:
-    """What was recorded of the steps from `start` on, a row a step."""
-
-    start: int
-    losses: np.ndarray
-    rates: np.ndarray
-    products: np.ndarray
-
-    @classmethod
-    def split(cls, start: int, rows: np.ndarray) -> Rows:
-        """The rows of an `ObservedState`, in the order of the steps."""
-        return cls(start, rows[:, 0], rows[:, 1], rows[:, 2:])
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.losses)
-
-    @property
-    def records(self) -> dict[str, np.ndarray]:
-        """What a `Recorder` takes of them."""
-        products = self.products
-        return {"loss": self.losses, "rate": self.rates, "products": products}
-
-    def until(self, count: int) -> Rows:
-        """The first of them."""
-        some = slice(count)
-        return Rows(
-            self.start, self.losses[some], self.rates[some], self.products[some]
-        )
-
-    def followed_by(self, other: Rows) -> Rows:
-        return Rows(
-            self.start,
-            np.concatenate([self.losses, other.losses]),
-            np.concatenate([self.rates, other.rates]),
-            np.concatenate([self.products, other.products]),
-        )
-
-
 def rows_since(state: ObservedState, start: int) -> Rows:
     """The rows of the steps from `start` on, of which none was overwritten."""
-    steps, held = jax.device_get((state.steps, state.rows))
-    return Rows.split(start, held[np.arange(start, int(steps)) % state.layout.capacity])
+    wanted = np.arange(start, state.steps) % state.layout.capacity
+    return Rows.split(start, state.rows[wanted])
 
 
 def recorded(
@@ -139,7 +101,7 @@ def recorded(
             )
         with one_folder(folder) as known:
             return _streamed(state, model, known)
-    steps = int(jax.device_get(state.steps))
+    steps = int(state.steps)
     held = max(0, steps - state.layout.capacity)
     before = None if after is None else after.rows
     if after is not None and before is None:
@@ -158,8 +120,11 @@ def recorded(
             )
         rows = before.followed_by(rows_since(state, before.end))
     end, last = _last(state, rows, model)
-    recorder = _recorder(state.layout, end, rows.start, rows.losses.dtype)
-    good = recorder.extend(rows.until(end).records, last, silent=True)
+    # What `after` has was looked at, and is not copied.
+    known = rows.some(0, 0 if after is None else after.steps)
+    layout, new = state.layout, end - known.count
+    recorder = _recorder(layout, new, rows.start, rows.losses.dtype, before=known)
+    good = recorder.extend(rows.some(known.count, end).records, last, silent=True)
     _check_any(recorder)
     run = replace(recorder.run(model), start=rows.start, rows=rows)
     return _unless_stopped(run, good)
@@ -167,12 +132,12 @@ def recorded(
 
 def _streamed(state: ObservedState, model: Any, known: Folder) -> Run:
     """Add to the records in a folder what the state has beyond them."""
-    layout, steps = state.layout, int(jax.device_get(state.steps))
+    layout, steps = state.layout, int(state.steps)
     held = max(0, steps - layout.capacity)
     kind = kind_of(layout)
     known.check(kind)
     start = held if known.about is None else known.about["start"]
-    recorder = _recorder(layout, 0, start, state.rows.dtype, known.path)
+    recorder = _recorder(layout, 0, start, state.record.dtype, known.path)
     with ExitStack() as stack:
         stack.callback(recorder.close)
         if known.about is None:
@@ -187,7 +152,7 @@ def _streamed(state: ObservedState, model: Any, known: Folder) -> Run:
         recorder.steps = end - start
         rows = rows_since(state, end)
         count, last = _last(state, rows, model)
-        good = recorder.extend(rows.until(count).records, last, silent=True)
+        good = recorder.extend(rows.some(0, count).records, last, silent=True)
         _check_any(recorder)
         run = replace(recorder.run(model), start=start)
         known.write(start, kind)
@@ -202,7 +167,7 @@ def _check_same(
     if not count:
         return
     there = recorder.records(rows.start - start, end - start)
-    ours = rows.until(count).records
+    ours = rows.some(0, count).records
     if any((there[name] != ours[name]).any() for name in ("rate", "products")):
         raise LagrangianError(
             f"`folder`: {known.path} has the records of another run: its steps "
@@ -223,14 +188,15 @@ def _check_follows(end: int, held: int, state: ObservedState) -> None:
 def _last(state: ObservedState, rows: Rows, model: Any) -> tuple[int, np.ndarray]:
     """How many of the rows have an end, and the carried products there."""
     if model is not None:
-        return len(rows.losses), np.reshape(_closing(state, model), -1)
-    shapes = zip(state.layout.shapes, state.layout.observation.carried, strict=False)
-    carried = sum(int(np.prod(shape)) for shape, _ in shapes)
-    return max(0, len(rows.losses) - 1), np.reshape(rows.products[-1:, :carried], -1)
+        return rows.count, np.reshape(_closing(state, model), -1)
+    shapes = state.layout.shapes[: len(state.layout.observation.carried)]
+    carried = sum(map(math.prod, shapes))
+    return max(0, rows.count - 1), np.reshape(rows.last[:, :carried], -1)
 
 
 def _check_any(recorder: Recorder) -> None:
-    if not recorder.steps:
+    before = recorder.before
+    if not recorder.steps and (before is None or not before.count):
         raise LagrangianError(
             "no step was recorded yet, or the last one only. After a step, pass the "
             "model as well."
@@ -238,7 +204,12 @@ def _check_any(recorder: Recorder) -> None:
 
 
 def _recorder(
-    layout: Layout, steps: int, start: int, dtype: Any, folder: Path | None = None
+    layout: Layout,
+    steps: int,
+    start: int,
+    dtype: Any,
+    folder: Path | None = None,
+    before: Rows | None = None,
 ) -> Recorder:
     return Recorder(
         layout.observation,
@@ -249,6 +220,7 @@ def _recorder(
         folder,
         start,
         "folder",
+        before,
         rule=layout.observation.rule,
         dtype=layout.dtype,
         seed=None,
@@ -273,12 +245,23 @@ _compiled = jax.jit(closing, static_argnums=0)
 
 def _closing(state: ObservedState, model: Any) -> np.ndarray:
     layout = state.layout
-    parameters = nnx.state(model) if isinstance(model, nnx.Module) else model
-    leaves = named_leaves(parameters)
-    names = [w.name for w in layout.observation.blocks]
+    leaves = _arrays(model, [w.name for w in layout.observation.blocks])
     with jax.enable_x64(layout.dtype == np.float64):
         inner = nnx.as_pure(state.inner_state)
-        return np.asarray(_compiled(layout, pick(leaves, names, "the model"), inner))
+        return np.asarray(_compiled(layout, leaves, inner))
+
+
+def _arrays(model: Any, names: list[str]) -> dict[str, Any]:
+    """The named arrays of a model, or of its parameters."""
+    if isinstance(model, nnx.Module):
+        try:
+            found = {name: attrgetter(name)(model) for name in names}
+        except AttributeError:  # one is in a list, or not there
+            found = {"": None}
+        if all(isinstance(value, nnx.Variable) for value in found.values()):
+            return nnx.as_pure(found)
+        model = nnx.state(model)  # which takes the whole model apart
+    return pick(named_leaves(model), names, "the model")
 
 
 def _observed_state(source: Any) -> ObservedState:
@@ -296,5 +279,5 @@ def _observed_state(source: Any) -> ObservedState:
             "its state."
         )
     # An `nnx.Optimizer` has its arrays in variables.
-    (steps,), (rows,) = map(jax.tree.leaves, (found[0].steps, found[0].rows))
-    return replace(found[0], steps=steps, rows=rows)
+    (record,) = jax.tree.leaves(found[0].record)
+    return replace(found[0], record=jax.device_get(record))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ import numpy as np
 from lagrangian.errors import LagrangianError
 from lagrangian.learning.training.observe import Observation
 from lagrangian.learning.training.rows import FileRows, MemoryRows
-from lagrangian.learning.training.run import Run
+from lagrangian.learning.training.run import Record, Run
+from lagrangian.symbolic.laws.noether import Law
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,90 @@ class Mark:
     closing: np.ndarray
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What was recorded of the steps from `start` on, a row a step.
+
+    Attributes:
+        parts: the inner products, some steps after the other: they are much, and those
+            of a long run would be copied whenever some are added.
+    """
+
+    start: int
+    losses: np.ndarray
+    rates: np.ndarray
+    parts: tuple[np.ndarray, ...]
+
+    @classmethod
+    def split(cls, start: int, rows: np.ndarray) -> Rows:
+        """The rows of an `ObservedState`, in the order of the steps."""
+        return cls(start, rows[:, 0], rows[:, 1], (rows[:, 2:],))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.losses)
+
+    @property
+    def end(self) -> int:
+        """The step behind the last."""
+        return self.start + self.count
+
+    @property
+    def last(self) -> np.ndarray:
+        """The products of the last step, as one row."""
+        return self.parts[-1][-1:]
+
+    @property
+    def records(self) -> dict[str, np.ndarray]:
+        """What a `Recorder` takes of them."""
+        products = np.concatenate(self.parts)
+        return {"loss": self.losses, "rate": self.rates, "products": products}
+
+    def some(self, start: int, stop: int) -> Rows:
+        """Those from one on and until another, counted from the first."""
+        parts, at = [], 0
+        for part in self.parts:
+            parts.append(part[max(0, start - at) : max(0, stop - at)])
+            at += len(part)
+        losses, rates = self.losses[start:stop], self.rates[start:stop]
+        return Rows(self.start + start, losses, rates, tuple(parts))
+
+    def followed_by(self, other: Rows) -> Rows:
+        parts = [*self.parts, *(part for part in other.parts if len(part))]
+        # Each at least as long as those behind it: few parts, that are seldom copied.
+        while len(parts) > 1 and len(parts[-2]) <= len(parts[-1]):
+            parts[-2:] = [np.concatenate(parts[-2:])]
+        return Rows(
+            self.start,
+            np.concatenate([self.losses, other.losses]),
+            np.concatenate([self.rates, other.rates]),
+            tuple(parts),
+        )
+
+
+class Records(Mapping[Law, Record]):
+    """The `Record` of each law, made when it is first asked for."""
+
+    def __init__(self, laws: Iterable[Law], make: Callable[[Law], Record]):
+        self._make = cache(make)
+        self._laws = dict.fromkeys(laws)
+
+    def __getitem__(self, law: Law) -> Record:
+        if law not in self._laws:
+            raise KeyError(law)
+        return self._make(law)
+
+    def __iter__(self) -> Iterator[Law]:
+        return iter(self._laws)
+
+    def __len__(self) -> int:
+        return len(self._laws)
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+
 class Recorder:
     """Losses, learning rates and inner products, a row a step.
 
@@ -45,6 +133,7 @@ class Recorder:
         folder: where to stream to; None for memory.
         start: the number of the first step, as the rule's schedules count.
         argument: by which the user named the folder.
+        before: what was recorded of the steps from `start` on until these.
         about: what `Run` is told besides.
     """
 
@@ -58,12 +147,13 @@ class Recorder:
         folder: Path | None,
         start: int = 0,
         argument: str = "checkpoint",
+        before: Rows | None = None,
         **about: Any,
     ):
         self.observation, self.sizes, self.about = observation, sizes, about
-        self.steps, self._start = 0, start
-        widths = [int(np.prod(shape)) for shape in shapes]
-        ends = np.cumsum([0, *widths])
+        self.steps, self._start, self.before = 0, start, before
+        widths = [math.prod(shape) for shape in shapes]
+        ends = [0, *accumulate(widths)]
         self._columns = {
             node: (slice(start, end), shape)
             for node, start, end, shape in zip(
@@ -80,7 +170,7 @@ class Recorder:
 
         self._losses = rows("losses", steps, (), dtypes[0])
         self._rates = rows("learning_rates", steps, (), np.float64)
-        self._products = rows("products", steps + 1, (int(ends[-1]),), dtypes[1])
+        self._products = rows("products", steps + 1, (ends[-1],), dtypes[1])
         self._files = [] if folder is None else self._all
 
     @property
@@ -181,22 +271,29 @@ class Recorder:
         last = np.zeros((1, self._width), self._closing.dtype)
         last[0, : self._carried] = self._closing
         self._products.put(steps, last, passing=True)
-        rates = np.asarray(self._rates.array(steps))
+        losses, rates = self._losses.array(steps), np.asarray(self._rates.array(steps))
         products = self._products.array(steps + 1)
+        if (before := self.before) is not None:
+            losses = np.concatenate([before.losses, losses])
+            rates = np.concatenate([before.rates, rates])
+
+        @cache
+        def whole() -> np.ndarray:
+            return np.concatenate([*before.parts, products]) if before else products
 
         def column(product: Any) -> np.ndarray:
             columns, shape = self._columns[product]
-            return products[:, columns].reshape(-1, *shape)
+            return whole()[:, columns].reshape(-1, *shape)
 
+        def record(law: Law) -> Record:
+            known = column, rates, self.sizes, self._start
+            return self.observation.record(law, *known)
+
+        records = Records(self.observation.laws, record)
         return Run(
             model=model,
-            losses=self._losses.array(steps),
+            losses=losses,
             learning_rates=rates,
-            records={
-                law: self.observation.record(
-                    law, column, rates, self.sizes, self._start
-                )
-                for law in self.observation.laws
-            },
+            records=records,
             **self.about,
         )

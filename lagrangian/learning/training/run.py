@@ -224,7 +224,7 @@ class Run(AtPrompt):
     dtype: np.dtype
     seed: int | None
     batch_size: int | None
-    records: dict[Law, Record] = field(default_factory=dict)
+    records: Mapping[Law, Record] = field(default_factory=dict)
     start: int = 0
     rows: Any = field(default=None, repr=False)
 

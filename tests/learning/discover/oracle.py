@@ -4,6 +4,7 @@ A field v(q) = A q + b leaves a loss alone if, at every q, it is orthogonal to t
 gradient for all data. Both counts here solve for all entries of A and b.
 """
 
+from itertools import islice
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,8 @@ import numpy as np
 #: of gradients at one point, where those of units that are nearly off are small, and of
 #: the equations for fields, in which the rounding of the former is.
 AT_A_POINT, OF_FIELDS = (1e-13, 1e-11), (1e-8, 1e-6)
+#: Points that are tried for one at which zeros are clear.
+TRIES = 20
 #: Unknowns that are solved for, and equations that each of many goes to.
 MOST, COPIES = 4000, 3
 
@@ -84,8 +87,19 @@ def by_points(parameters, loss, draw, seed=0):
 
             return jax.vmap(one)(jax.random.split(key, size + 32))
 
-        def spaces(key):
-            """A point; what is orthogonal to its gradients, and what they span."""
+        def spaces(keys):
+            """A point; what is orthogonal to its gradients, and what they span.
+
+            Where zeros are not clear at a point, say since a unit is nearly off there,
+            another one is as good. Only where there is none in so many, they are not.
+            """
+            for key in islice(keys, TRIES):
+                *found, clear = space(key)
+                if clear:
+                    break
+            return *found, clear
+
+        def space(key):
             one, two = jax.random.split(key)
             q = jax.random.normal(one, (size,))
             rows = np.asarray(gradients(q, two))
@@ -100,8 +114,14 @@ def by_points(parameters, loss, draw, seed=0):
                 clear,
             )
 
-        keys = iter(jax.random.split(jax.random.key(seed), 2 * size + 12))
-        base = [spaces(next(keys)) for _ in range(size + 1)]
+        def drawn():
+            key = jax.random.key(seed)
+            while True:
+                key, one = jax.random.split(key)
+                yield one
+
+        keys = drawn()
+        base = [spaces(keys) for _ in range(size + 1)]
         clear = all(point[3] for point in base)
         unknowns = sum(point[1].shape[1] for point in base)
         if unknowns == 0:
@@ -111,8 +131,8 @@ def by_points(parameters, loss, draw, seed=0):
         places = np.array([np.append(point[0], 1.0) for point in base])
         mixed = np.zeros((unknowns + 2 * size, unknowns))
         chance, size_of_shares = np.random.default_rng(0), 0.0
-        for key in keys:
-            q, _, span, certain = spaces(key)
+        for _ in range(size + 11):
+            q, _, span, certain = spaces(keys)
             clear = clear and certain
             shares = np.linalg.solve(places.T, np.append(q, 1.0))
             size_of_shares = max(size_of_shares, float(np.linalg.norm(shares)))

@@ -8,6 +8,7 @@ from flax import nnx
 
 import lagrangian as lg
 from lagrangian.learning.discover.discovery import discover
+from lagrangian.learning.discover.families import EXTRA, SURPLUS, sample
 from lagrangian.learning.discover.tracing import make_probe
 
 X = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
@@ -165,3 +166,37 @@ def test_what_a_loss_returns_beside_its_value_is_left_out():
     )
     assert more.dimension == plain.dimension
     refuse("returns 2 arrays", loss=lambda q, x: [linear(q, x), x])
+
+
+def ragged(q, x):
+    """Kinked, and curved more than a difference of values sees."""
+    return jnp.mean(jax.nn.relu(jnp.sin(1e4 * (x @ q["w"]))))
+
+
+def cut(q, x):
+    return ragged(q, x) * jax.lax.stop_gradient(jnp.sum(q["w"] ** 2))
+
+
+@pytest.mark.parametrize(("loss", "detached"), [(ragged, False), (cut, True)])
+def test_a_cut_gradient_is_told_from_one_with_kinks(loss, detached):
+    with jax.enable_x64(True):
+        assert make_probe(Q, loss, X).is_detached == detached
+
+
+def test_every_level_gets_the_draws_that_it_needs_and_no_more():
+    layers = {f"w{i}": np.ones((3, 3)) for i in range(6)}
+
+    def loss(layers, x):
+        for layer in layers.values():
+            x = jnp.tanh(x @ layer)
+        return jnp.mean(x**2)
+
+    with jax.enable_x64(True):
+        probe = make_probe(layers, loss, X)
+        sums = sample(probe, [probe.gradient], 0).sums
+    levels = {term.level: [t for t in sums if t.level == term.level] for term in sums}
+    for (_, units), terms in levels.items():
+        draws, sampled = sums[terms[0]].shape
+        assert draws * sampled > SURPLUS * len(terms)
+        assert (draws - EXTRA - 1) * np.prod(units, initial=1) < SURPLUS * len(terms)
+    assert len({sums[terms[0]].shape[0] for terms in levels.values()}) > 1

@@ -1,11 +1,18 @@
 """Generators that are nonlinear in an embedding, found, proved and used."""
 
+from itertools import combinations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lagrangian as lg
+from lagrangian.learning.discover.pieces import Piece
+from lagrangian.learning.discover.stretches import _readers
+from lagrangian.learning.discover.units import View
 
 normal = np.random.default_rng(0).normal
 #: Nine positions with one of five tokens each, and a class.
@@ -78,3 +85,22 @@ def test_two_layers_that_read_one_embedding():
     found = lg.discover(w, value, (TOKENS, LABELS))
     (symmetry,) = [s for s in found if s.name == "tanh rescale"]
     assert set(symmetry.evidence.blocks) == {"embedding", "readout", "second"}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.floats(-6, 6))
+def test_arrays_that_read_the_units_are_those_of_a_search_one_by_one(seed, many, power):
+    """With sums of one and of two that were put in, in any unit."""
+    chance = np.random.default_rng(seed)
+    views = [View(Piece.all_of(f"v{i // 2}", (4, 4)), (i % 2,)) for i in range(many)]
+    scales = {view: 10**power * chance.normal(size=(3, 4)) for view in views}
+    chosen = [views[i] for i in chance.choice(many, chance.integers(1, 3), False)]
+    pairing = np.sum([scales[view] for view in chosen], axis=0)
+    bound = 1e-10 * np.sqrt(np.mean(pairing**2))
+    found = [
+        readers
+        for count in (1, 2)
+        for readers in combinations(views, count)
+        if len({view.path for view in readers}) == count
+        and np.abs(pairing - sum(scales[r] for r in readers)).max() < bound
+    ]
+    assert list(_readers(pairing, views, scales, bound)) == found
