@@ -56,6 +56,29 @@ def test_the_jax_that_computes_wrong_numbers_is_neither_installed_nor_allowed():
     assert "0.11.2" in allowed
 
 
+def test_xla_cannot_compile_a_kernel_that_does_not_read_an_argument():
+    """It ends the process, in JAX 0.10 to 0.12, which differ in what they simplify.
+
+    For that `lowering/kernels/fused.py` reads each once more, which can go when this
+    fails with every version that is allowed.
+    """
+    code = """
+import jax, jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
+
+@jax.jit
+def outer(x, y):
+    with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
+        return jax.jit(lambda x, y: jnp.sin(jnp.concatenate([x, y])[:3]))(x, y)
+
+with jax.default_device(jax.devices("cpu")[0]):
+    print(outer(jnp.ones(3), jnp.ones(3)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "slices should have an explicit index" in done.stderr
+
+
 def test_x64_is_a_context_that_leaves_the_setting_of_the_process_alone():
     """Theory runs in float64 without taking float32 away from the user's training."""
     before = jnp.ones(1).dtype

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
@@ -39,24 +40,55 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
         # Traced outside of the mark, so that functions inside do not get it as well and
         # become calls.
         program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        large = [np.size(c) > LARGE_CONSTANT for c in program.consts]
-        held = [c for c, out in zip(program.consts, large, strict=True) if out]
-        held = jax.lax.optimization_barrier([jnp.asarray(c) for c in held])
+        given = [*program.consts, *jax.tree.leaves(arguments)]
+        constants = [_constant(value) for value in given]
+        handed = [
+            value
+            if isinstance(value, Tracer)
+            else jax.lax.optimization_barrier(jnp.asarray(value))
+            for value, constant in zip(given, constants, strict=True)
+            if constant is None
+        ]
 
         @jax.jit
-        def kernel(held: Any, *arguments: Any) -> Any:
-            from_outside = iter(held)
-            consts = [
-                next(from_outside) if out else c
-                for c, out in zip(program.consts, large, strict=True)
-            ]
-            return jaxpr_as_fun(ClosedJaxpr(program.jaxpr, consts))(*arguments)
+        def kernel(handed: Any) -> Any:
+            data = iter(handed)
+            values = [next(data) if c is None else c for c in constants]
+            count = len(program.consts)
+            closed = ClosedJaxpr(program.jaxpr, values[:count])
+            return jaxpr_as_fun(closed)(*values[count:]), _read(handed)
 
         with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
-            results = kernel(held, *jax.tree.leaves(arguments))
+            results, read = kernel(handed)
+        results = [_beside(read, result) for result in results]
         return jax.tree.unflatten(jax.tree.structure(shape), results)
 
     return marked
+
+
+def _constant(value: Any) -> Any:
+    """What stands for `value` inside of a kernel; None for what is handed to it."""
+    if np.size(value) == 0:
+        return np.zeros(value.shape, value.dtype)
+    known = not isinstance(value, Tracer)
+    return value if known and np.size(value) <= LARGE_CONSTANT else None
+
+
+def _read(handed: Sequence[Any]) -> Any:
+    """A number that needs all that is handed to a kernel.
+
+    XLA's compiler ends the process where a kernel does not read one of its arguments.
+    Whether it does is only known once XLA has simplified it, by rules that differ from
+    version to version, so each is read once more for this number, which is returned.
+    """
+    first = (jax.lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in handed)
+    return sum((x.reshape(()).astype(float) for x in first), jnp.zeros(()))
+
+
+def _beside(read: Any, result: Any) -> Any:
+    """`result`, so that JAX takes `read` to be needed for it; XLA knows better."""
+    other = jnp.broadcast_to(read.astype(result.dtype), result.shape)
+    return jax.lax.select(np.True_, result, other)
 
 
 def total(array: Any, axis: int = 0) -> Any:

@@ -49,6 +49,18 @@ def states(members, seed=0):
     return random.uniform(-2, 2, (members, 2)), np.zeros((members, 2))
 
 
+@pytest.mark.parametrize(
+    "links", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (9, 16))]
+)
+def test_many_coordinates_go_as_each_member_alone(links):
+    """Their nodes are gathered, level by level, where those of fewer are slices."""
+    flow = chain(links)
+    q0 = np.random.default_rng(0).uniform(-1, 1, (3, links))
+    many = flow.ensemble(q0, np.zeros((3, links)), (0, 0.5), tol=1e-10)
+    alone = flow.integrate(q0[1], np.zeros(links), (0, 0.5), tol=1e-10)
+    np.testing.assert_allclose(many.q[1, -1], alone.q[-1], atol=1e-8)
+
+
 def test_against_closed_form_and_the_other_solver():
     q0, v0 = np.linspace(0.1, 3, 150)[:, None], np.zeros((150, 1))
     many = OSCILLATOR.ensemble(q0, v0, (0, 2, 20), tol=1e-10)
