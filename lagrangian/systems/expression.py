@@ -199,15 +199,22 @@ class _Parser:
             factors += [*sign, factor]
         if len(factors) == 1:
             return factors[0]
+        # Before it is made, which takes long, and of what factors are made of, too.
+        bases = {f.expression.as_base_exp()[0] for f in factors if f.number is None}
+        self._check_factors(len(bases), start)
         product = self._made(start, multiply, factors)
-        count = sum(bool(f.free_symbols) for f in product.expression.args)
-        if product.expression.is_Mul and count > MAX_FACTORS:
+        if product.expression.is_Mul:
+            varying = [f for f in product.expression.args if f.free_symbols]
+            self._check_factors(len(varying), start)
+        return product
+
+    def _check_factors(self, count: int, start: int) -> None:
+        if count > MAX_FACTORS:
             raise self._error(
                 f"a product of {count} different factors; at most {MAX_FACTORS} are "
                 "derived in reasonable time. Build the expression in Python.",
                 start,
             )
-        return product
 
     def signed(self) -> list[Value]:
         """The factors -1, if there is an odd number of minus signs, and the power."""
