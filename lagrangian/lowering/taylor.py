@@ -23,8 +23,16 @@ import sympy as sp
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.groups import Group, group_of
 from lagrangian.lowering.kernels.fused import total
-from lagrangian.lowering.kernels.linear_solve import invert, solve_stacked
-from lagrangian.lowering.recurrences import ONE, Form, Node, Recurrences, combine
+from lagrangian.lowering.kernels.linear_solve import felt, invert, solve_stacked
+from lagrangian.lowering.recurrences import (
+    ONE,
+    Form,
+    Integral,
+    Node,
+    Power,
+    Recurrences,
+    combine,
+)
 
 #: Up to so many places, linear forms are gathered by slices, which compile slowly: for
 #: one lane, and for several, where gathering copies whole rows and so costs less.
@@ -133,6 +141,18 @@ class TaylorSeries:
         other._lower(values)
         return other
 
+    @property
+    def may_end(self) -> bool:
+        """Whether a motion may go on where its series ends.
+
+        At the zero of a root, such as that in a force |v|^(3/2), or of a logarithm.
+        """
+        return any(
+            (isinstance(node, Power) and not node.exponent.is_negative)
+            or (isinstance(node, Integral) and node.function is sp.log)
+            for node in self.nodes
+        )
+
     def _lower(self, values: Mapping[Any, Any]) -> None:
         self._values = dict(values)
         groups = [group_of(list(some)) for _, some in groupby(self.nodes, _group)]
@@ -161,14 +181,9 @@ class TaylorSeries:
         return self._slopes(y[self.count : 2 * self.count], x, z)
 
     def gross(self, y: Any, t: Any) -> Any:
-        """The sizes of what adds up to each force, over its diagonal entry of M.
-
-        Shape (coordinates, lanes).
-        """
+        """The sizes of what adds up to accelerations, shape (coordinates, lanes)."""
         z, _, entries = self._begun(y, t)
-        sizes = self.forcing_at.gross(z)[: self.count]
-        masses = jnp.abs(jnp.stack([entries[i, i] for i in range(self.count)]))
-        return jnp.where(masses > 0, sizes / masses, 0.0)
+        return felt(self.matrix, entries, self.forcing_at.gross(z))[: self.count]
 
     def _begun(self, y: Any, t: Any) -> tuple[Any, list[Any], Any]:
         """All rows that are known before the accelerations, and the entries of M."""

@@ -164,6 +164,8 @@ def integrate_lanes(
         state, results, next_member = carry
         target = times[jnp.minimum(state.written, count - 1)]
         proposal = proposed(state, target, bounds, reach)
+        # Derivatives of a motion are those with its steps held fixed.
+        proposal = proposal._replace(h=jax.lax.stop_gradient(proposal.h))
         found = _stages(field, state, proposal.h)
         state, at_target, ended, status = advanced(
             *(state, proposal, found, target, count),

@@ -10,6 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian.flows.guard import Seen
+from lagrangian.flows.solvers.dopri8_lanes import DONE, Bounds, integrate_lanes
+from lagrangian.flows.solvers.lanes import (
+    field_in_lanes,
+    noise_in_lanes,
+    reach_in_lanes,
+)
 from lagrangian.flows.solvers.taylor_step import (
     Limits,
     State,
@@ -22,6 +28,10 @@ from lagrangian.flows.structure import run
 from lagrangian.lowering.kernels.fused import fused
 from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.laws.noether import Law
+
+#: Where the motion has no series, another method leads over such a part of the time.
+_STRETCHES = 1000
+_FINEST = 1e-14
 
 
 def propagate(
@@ -41,6 +51,24 @@ def propagate(
         y: shape (2 coordinates + integrals, lanes).
         begin, end: shape (lanes,); backwards in time where the end is earlier.
     """
+    state, count = _by_series(series, y, begin, end, limits, order, steps)
+    return jnp.where(_arrived(state, end), state.now.y, jnp.nan), count
+
+
+def _arrived(state: State, end: Any) -> Any:
+    return (state.now.t == end) & (state.taken == 0)
+
+
+def _by_series(
+    series: TaylorSeries,
+    y: Any,
+    begin: Any,
+    end: Any,
+    limits: Limits,
+    order: int,
+    steps: Any,
+) -> tuple[State, Any]:
+    """As `propagate`, but where each lane has come, if it is not the end."""
     state = start(y, begin, end, series.count)
 
     def running(state: State, healthy: Any) -> Any:
@@ -59,8 +87,81 @@ def propagate(
 
     healthy = jnp.ones(begin.shape, bool)
     count, state, _ = jax.lax.while_loop(unfinished, body, (0, state, healthy))
-    arrived = (state.now.t == end) & (state.taken == 0)
-    return jnp.where(arrived, state.now.y, jnp.nan), count
+    return state, count
+
+
+def propagate_over_kinks(
+    flow: Any,
+    rates: tuple[Any, ...],
+    y: Any,
+    begin: Any,
+    end: Any,
+    limits: Limits,
+    order: int,
+    steps: int,
+) -> Any:
+    """As `propagate` in one lane, of a motion that has no series for a moment.
+
+    As under a force |v|^(3/2) at rest. Dormand and Prince's method leads over such a
+    place, as in `Taylor.solve`: for a thousandth of the time, or twice that of the last
+    place if it is not left behind.
+    """
+    series = flow.series(rates)
+    field, settle = field_in_lanes(flow, rates), flow.settle
+    by_series = fused(lambda *a: _by_series(series, *a[:3], limits, order, a[3]))
+    # Its errors are not smaller, whatever is asked.
+    tol = jnp.maximum(limits.tol, _FINEST)
+    bounds = Bounds(tol, limits.floor, limits.longest)
+    span = jnp.abs(end - begin)
+    ahead = jnp.where(end < begin, -1.0, 1.0)
+
+    def over(y: Any, t: Any, stop: Any) -> tuple[Any, Any, Any]:
+        """The state at `stop`, whether it was reached, and how many steps it took."""
+
+        # Backwards in time by a clock that runs backwards.
+        def slopes(y: Any, since: Any) -> Any:
+            return ahead * field(y, t + ahead * since)
+
+        far = reach_in_lanes(flow)
+        reach = far and (lambda y, s, since: far(y, ahead * s, t + ahead * since))
+        settled = settle and (lambda y, since: settle(y, t + ahead * since))
+        times = jnp.concatenate([0.0 * t, jnp.abs(stop - t)])
+        noise = noise_in_lanes(flow, rates, y, t)
+        # Not as one kernel, which could not be batched.
+        found = integrate_lanes(
+            *(slopes, y, slopes(y, times[:1]), noise, 1, times, bounds),
+            settle=settled,
+            reach=reach,
+            jumps=False,
+            lanes=1,
+            max_steps=steps,
+            at_once=True,
+        )
+        return found.y[1], (found.status == DONE)[0], found.steps[0]
+
+    def unfinished(carry: Any) -> Any:
+        _, t, _, count, _, healthy = carry
+        return (t[0] != end[0]) & healthy & (count < steps)
+
+    def body(carry: Any) -> Any:
+        y, t, stretch, count, first, _ = carry
+        state, taken = by_series(y, t, end, steps - count)
+        now, count = state.now, count + taken
+        there = _arrived(state, end)[0]
+        stuck = jnp.abs(now.t - t) < stretch
+        stretch = jnp.where(stuck & ~first, 2 * stretch, span / _STRETCHES)
+        near = jnp.abs(end - now.t) <= stretch
+        stop = jnp.where(near, end, now.t + ahead * stretch)
+        skipped = lambda: (now.y, jnp.asarray(True), jnp.zeros((), int))
+        led = lambda: over(now.y, now.t, stop)
+        y, healthy, taken = jax.lax.cond(there, skipped, led)
+        none = jnp.asarray(False)
+        return y, jnp.where(there, end, stop), stretch, count + taken, none, healthy
+
+    yes = jnp.asarray(True)
+    carry = y, begin, span / _STRETCHES, jnp.zeros((), int), yes, yes
+    y, t, _, count, _, healthy = jax.lax.while_loop(unfinished, body, carry)
+    return jnp.where((t == end) & healthy, y, jnp.nan), count
 
 
 def propagate_lanes(flow: Any, q: Any, v: Any, begin: Any, end: Any) -> Any:
@@ -72,13 +173,20 @@ def propagate_lanes(flow: Any, q: Any, v: Any, begin: Any, end: Any) -> Any:
 
 
 def _lanes(flow: Any, tol: float) -> Any:
-    series = flow.series(())
+    series, order, steps = flow.series(()), order_for(tol), 1_000_000
 
     def move(y: Any, begin: Any, end: Any) -> Any:
         limits = limits_for(tol, series.count, jnp.abs(end - begin))
-        order = order_for(tol)
-        return propagate(series, y, begin, end, limits, order, 1_000_000)[0]
+        return propagate(series, y, begin, end, limits, order, steps)[0]
 
+    def one(y: Any, begin: Any, end: Any) -> Any:
+        y, begin, end = y[:, None], begin[None], end[None]
+        limits = limits_for(tol, series.count, jnp.abs(end - begin))
+        states = y, begin, end, limits, order, steps
+        return propagate_over_kinks(flow, (), *states)[0][:, 0]
+
+    if series.may_end:
+        return jax.vmap(one, in_axes=(1, 0, 0), out_axes=1)
     return fused(move)
 
 
@@ -127,8 +235,12 @@ def _motion(settings: Settings, flow: Any, q: Any, v: Any, begin: Any, end: Any)
     y = jnp.concatenate([q, v, nothing])
     limits = limits_for(tol, n, jnp.abs(end - begin)[None])
     limits = limits._replace(longest=longest)
-    move = fused(lambda *a: propagate(series, *a, limits, order, steps))
-    y, taken = move(y[:, None], begin[None], end[None])
+    state = y[:, None], begin[None], end[None]
+    if series.may_end:
+        y, taken = propagate_over_kinks(flow, guard.rates, *state, limits, order, steps)
+    else:
+        move = fused(lambda *a: propagate(series, *a, limits, order, steps))
+        y, taken = move(*state)
     arrived = y[:n, 0], y[n : 2 * n, 0]
     start, stop = Seen(begin, q, v, nothing), Seen(end, *arrived, y[2 * n :, 0])
     kept = guard.kept(flow, start, stop, tol, taken)

@@ -12,7 +12,11 @@ import sympy as sp
 from lagrangian.errors import CannotLower
 from lagrangian.lowering.evaluate import evaluate
 from lagrangian.lowering.groups import SATURATING, resolved, saturating_room
-from lagrangian.lowering.kernels.linear_solve import UNROLLED_IN_LANES, is_diagonal
+from lagrangian.lowering.kernels.linear_solve import (
+    UNROLLED_IN_LANES,
+    felt,
+    is_diagonal,
+)
 from lagrangian.symbolic.algebra.calculus import total_derivative
 from lagrangian.symbolic.algebra.coordinates import jets, time
 from lagrangian.symbolic.exact.boundary import KINKED
@@ -51,22 +55,28 @@ def field_in_lanes(flow: Any, rates: Sequence[Any], levels: bool = True) -> Any:
 def noise_in_lanes(flow: Any, rates: Sequence[Any], y: Any, t: Any) -> Any:
     """The rounding of the accelerations where forces cancel: shape (n, lanes).
 
+    Each feels the rounding of all forces, by the inverse of the mass matrix.
+
     Args:
         rates, y, t: as `field_in_lanes` takes them, whose recurrences these are.
     """
-    lagrangian = flow.lagrangian
-    n = len(lagrangian.coordinates)
+    n = len(flow.lagrangian.coordinates)
     if (series := by_levels(flow, rates)) is not None:
         return _ROUNDING * series.gross(y, t)
-    values = flow._values(y[:n], y[n : 2 * n], t, 0)
-    rows = []
-    for i, force in enumerate(lagrangian.forcing):
-        terms = [lagrangian.mass_matrix[i, i], *sp.Add.make_args(force)]
-        mass, *terms = (
-            jnp.abs(jnp.broadcast_to(x, t.shape)) for x in evaluate(terms, values)
-        )
-        rows.append(jnp.where(mass > 0, sum(terms) / mass, 0.0))
-    return _ROUNDING * jnp.stack(rows)
+    matrix, right = flow.lagrangian.saddle_point
+    parts = [sp.Add.make_args(force) for force in right]
+    # Off the diagonal only where there is anything: of many members it is much.
+    masses = matrix.diagonal() if is_diagonal(matrix) else matrix
+    flat = [*masses, *(term for terms in parts for term in terms)]
+    found = evaluate(flat, flow._values(y[:n], y[n : 2 * n], t, 0))
+    found = iter([jnp.broadcast_to(x, t.shape) for x in found])
+    entries = jnp.stack([next(found) for _ in masses])
+    sizes = jnp.stack([sum(abs(next(found)) for _ in terms) for terms in parts])
+    if is_diagonal(matrix):
+        gross = sizes / jnp.abs(entries)
+    else:
+        gross = felt(matrix, entries.reshape(*matrix.shape, *t.shape), sizes)[:n]
+    return _ROUNDING * jnp.where(jnp.isfinite(gross), gross, 0.0)
 
 
 def reach_in_lanes(flow: Any) -> Any | None:

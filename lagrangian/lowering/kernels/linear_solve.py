@@ -147,6 +147,18 @@ def invert(matrix: sp.Matrix, entries: Any) -> Any:
     return _eliminated(entries, identity, exchanged)
 
 
+def felt(matrix: sp.Matrix, entries: Any, sizes: Any) -> Any:
+    """How large the solution can be for right-hand sides of these sizes.
+
+    Args:
+        matrix: the symbolic matrix, for its structure.
+        entries: shape (n, n, lanes).
+        sizes: shape (n, lanes).
+    """
+    inverse = jnp.abs(invert(matrix, entries))
+    return inverse * sizes if inverse.ndim == 2 else jnp.sum(inverse * sizes, axis=1)
+
+
 def _eliminated(
     matrix: Any, right: Any, exchanged: Callable[[Any, Any], Any] | None
 ) -> Any:
