@@ -38,7 +38,7 @@ import lagrangian as lg
 from lagrangian.lowering.platform import lowered_for
 from lagrangian.networks.digits import ConvolutionalNetwork, cross_entropy
 from lagrangian.networks.networks import Perceptron
-from lagrangian.systems.mechanics import SYSTEMS
+from lagrangian.systems.mechanics import make_system
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "gpu.md"
 DEVICE, HOST = jax.devices()[0], jax.devices("cpu")[0]
@@ -78,21 +78,9 @@ def timed(run: Callable[[], Any], rounds: int = 3) -> float:
 # ------------------------------------------------------------------- is it right?
 
 
-def named(name: str) -> Any:
-    system = SYSTEMS[name]()
+def named(name: str, **sizes: int) -> Any:
+    system = make_system(name, sizes)
     return lg.lower(system.lagrangian, system.parameters)
-
-
-def chain(n: int) -> Any:
-    """A planar chain of n equal links."""
-    q = lg.coordinates(" ".join(f"q{i}" for i in range(n)))
-    kinetic = sum(
-        (n - max(i, j)) / 2 * q[i].dot * q[j].dot * sp.cos(q[i] - q[j])
-        for i in range(n)
-        for j in range(n)
-    )
-    potential = sum(-(n - i) * sp.cos(q[i]) for i in range(n))
-    return lg.lower(lg.Lagrangian(kinetic, potential))
 
 
 def answers() -> Iterator[tuple[str, float, Callable[[], Any]]]:
@@ -164,7 +152,7 @@ def answers() -> Iterator[tuple[str, float, Callable[[], Any]]]:
         lambda: pendulum.lyapunov_exponents(q, v, (0.0, 3.0)),
     )
     yield "ensemble", 1e-7, lambda: many(pendulum)
-    yield "ensemble, five links", 1e-7, lambda: many(chain(5))
+    yield "ensemble, five links", 1e-7, lambda: many(named("n-pendulum", links=5))
     yield "ensemble, constraint", 1e-7, lambda: many(rod)
     yield "ensemble, guarded by a power", 1e-7, lambda: many(driven)
     yield "blocks", 1e-8, lambda: blocks.integrate({w: q}, {w: v}, span).q[w.name]

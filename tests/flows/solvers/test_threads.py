@@ -13,13 +13,13 @@ from lagrangian.flows.ensembles import ensemble
 from lagrangian.flows.solvers import threads
 from lagrangian.flows.solvers.dopri8_lanes import Bounds
 from lagrangian.lowering.platform import float64, lowered_for
-from lagrangian.systems.mechanics import SYSTEMS
+from lagrangian.systems.mechanics import SYSTEMS, make_system
 
 TIMES = (0.0, 0.7, 2.0)
 
 
-def named(name: str) -> Any:
-    system = SYSTEMS[name]()
+def named(name: str, **sizes: int) -> Any:
+    system = make_system(name, sizes)
     return lg.lower(system.lagrangian, system.parameters)
 
 
@@ -32,17 +32,6 @@ def switched() -> Any:
         x.dot**2 / 2, k * x**2 / 2 - pushed * x, dissipation=rub * sp.Abs(x.dot)
     )
     return lg.lower(system, {k: 1.3, rub: 0.05})
-
-
-def chain(n: int) -> Any:
-    q = lg.coordinates(" ".join(f"q{i}" for i in range(n)))
-    kinetic = sum(
-        (n - max(i, j)) / 2 * q[i].dot * q[j].dot * sp.cos(q[i] - q[j])
-        for i in range(n)
-        for j in range(n)
-    )
-    potential = sum(-(n - i) * sp.cos(q[i]) for i in range(n))
-    return lg.lower(lg.Lagrangian(kinetic, potential))
 
 
 FLOWS = {
@@ -91,7 +80,7 @@ def test_threads_take_the_steps_of_lanes(flow: Any, monkeypatch: Any):
 
 @pytest.mark.slow
 def test_coupled_masses_are_eliminated_without_a_loop(monkeypatch: Any):
-    expected, found = both(chain(5), 40, monkeypatch, tol=1e-9)
+    expected, found = both(named("n-pendulum", links=5), 40, monkeypatch, tol=1e-9)
     np.testing.assert_allclose(found.q, expected.q, rtol=1e-8, atol=1e-8)
 
 
