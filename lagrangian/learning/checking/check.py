@@ -143,7 +143,8 @@ def _judge(
             f"even with the measured <grad f, xi> the update misses the rule by "
             f"{measures.balance:.1e}, above {level}: the run was not made by "
             f"{run.rule}, or its hyperparameters or the parameters were changed "
-            "between its steps"
+            "between its steps, or its averages are kept in a shorter format than the "
+            "parameters (`accumulator_dtype`)"
         )
     if measures.defect > PRESENT:
         return ABSENT, f"{share}: the loss is not invariant, and no law follows"
