@@ -17,6 +17,7 @@ from lagrangian.flows.solvers.lanes import (
     reach_in_lanes,
 )
 from lagrangian.flows.solvers.taylor_step import (
+    STRETCH,
     Limits,
     State,
     advance,
@@ -29,8 +30,7 @@ from lagrangian.lowering.kernels.fused import fused
 from lagrangian.lowering.taylor import TaylorSeries
 from lagrangian.symbolic.laws.noether import Law
 
-#: Where the motion has no series, another method leads over such a part of the time.
-_STRETCHES = 1000
+#: The least that the method is asked which leads over places without a series.
 _FINEST = 1e-14
 
 
@@ -149,7 +149,7 @@ def propagate_over_kinks(
         now, count = state.now, count + taken
         there = _arrived(state, end)[0]
         stuck = jnp.abs(now.t - t) < stretch
-        stretch = jnp.where(stuck & ~first, 2 * stretch, span / _STRETCHES)
+        stretch = jnp.where(stuck & ~first, 2 * stretch, span * STRETCH)
         near = jnp.abs(end - now.t) <= stretch
         stop = jnp.where(near, end, now.t + ahead * stretch)
         skipped = lambda: (now.y, jnp.asarray(True), jnp.zeros((), int))
@@ -159,7 +159,7 @@ def propagate_over_kinks(
         return y, jnp.where(there, end, stop), stretch, count + taken, none, healthy
 
     yes = jnp.asarray(True)
-    carry = y, begin, span / _STRETCHES, jnp.zeros((), int), yes, yes
+    carry = y, begin, span * STRETCH, jnp.zeros((), int), yes, yes
     y, t, _, count, _, healthy = jax.lax.while_loop(unfinished, body, carry)
     return jnp.where((t == end) & healthy, y, jnp.nan), count
 

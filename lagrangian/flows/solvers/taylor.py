@@ -30,6 +30,7 @@ from lagrangian.flows.solvers.solver import (
 )
 from lagrangian.flows.solvers.taylor_native import native_steps
 from lagrangian.flows.solvers.taylor_step import (
+    STRETCH,
     Limits,
     State,
     advance,
@@ -44,9 +45,6 @@ from lagrangian.lowering.taylor import TaylorSeries
 
 #: So many steps, a second or so, run between two looks at the clock and the keyboard.
 _SEGMENT = 200_000
-#: Where the motion has no series, the part of the time for which another method is
-#: taken; twice that if it ends at another such place.
-_STRETCH = 1e-3
 #: Numbers in a vector register, and the most rows of a state that need be whole ones.
 _REGISTER, _FEW_ROWS = 4, 16
 
@@ -157,7 +155,7 @@ def _rest(
 ) -> tuple[Progress, str]:
     """The path from its first segment to its end, or to where it stops, and why."""
     span = float(times[-1] - times[0])
-    began, stretch, stopped = float(times[0]), span * _STRETCH, ""
+    began, stretch, stopped = float(times[0]), span * STRETCH, ""
     # tqdm's `disable=None` is silence where the output is no terminal.
     with tqdm(
         total=span,
@@ -170,7 +168,7 @@ def _rest(
             path = jax.tree.map(np.asarray, path)
             if not path.healthy and path.known < len(times):
                 moved = float(path.state.now.t[0]) - began
-                stretch = stretch * 2 if moved < stretch else span * _STRETCH
+                stretch = stretch * 2 if moved < stretch else span * STRETCH
                 path, stopped = _over_kink(flow, path, times, stretch, demands)
             if path.known == len(times):
                 return path, stopped

@@ -40,6 +40,10 @@ _PATIENCE, _HALVINGS = 5, 40
 #: then a step is at most this share of the whole time.
 _BLIND = 1 / 256
 
+#: Where the motion has no series, the part of the time for which another method is
+#: taken; twice that if it ends at another such place.
+STRETCH = 1e-3
+
 
 class Limits(NamedTuple):
     """What bounds a step.
